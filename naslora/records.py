@@ -1,0 +1,179 @@
+"""Receipts of training runs and records of evaluations: what was measured, on what, from what."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+
+from naslora.errors import RecordError
+from naslora.files import sha256, write_json
+
+SCHEMA_VERSION = 1
+Status = Literal["done", "diverged", "failed", "interrupted"]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_D = TypeVar("_D", bound=_Document)
+
+
+class FileHash(_Document):
+    """A file beside the document, by name."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileHash:
+        return cls(name=path.name, sha256=sha256(path), bytes=path.stat().st_size)
+
+
+class Provenance(_Document):
+    """The machine and the code that produced a result."""
+
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    git_revision: str | None
+    git_dirty: bool | None
+
+
+class Receipt(_Document):
+    """What a training run did; written as `training.json` when the run ends.
+
+    `history` has one entry per epoch; `alpha` one per epoch with the softmax of the architecture
+    parameters by cell, empty for methods without a cell.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Status
+    message: str | None = None
+    settings: dict[str, Any]
+    fingerprint: str
+    manifest_sha256: str
+    checkpoint_sha256: str | None
+    adapter: FileHash | None
+    trainable_parameters: int
+    total_parameters: int
+    history: list[dict[str, float]]
+    alpha: list[dict[str, list[float]]] = []
+    wall_time_s: float
+    peak_memory_bytes: int
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Receipt:
+        if (self.status == "done") != (self.adapter is not None):
+            raise ValueError("adapter weights belong to a run that is done, and to no other")
+        return self
+
+
+class Record(_Document):
+    """One evaluated run, or one control. `metrics` maps test set to metric to value.
+
+    Metrics are in the unit of their definition: fractions in [0, 1], except for balanced error
+    rates, which are percentages.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Status
+    message: str | None = None
+    study: str
+    task: str
+    variant: str
+    method: str
+    seed: int
+    training: Receipt | None
+    evaluation: dict[str, Any]
+    manifest_sha256: str
+    metrics: dict[str, dict[str, float]]
+    images: dict[str, int]
+    per_image: FileHash | None
+    evaluation_time_s: float
+    provenance: Provenance
+
+    @field_validator("metrics")
+    @classmethod
+    def _finite(cls, metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        for test_set, values in metrics.items():
+            for name, value in values.items():
+                if not math.isfinite(value):
+                    raise ValueError(f"{name} on {test_set} is {value}")
+        return metrics
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Record:
+        if (self.status == "done") != bool(self.metrics):
+            raise ValueError("metrics belong to a run that is done, and to no other")
+        return self
+
+
+def write_document(path: Path, document: Receipt | Record) -> None:
+    """Write a receipt or record, whole or not at all.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    write_json(path, document.model_dump(mode="json"))
+
+
+def read_receipt(path: Path) -> Receipt:
+    """Read a training receipt.
+
+    Raises:
+        RecordError: it is missing, damaged, or of an unknown schema version.
+    """
+    return _read(path, Receipt)
+
+
+def read_record(path: Path) -> Record:
+    """Read a record and check that its per-image file is the one that it names.
+
+    Raises:
+        RecordError: it is missing, damaged, of an unknown schema version, or its per-image file
+            is missing or has another hash.
+    """
+    record = _read(path, Record)
+    if record.per_image is not None:
+        per_image = path.with_name(record.per_image.name)
+        if not per_image.is_file():
+            raise RecordError("the per-image metrics of a record are missing", where=per_image)
+        if sha256(per_image) != record.per_image.sha256:
+            raise RecordError(
+                "the per-image metrics are not those of the record beside them",
+                where=per_image,
+                remedy="delete both files and run the evaluation again",
+            )
+    return record
+
+
+def _read(path: Path, kind: type[_D]) -> _D:
+    noun = kind.__name__.lower()
+    remedy = "delete it and run the same command again"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(f"{noun} not found", where=path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"this {noun} is damaged: {error}", where=path, remedy=remedy) from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"this {noun} has schema version {version}; this naslora reads {SCHEMA_VERSION}",
+            where=path,
+            remedy="use the naslora that wrote it, or a newer one",
+        )
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or noun
+        raise RecordError(
+            f"this {noun} is invalid: {field}: {first['msg']}", where=path, remedy=remedy
+        ) from None

@@ -1,0 +1,284 @@
+"""Settings of a study: defaults, the study's deltas and overrides, merged and validated."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from naslora.errors import SettingsError
+from naslora.files import fingerprint
+
+CONFIG_FOLDER = Path("config")
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Immutable; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SamSettings(Settings):
+    backbone: Literal["vit_h", "vit_l", "vit_b", "small", "tiny"]
+    image_size: Annotated[int, Field(ge=32, multiple_of=16)]
+    checkpoint: str
+    checkpoints: Path
+    mask_tokens: Annotated[int, Field(ge=1)]
+
+
+class PretrainingSettings(Settings):
+    images: Annotated[int, Field(ge=0)]
+    epochs: Annotated[int, Field(ge=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    seed: int
+
+
+class DataSettings(Settings):
+    split_seed: int
+
+
+class ArchitectureSettings(Settings):
+    """Stage 2 of Algorithm 1: the optimiser of the architecture parameters alpha."""
+
+    start_epoch: Annotated[int, Field(ge=0)]
+    alternation: Literal["stage_wise", "simultaneous"]
+    data: Literal["batch", "val", "held_out"]
+    every_n_steps: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+
+
+class TrainingSettings(Settings):
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    horizontal_flip: Fraction
+    lambda_seg: Annotated[float, Field(ge=0)]
+    lambda_cls: Annotated[float, Field(ge=0)]
+    architecture: ArchitectureSettings
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: Annotated[int, Field(ge=1)]
+    num_nodes: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)]
+    workers: Annotated[int, Field(ge=0)]
+
+
+class EvaluationSettings(Settings):
+    size: Literal["native", "input"]
+    batch_size: Annotated[int, Field(ge=1)]
+
+
+class Variant(Settings):
+    """A method with deltas to its settings and to the training's."""
+
+    method: Name
+    settings: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+class RunSettings(Settings):
+    """All that one training run depends on; its fingerprint names the run's result."""
+
+    task: Name
+    variant: Name
+    method: Name
+    seed: Annotated[int, Field(ge=0)]
+    method_settings: dict[str, Any]
+    sam: SamSettings
+    pretraining: PretrainingSettings
+    data: DataSettings
+    training: TrainingSettings
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every setting but the folders, which may differ between machines."""
+        return fingerprint(self.model_dump(mode="json", exclude={"sam": {"checkpoints"}}))
+
+
+class Study(Settings):
+    """A study: defaults, its own deltas and overrides, merged."""
+
+    study: Name
+    archives: Path
+    results: Path
+    tasks: list[Name]
+    methods: list[Name]
+    seeds: list[Annotated[int, Field(ge=0)]]
+    variants: dict[Name, Variant]
+    generated: dict[Name, Annotated[int, Field(ge=1)]]
+    sam: SamSettings
+    pretraining: PretrainingSettings
+    data: DataSettings
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    method_settings: dict[Name, dict[str, Any]]
+
+    @field_validator("tasks", "methods", "seeds")
+    @classmethod
+    def _distinct(cls, values: list[Any]) -> list[Any]:
+        if not values or len(set(values)) != len(values):
+            raise ValueError("must list at least one entry, and each entry once")
+        return values
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Study:
+        if both := set(self.variants) & set(self.methods):
+            raise ValueError(f"variants named like a method: {', '.join(sorted(both))}")
+        return self
+
+    def run_names(self) -> list[str]:
+        """Methods in table order, then variants."""
+        return [*self.methods, *self.variants]
+
+    def run(self, task: str, variant: str, seed: int) -> RunSettings:
+        """The settings of one run.
+
+        Raises:
+            SettingsError: no such task, method or variant in this study.
+        """
+        if task not in self.tasks:
+            raise SettingsError(_unknown("task", task, self.tasks, self.study))
+        if variant in self.variants:
+            chosen = self.variants[variant]
+        elif variant in self.methods:
+            chosen = Variant(method=variant)
+        else:
+            raise SettingsError(
+                _unknown("method or variant", variant, self.run_names(), self.study)
+            )
+        training = _merge(self.training.model_dump(), chosen.training, "training")
+        return RunSettings(
+            task=task,
+            variant=variant,
+            method=chosen.method,
+            seed=seed,
+            method_settings={**self.method_settings.get(chosen.method, {}), **chosen.settings},
+            sam=self.sam,
+            pretraining=self.pretraining,
+            data=self.data,
+            training=TrainingSettings.model_validate(training),
+        )
+
+
+def load_study(
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    config: Path = CONFIG_FOLDER,
+) -> Study:
+    """Merge and validate a study's settings.
+
+    Args:
+        name: a file `<name>.yaml` in `config`; by default, what `defaults.yaml` names.
+        overrides: nested settings that win over both files; keys may be dotted paths.
+        config: the folder of settings files.
+
+    Raises:
+        SettingsError: a file is missing or no valid YAML, a key is unknown, or a value is invalid.
+    """
+    defaults = _read_yaml(config / "defaults.yaml")
+    nested = _nest(overrides or {})
+    name = str(name or nested.get("study") or defaults["study"])
+    path = config / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(
+            p.stem for p in config.glob("*.yaml") if p.stem not in ("defaults", "archives")
+        )
+        raise SettingsError(
+            f"no study named {name!r}",
+            where=path,
+            remedy=f"choose one of {', '.join(known)}, or write this file",
+        )
+    merged = _merge(defaults, _read_yaml(path), str(path))
+    merged = _merge(merged, nested, "the command line")
+    merged["study"] = name
+    try:
+        return Study.model_validate(merged)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'study'}: {e['msg']} (got {e['input']!r})"
+            for e in error.errors()
+        )
+        raise SettingsError(
+            f"invalid settings: {problems}",
+            where=path,
+            remedy="correct the value there, in config/defaults.yaml or on the command line",
+        ) from None
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` pairs, keys dotted and values in YAML, as `--set` takes them.
+
+    Raises:
+        SettingsError: a pair has no `=`, or its value is no valid YAML.
+    """
+    overrides: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise SettingsError(f"cannot read the override {pair!r}", remedy="write key=value")
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"the value of {key} is no valid YAML: {error}") from None
+    return overrides
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            "settings file not found", where=path, remedy="run from the project's root folder"
+        ) from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"no valid YAML: {error}", where=path) from None
+    if not isinstance(content, dict):
+        raise SettingsError("a settings file must be a mapping of names to values", where=path)
+    return content
+
+
+# Mappings whose keys are names that the user chooses, so that any key may come in.
+_OPEN = {"variants", "generated", "method_settings"}
+
+
+def _merge(
+    base: dict[str, Any], delta: Mapping[str, Any], source: str, at: str = ""
+) -> dict[str, Any]:
+    """`base` with the values of `delta`, level by level; unknown keys are errors."""
+    merged = dict(base)
+    for key, value in delta.items():
+        path = f"{at}{key}"
+        top = path.partition(".")[0]
+        if key not in base and top not in _OPEN:
+            near = difflib.get_close_matches(str(key), map(str, base), n=1)
+            hint = f"did you mean {at}{near[0]}?" if near else f"known here: {', '.join(base)}"
+            raise SettingsError(f"unknown setting {path} in {source}", remedy=hint)
+        old = base.get(key)
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            merged[key] = _merge(old, value, source, f"{path}.")
+        else:
+            merged[key] = value
+    return merged
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted keys into nested mappings."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, last = str(key).split(".")
+        level = nested
+        for parent in parents:
+            level = level.setdefault(parent, {})
+        level[last] = _nest(value) if isinstance(value, Mapping) else value
+    return nested
+
+
+def _unknown(kind: str, name: str, known: Sequence[str], study: str) -> str:
+    return f"no {kind} named {name!r} in study {study!r}; it has {', '.join(known)}"
