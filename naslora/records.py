@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from naslora.errors import RecordError
 from naslora.files import sha256, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
+# Predictions that need no training: variant to title.
+CONTROLS = {"control_blank": "Blank mask", "control_mean_mask": "Mean training mask"}
 Status = Literal["done", "diverged", "failed", "interrupted"]
 
 
@@ -77,6 +79,8 @@ class Receipt(_Document):
 class Record(_Document):
     """One evaluated run, or one control. `metrics` maps test set to metric to value.
 
+    `title` is the method's name in tables.
+
     Metrics are in the unit of their definition: fractions in [0, 1], except for balanced error
     rates, which are percentages.
     """
@@ -88,6 +92,7 @@ class Record(_Document):
     task: str
     variant: str
     method: str
+    title: str
     seed: int
     training: Receipt | None
     evaluation: dict[str, Any]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from naslora.errors import SettingsError
 from naslora.files import fingerprint
 
 CONFIG_FOLDER = Path("config")
+_NO_STUDIES = ("defaults", "archives", "checkpoints")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -33,8 +35,12 @@ class SamSettings(Settings):
 
 
 class PretrainingSettings(Settings):
+    """Training of a small backbone on generated images of some tasks."""
+
+    tasks: list[Name]
     images: Annotated[int, Field(ge=0)]
     epochs: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
     seed: int
 
@@ -53,6 +59,12 @@ class ArchitectureSettings(Settings):
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
 
+    @model_validator(mode="after")
+    def _data_is_used(self) -> ArchitectureSettings:
+        if self.alternation == "simultaneous" and self.data != "batch":
+            raise ValueError("simultaneous steps share one batch, so data must be batch")
+        return self
+
 
 class TrainingSettings(Settings):
     epochs: Annotated[int, Field(ge=1)]
@@ -62,6 +74,7 @@ class TrainingSettings(Settings):
     horizontal_flip: Fraction
     lambda_seg: Annotated[float, Field(ge=0)]
     lambda_cls: Annotated[float, Field(ge=0)]
+    no_object_weight: Annotated[float, Field(ge=0)]
     architecture: ArchitectureSettings
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
@@ -141,7 +154,8 @@ class Study(Settings):
         """The settings of one run.
 
         Raises:
-            SettingsError: no such task, method or variant in this study.
+            SettingsError: no such task, method or variant in this study, or a setting of the
+                variant is unknown or invalid.
         """
         if task not in self.tasks:
             raise SettingsError(_unknown("task", task, self.tasks, self.study))
@@ -153,18 +167,19 @@ class Study(Settings):
             raise SettingsError(
                 _unknown("method or variant", variant, self.run_names(), self.study)
             )
-        training = _merge(self.training.model_dump(), chosen.training, "training")
-        return RunSettings(
-            task=task,
-            variant=variant,
-            method=chosen.method,
-            seed=seed,
-            method_settings={**self.method_settings.get(chosen.method, {}), **chosen.settings},
-            sam=self.sam,
-            pretraining=self.pretraining,
-            data=self.data,
-            training=TrainingSettings.model_validate(training),
-        )
+        training = _merge(self.training.model_dump(), _nest(chosen.training), f"variant {variant}")
+        with _readable(f"variant {variant} of study {self.study}"):
+            return RunSettings(
+                task=task,
+                variant=variant,
+                method=chosen.method,
+                seed=seed,
+                method_settings={**self.method_settings.get(chosen.method, {}), **chosen.settings},
+                sam=self.sam,
+                pretraining=self.pretraining,
+                data=self.data,
+                training=training,  # type: ignore[arg-type]
+            )
 
 
 def load_study(
@@ -182,34 +197,22 @@ def load_study(
     Raises:
         SettingsError: a file is missing or no valid YAML, a key is unknown, or a value is invalid.
     """
-    defaults = _read_yaml(config / "defaults.yaml")
+    defaults = read_yaml(config / "defaults.yaml")
     nested = _nest(overrides or {})
     name = str(name or nested.get("study") or defaults["study"])
     path = config / f"{name}.yaml"
     if not path.is_file():
-        known = sorted(
-            p.stem for p in config.glob("*.yaml") if p.stem not in ("defaults", "archives")
-        )
+        known = sorted(p.stem for p in config.glob("*.yaml") if p.stem not in _NO_STUDIES)
         raise SettingsError(
             f"no study named {name!r}",
             where=path,
             remedy=f"choose one of {', '.join(known)}, or write this file",
         )
-    merged = _merge(defaults, _read_yaml(path), str(path))
+    merged = _merge(defaults, read_yaml(path), str(path))
     merged = _merge(merged, nested, "the command line")
     merged["study"] = name
-    try:
+    with _readable(f"study {name}", path):
         return Study.model_validate(merged)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'study'}: {e['msg']} (got {e['input']!r})"
-            for e in error.errors()
-        )
-        raise SettingsError(
-            f"invalid settings: {problems}",
-            where=path,
-            remedy="correct the value there, in config/defaults.yaml or on the command line",
-        ) from None
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
@@ -230,7 +233,12 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     return overrides
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a settings file.
+
+    Raises:
+        SettingsError: it is missing, no valid YAML, or no mapping.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -269,15 +277,32 @@ def _merge(
 
 
 def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn dotted keys into nested mappings."""
+    """Turn dotted keys into nested mappings; a later key wins over an earlier one."""
     nested: dict[str, Any] = {}
     for key, value in flat.items():
-        *parents, last = str(key).split(".")
-        level = nested
-        for parent in parents:
-            level = level.setdefault(parent, {})
-        level[last] = _nest(value) if isinstance(value, Mapping) else value
+        first, dot, rest = str(key).partition(".")
+        new = _nest({rest: value} if dot else value) if dot or isinstance(value, Mapping) else value
+        old = nested.get(first)
+        both = isinstance(old, dict) and isinstance(new, dict)
+        nested[first] = _nest({**_flat(old), **_flat(new)}) if both else new
     return nested
+
+
+@contextmanager
+def _readable(what: str, where: Path | None = None) -> Iterator[None]:
+    """Turn pydantic's errors into one that names the settings by their paths."""
+    try:
+        yield
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'study'}: {e['msg']} (got {e['input']!r})"
+            for e in error.errors()
+        )
+        raise SettingsError(
+            f"invalid settings of {what}: {problems}",
+            where=where,
+            remedy="correct the value there, in config/defaults.yaml or on the command line",
+        ) from None
 
 
 def _unknown(kind: str, name: str, known: Sequence[str], study: str) -> str:
