@@ -1,0 +1,1 @@
+"""Segment Anything: building, fast attention, semantic mask decoder, checkpoints."""

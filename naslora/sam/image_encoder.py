@@ -1,0 +1,233 @@
+"""SAM's image encoder: a plain ViT with windowed and global attention (ViTDet), Meta's names.
+
+Methods that adapt the encoder change it at these places, and nowhere else:
+
+- `block.attn.qkv` and `block.attn.proj`, by any module with `nn.Linear`'s call signature;
+- `block.after_attention` and `block.after_mlp`, modules on the tokens after each residual;
+- `block.prompts`, tokens (P, C) that join the attention of this block;
+- `encoder.injector`, a module that makes a tensor to add to the input of each block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from naslora.sam.attention import attend, relative_positions
+from naslora.sam.layers import LayerNorm2d, MLPBlock
+
+PATCH_SIZE = 16
+
+
+class PatchEmbed(nn.Module):
+    """Linear embedding of 16 x 16 patches: (B, 3, 16*H, 16*W) to (B, H, W, C)."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, kernel_size=PATCH_SIZE, stride=PATCH_SIZE)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens: Tensor = self.proj(images)
+        return tokens.permute(0, 2, 3, 1)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with relative positions, over windows or the whole map.
+
+    Args:
+        dim: channels C.
+        heads: attention heads.
+        size: rows and columns over which positions are told apart: the window, or the map.
+        window_size: side of the windows in tokens; 0 attends over the whole map.
+    """
+
+    rel_pos_h: nn.Parameter
+    rel_pos_w: nn.Parameter
+
+    def __init__(self, dim: int, heads: int, size: tuple[int, int], window_size: int = 0):
+        super().__init__()
+        self.num_heads = heads
+        self.window_size = window_size
+        self.qkv: nn.Module = nn.Linear(dim, 3 * dim)
+        self.proj: nn.Module = nn.Linear(dim, dim)
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * size[0] - 1, dim // heads))
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * size[1] - 1, dim // heads))
+
+    def forward(self, x: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """Attend.
+
+        Args:
+            x: (B, H, W, C).
+            prompts: tokens (P, C) that every window attends to beside its own. They go through
+                `qkv`, have no position, and do not come out.
+
+        Returns:
+            (B, H, W, C).
+        """
+        H, W = x.shape[1:3]
+        size = self.window_size
+        if not size:
+            qkv = self.qkv(x)
+        elif is_pointwise(self.qkv):
+            # The padding of a window is zero before qkv, so behind it it is what qkv makes of zero.
+            qkv = self.qkv(x)
+            fill = self.qkv(x.new_zeros(1, 1, 1, x.shape[-1])) if H % size or W % size else None
+            qkv = window_partition(qkv, size, fill)
+        else:
+            qkv = self.qkv(window_partition(x, size))
+        mixed = self._mix(qkv, None if prompts is None else self.qkv(prompts[None, None]))
+        if not size:
+            out: Tensor = self.proj(mixed)
+        elif is_pointwise(self.proj):
+            out = self.proj(window_unpartition(mixed, (H, W)))
+        else:
+            out = window_unpartition(self.proj(mixed), (H, W))
+        return out
+
+    def _mix(self, qkv: Tensor, prompts: Tensor | None) -> Tensor:
+        """Attention over fused projections: (B, h, w, 3C) to (B, h, w, C)."""
+        B, h, w, _ = qkv.shape
+        tokens = qkv.reshape(B, h * w, -1)
+        if prompts is not None:
+            tokens = torch.cat([prompts.flatten(1, 2).expand(B, -1, -1), tokens], 1)
+        heads = tokens.reshape(B, tokens.shape[1], 3, self.num_heads, -1)
+        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        rows = relative_positions(self.rel_pos_h, h)
+        columns = relative_positions(self.rel_pos_w, w)
+        mixed = attend(q, k, v, rows, columns)[:, :, -h * w :]
+        return mixed.transpose(1, 2).reshape(B, h, w, -1)
+
+
+class Block(nn.Module):
+    """Transformer block: x + attn(norm(x)), then x + mlp(norm(x)).
+
+    Attributes:
+        after_attention: applied to the tokens (B, H, W, C) after the attention's residual.
+        after_mlp: applied to the tokens after the residual of the MLP.
+        prompts: None, or a parameter (P, C) of tokens that join the attention of this block.
+    """
+
+    def __init__(self, dim: int, heads: int, size: tuple[int, int], window_size: int = 0):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, heads, size, window_size)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLPBlock(dim, 4 * dim)
+        self.after_attention: nn.Module = nn.Identity()
+        self.after_mlp: nn.Module = nn.Identity()
+        self.prompts: nn.Parameter | None
+        self.register_parameter("prompts", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        prompts = None if self.prompts is None else self.norm1(self.prompts)
+        x = self.after_attention(x + self.attn(self.norm1(x), prompts))
+        x = self.after_mlp(x + self.mlp(self.norm2(x)))
+        return x
+
+
+class ImageEncoderViT(nn.Module):
+    """Images to embeddings.
+
+    Attributes:
+        injector: None, or a module called as `injector(images, tokens)` with the normalised images
+            (B, 3, 16*H, 16*W) and the patch embedding (B, H, W, C) without positions; it returns an
+            iterator with one tensor (B, H, W, C) per block, which is added to that block's input.
+            It is asked block by block, so that no more than one of them need be in memory.
+        gradient_checkpointing: whether to keep only the input of each block for the backward pass
+            and to compute the rest again.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: tuple[int, int],
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        window_size: int,
+        global_attn_indexes: Sequence[int],
+        out_channels: int,
+    ):
+        super().__init__()
+        grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
+        self.gradient_checkpointing = False
+        self.patch_embed = PatchEmbed(embed_dim)
+        self.pos_embed = nn.Parameter(torch.zeros(1, *grid, embed_dim))
+        window = (window_size, window_size)
+        self.blocks = nn.ModuleList(
+            Block(embed_dim, num_heads, grid)
+            if index in global_attn_indexes
+            else Block(embed_dim, num_heads, window, window_size)
+            for index in range(depth)
+        )
+        self.neck = nn.Sequential(
+            nn.Conv2d(embed_dim, out_channels, kernel_size=1, bias=False),
+            LayerNorm2d(out_channels),
+            nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
+            LayerNorm2d(out_channels),
+        )
+        self.injector: nn.Module | None
+        self.register_module("injector", None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode normalised images (B, 3, 16*H, 16*W) to (B, out_channels, H, W)."""
+        tokens = self.patch_embed(images)
+        added = None if self.injector is None else self.injector(images, tokens)
+        x = tokens + self.pos_embed
+        for block in self.blocks:
+            if added is not None:
+                x = x + next(added)
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        out: Tensor = self.neck(x.permute(0, 3, 1, 2))
+        return out
+
+
+def is_pointwise(layer: nn.Module) -> bool:
+    """Whether a layer treats each token alone: `nn.Linear`, or one with `pointwise = True`."""
+    return type(layer) is nn.Linear or bool(getattr(layer, "pointwise", False))
+
+
+def window_partition(x: Tensor, size: int, fill: Tensor | None = None) -> Tensor:
+    """Cut maps into windows, padded at the right and the bottom where needed.
+
+    Args:
+        x: (B, H, W, C).
+        size: side of a window.
+        fill: the padding's value, (1, 1, 1, C); zero by default.
+
+    Returns:
+        (B * windows, size, size, C), the windows of each map row-major.
+    """
+    B, H, W, C = x.shape
+    right, bottom = -W % size, -H % size
+    if fill is None:
+        x = F.pad(x, (0, 0, 0, right, 0, bottom))
+    else:
+        x = torch.cat([x, fill.expand(B, H, right, C)], 2)
+        x = torch.cat([x, fill.expand(B, bottom, W + right, C)], 1)
+    x = x.reshape(B, (H + bottom) // size, size, (W + right) // size, size, C)
+    return x.transpose(2, 3).reshape(-1, size, size, C)
+
+
+def window_unpartition(windows: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Put windows together again, without the padding: the inverse of `window_partition`.
+
+    Args:
+        windows: (B * windows, size, size, C).
+        shape: H and W of the maps.
+
+    Returns:
+        (B, H, W, C).
+    """
+    size, C = windows.shape[1], windows.shape[-1]
+    H, W = shape
+    rows, columns = -(-H // size), -(-W // size)
+    x = windows.reshape(-1, rows, columns, size, size, C).transpose(2, 3)
+    return x.reshape(-1, rows * size, columns * size, C)[:, :H, :W]

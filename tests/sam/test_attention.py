@@ -1,0 +1,108 @@
+"""The backends compute what the definition says."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from naslora.sam import attention
+from naslora.sam.attention import attend, relative_positions, set_attention_backend
+
+BACKENDS = ("folded", "folded_plain", "reference")
+
+
+def draw(
+    H: int, W: int, prompts: int, heads: int = 2, d: int = 5, seed: int = 0
+) -> tuple[list[Tensor], list[Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def randn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    qkv = [randn(3, heads, prompts + H * W, d) for _ in range(3)]
+    return qkv, [randn(2 * H - 1, d), randn(2 * W - 1, d)]
+
+
+def naive(q: Tensor, k: Tensor, v: Tensor, tables: list[Tensor], H: int, W: int) -> Tensor:
+    """The definition, one pair of tokens at a time."""
+    B, heads, L, d = q.shape
+    prompts = L - H * W
+    out = torch.zeros_like(v)
+    for b in range(B):
+        for h in range(heads):
+            for i in range(L):
+                logits = []
+                for j in range(L):
+                    logit = float(q[b, h, i] @ k[b, h, j]) / math.sqrt(d)
+                    if i >= prompts and j >= prompts:
+                        (yi, xi), (yj, xj) = divmod(i - prompts, W), divmod(j - prompts, W)
+                        logit += float(q[b, h, i] @ tables[0][yi - yj + H - 1])
+                        logit += float(q[b, h, i] @ tables[1][xi - xj + W - 1])
+                    logits.append(logit)
+                out[b, h, i] = torch.tensor(logits, dtype=q.dtype).softmax(0) @ v[b, h]
+    return out
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("H", "W", "prompts"), [(3, 3, 0), (2, 4, 0), (3, 2, 2)])
+def test_equals_the_definition(backend, H, W, prompts):
+    (q, k, v), tables = draw(H, W, prompts)
+    set_attention_backend(backend)
+    with torch.no_grad():
+        out = attend(q, k, v, relative_positions(tables[0], H), relative_positions(tables[1], W))
+        expected = naive(q, k, v, tables, H, W)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 3), st.integers(1, 9))
+def test_backends_agree_with_their_gradients(H, W, prompts, d):
+    results = []
+    for backend in BACKENDS:
+        qkv, tables = draw(H, W, prompts, d=d)
+        set_attention_backend(backend)
+        out = attend(*qkv, relative_positions(tables[0], H), relative_positions(tables[1], W))
+        out.square().sum().backward()
+        results.append([out, *(x.grad for x in (*qkv, *tables))])
+    for other in results[:-1]:
+        for a, b in zip(other, results[-1], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_folded_saves_no_matrix_of_all_pairs():
+    """What autograd keeps grows with N, not with N squared."""
+    (q, k, v), tables = draw(16, 16, 0, heads=1, d=8)
+    sizes = []
+
+    def pack(x: Tensor) -> Tensor:
+        sizes.append(x.shape)
+        return x
+
+    q, k, v = (x.detach().float().requires_grad_() for x in (q, k, v))
+    set_attention_backend("folded")
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        attend(q, k, v, *(relative_positions(t.detach().float(), 16) for t in tables))
+    assert sizes
+    assert all(shape[-2:] != (256, 256) for shape in sizes)
+
+
+def test_without_tables_it_is_plain_attention():
+    (q, k, v), _ = draw(2, 3, 1)
+    expected = (q @ k.transpose(-2, -1) / math.sqrt(5)).softmax(-1) @ v
+    torch.testing.assert_close(attend(q, k, v), expected, rtol=0, atol=1e-12)
+
+
+def test_the_choice_is_by_size_and_can_be_forced():
+    window, whole = torch.empty(1, 1, 196, 4), torch.empty(1, 1, 4096, 4)
+    assert attention.attention_backend(window) == "folded_plain"
+    assert attention.attention_backend(whole) == "folded"
+    assert attention.attention_backend(torch.empty(1, 1, 196, 4, device="meta")) == "folded"
+    set_attention_backend("reference")
+    assert attention.attention_backend(whole) == "reference"
+    with pytest.raises(ValueError, match="no attention backend 'flash'"):
+        set_attention_backend("flash")

@@ -1,0 +1,113 @@
+"""SAMs by name."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+
+from naslora.sam import building
+from naslora.sam.building import BACKBONES, build_sam
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "total"),
+    [("vit_h", 641_090_608), ("vit_l", 312_342_832), ("vit_b", 93_735_472)],
+)
+def test_metas_sizes_on_the_meta_device(backbone, total):
+    with torch.device("meta"):
+        sam = build_sam(backbone, 1024, decoder="original")
+        prediction = sam(torch.empty(2, 3, 1024, 1024))
+    assert count(sam) == total
+    assert all(t.device.type == "meta" for t in sam.state_dict().values())
+    assert prediction.masks.shape == (2, 4, 256, 256)
+
+
+def test_names_are_metas(meta_sam):
+    ours, theirs = build_sam("tiny", 64, decoder="original"), meta_sam("tiny", 64)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "small"])
+def test_same_seed_same_weights(backbone):
+    sams = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        sams.append(build_sam(backbone, 64).state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(*(s.values() for s in sams), strict=True))
+
+
+def test_bytes_and_floats_are_the_same_image():
+    torch.manual_seed(0)
+    sam = build_sam("tiny", (32, 64)).eval()
+    images = torch.randint(0, 256, (2, 3, 32, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        a, b = sam(images).masks, sam(images.float()).masks
+        split = sam.decode(sam.encode(images)).masks
+        double = sam.double()(images).masks
+    assert torch.equal(a, b)
+    assert torch.equal(a, split)
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.float(), a, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_model_takes_bytes():
+    torch.manual_seed(0)
+    sam = build_sam("tiny", 64)
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    exact = sam(images).masks
+    half = sam.bfloat16()(images).masks
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - exact).abs().max() <= 0.1 * exact.abs().max()
+
+
+def test_a_fresh_sam_is_not_adapted():
+    sam = build_sam("tiny", 64)
+    assert sam.adaptation is None
+    assert (sam.backbone, sam.image_size, sam.classes) == ("tiny", (64, 64), 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("vit_x", 64), {}, "no backbone 'vit_x'; there are vit_h"),
+        (("tiny", 100), {}, "multiple of 16, not 100x100"),
+        (("tiny", (64, 0)), {}, "multiple of 16, not 64x0"),
+        (("tiny", 64), {"classes": 0}, "at least one class"),
+        (("tiny", 64), {"classes": 3, "mask_tokens": 0}, "at least one class, and one mask token"),
+        (("tiny", 64), {"classes": 3, "decoder": "original"}, "tells no classes apart"),
+        (("tiny", 64), {"decoder": "new"}, "no decoder 'new'"),
+    ],
+)
+def test_what_cannot_be_built(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        build_sam(*arguments, **options)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64, 48), (3, 64, 64), (1, 1, 64, 64)])
+def test_images_of_another_size_are_refused(shape):
+    with pytest.raises(ValueError, match=r"takes images of \(B, 3, 64, 64\)"):
+        build_sam("tiny", 64)(torch.zeros(shape))
+
+
+def test_every_backbone_has_whole_heads():
+    for sizes in BACKBONES.values():
+        assert sizes.embed_dim % sizes.num_heads == 0
+        assert sizes.prompt_embed_dim // 2 % sizes.decoder_num_heads == 0
+        assert max(sizes.global_attn_indexes) == sizes.depth - 1
+
+
+def test_nothing_here_imports_metas_package_or_torchvision():
+    """They take seconds to import; they are for tests."""
+    for path in Path(building.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            roots = {name.partition(".")[0] for name in names}
+            assert not roots & {"segment_anything", "torchvision"}, path.name
