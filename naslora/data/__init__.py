@@ -1,0 +1,1 @@
+"""Benchmarks: archives, audit, splits, manifests, and the generator of rehearsal images."""

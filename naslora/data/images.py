@@ -1,0 +1,101 @@
+"""Reading image files: whole, upright, in eight bits, or with an error that names the file."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from naslora.errors import AuditError, ManifestError
+
+# 16-bit grey, CMYK and the like have no one conversion to 8-bit RGB that all tools share.
+_IMAGE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+_ORIENTATION = 0x0112  # EXIF tag
+
+
+class UnreadableImageError(ValueError):
+    """The bytes are no image that can be used; the message says why."""
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decode all pixels of an image file and turn them upright as its EXIF tag says.
+
+    Raises:
+        UnreadableImageError: empty, truncated, damaged or too large.
+    """
+    if not data:
+        raise UnreadableImageError("is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except Exception as error:  # Pillow's decoders raise nearly every class on damaged files
+        raise UnreadableImageError(f"cannot be decoded: {error}") from error
+
+
+def is_rotated(data: bytes) -> bool:
+    """Whether the EXIF tag of an image file that decodes says to turn or mirror it."""
+    return int(Image.open(io.BytesIO(data)).getexif().get(_ORIENTATION, 1)) != 1
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to 8-bit RGB; transparency is dropped.
+
+    Raises:
+        UnreadableImageError: 16-bit, floating-point, CMYK and other modes.
+    """
+    if image.mode not in _IMAGE_MODES:
+        raise UnreadableImageError(f"pixels are stored as {image.mode}, not 8-bit grey or RGB")
+    return image.convert("RGB")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file that a manifest names.
+
+    Raises:
+        ManifestError: it is not there, or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ManifestError(
+            f"cannot read a file that the manifest names: {error.strerror}",
+            where=path,
+            remedy="prepare the task again",
+        ) from error
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read an upright 8-bit RGB image.
+
+    Raises:
+        ManifestError: the file is not there.
+        AuditError: it is damaged, or of a mode without a plain conversion to RGB.
+    """
+    data = read_bytes(path)
+    try:
+        return to_rgb(decode(data))
+    except UnreadableImageError as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: UnreadableImageError) -> AuditError:
+    """The error for a prepared file that no longer decodes."""
+    return AuditError(f"the file {error}", where=path, remedy="prepare the task again")
+
+
+def resized(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Resize an image to a square: uint8 (size, size, 3), bilinear with antialiasing."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), np.uint8)
+
+
+def resized_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize labels to a square: uint8 (size, size), nearest neighbour."""
+    mask = Image.fromarray(labels).resize((size, size), Image.Resampling.NEAREST)
+    return np.asarray(mask, np.uint8)

@@ -1,0 +1,147 @@
+"""Manifests: which files make up a prepared task, in which split, with their hashes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from naslora.errors import ManifestError
+from naslora.files import write_json
+
+SCHEMA_VERSION: Final = 1
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_REMEDY = "prepare the task again"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ManifestArchive(_Document):
+    """An archive that the task was prepared from.
+
+    `official` is None where no hash is published to compare with.
+    """
+
+    file: str
+    sha256: Sha256
+    bytes: int
+    official: bool | None
+
+
+class ManifestSample(_Document):
+    """A pair; paths relative to the prepared folder, size upright and in pixels."""
+
+    id: str
+    split: str
+    image: str
+    mask: str
+    width: Annotated[int, Field(ge=1)]
+    height: Annotated[int, Field(ge=1)]
+    image_sha256: Sha256
+    mask_sha256: Sha256
+
+
+class Manifest(_Document):
+    """A prepared task. Samples are sorted by id; the file holds no times and no machine's paths.
+
+    The SHA-256 of the file's bytes is "the manifest hash" of receipts and records.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    task: str
+    classes: list[str]
+    test_sets: list[str]
+    generated: bool
+    archives: list[ManifestArchive]
+    split_seed: int
+    samples: list[ManifestSample]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        ids = [sample.id for sample in self.samples]
+        if ids != sorted(set(ids)):
+            raise ValueError("samples must be sorted by id, each id once")
+        known = set(self.splits)
+        if unknown := {sample.split for sample in self.samples} - known:
+            raise ValueError(f"unknown splits: {sorted(unknown)}")
+        if missing := known - {sample.split for sample in self.samples}:
+            raise ValueError(f"splits without samples: {sorted(missing)}")
+        return self
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of all splits: "train", "val" and the test sets, in this order."""
+        return ("train", "val", *self.test_sets)
+
+    def of(self, split: str) -> list[ManifestSample]:
+        """The samples of a split, sorted by id.
+
+        Raises:
+            ManifestError: there is no such split.
+        """
+        if split not in self.splits:
+            raise ManifestError(
+                f"task {self.task} has no split {split!r}; it has {', '.join(self.splits)}"
+            )
+        return [sample for sample in self.samples if sample.split == split]
+
+    def verify(self, root: Path) -> None:
+        """Check that every file is there; contents are not read.
+
+        Raises:
+            ManifestError: files are missing; names the first ten.
+        """
+        files = [name for sample in self.samples for name in (sample.image, sample.mask)]
+        missing = [name for name in files if not (root / name).is_file()]
+        if missing:
+            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+            raise ManifestError(
+                f"{len(missing)} of {len(files)} files of task {self.task} are missing: "
+                f"{', '.join(missing[:10])}{more}",
+                where=root,
+                remedy=_REMEDY,
+            )
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write a manifest, whole or not at all.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    write_json(path, manifest.model_dump(mode="json"))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ManifestError: it is missing, damaged, or of an unknown schema version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ManifestError("manifest not found", where=path, remedy="prepare the task") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(
+            f"this manifest is damaged: {error}", where=path, remedy=_REMEDY
+        ) from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ManifestError(
+            f"this manifest has schema version {version}; this naslora reads {SCHEMA_VERSION}",
+            where=path,
+            remedy=_REMEDY,
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "manifest"
+        raise ManifestError(
+            f"this manifest is invalid: {place}: {first['msg']}", where=path, remedy=_REMEDY
+        ) from None

@@ -1,0 +1,67 @@
+"""How mask files encode class labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class DecodedMask:
+    """Labels of one mask file, and how cleanly the file encodes them.
+
+    Attributes:
+        labels: uint8 (H, W), indices of classes; for a binary task 0 or 1.
+        grey: share of pixels that are not exactly one of the encoding's values.
+        problem: why these values cannot be trusted, or None.
+    """
+
+    labels: Labels
+    grey: float
+    problem: str | None = None
+
+
+class MaskEncoding(Protocol):
+    """Turns the pixels of a mask file into labels."""
+
+    def decode(self, mask: Image.Image) -> DecodedMask:
+        """Decode an upright mask of any PIL mode; never raises over its values."""
+        ...
+
+
+@dataclass(frozen=True)
+class GreyMask:
+    """Black background, white foreground, in one channel or in three equal ones.
+
+    JPEG compression and careless resizing put grey values beside 0 and 255. Values nearer than
+    `margin` to either are clear. Pixels in between, or with a colour, are doubtful: a few are
+    thresholded like the rest, more than the share `doubtful` make the mask unusable.
+    """
+
+    threshold: int = 128
+    margin: int = 32
+    doubtful: float = 0.005
+
+    def decode(self, mask: Image.Image) -> DecodedMask:
+        if mask.mode not in ("1", "L", "RGB", "P"):
+            empty = np.zeros((mask.height, mask.width), np.uint8)
+            return DecodedMask(empty, 0.0, f"pixels are stored as {mask.mode}, not 8-bit grey")
+        pixels = np.asarray(mask.convert("RGB"), np.uint8)
+        grey = pixels[..., 1]
+        extremes = (grey == 0) | (grey == 255)
+        labels = (grey >= self.threshold).astype(np.uint8)
+        doubtful = (grey >= self.margin) & (grey <= 255 - self.margin)
+        coloured = (pixels.max(axis=2) - pixels.min(axis=2)) >= self.margin
+        share = float((doubtful | coloured).mean())
+        problem = None
+        if share > self.doubtful:
+            problem = f"{share:.1%} of the pixels are neither black nor white"
+        elif not labels.any() and grey.any():
+            problem = f"no pixel is white; the largest value is {grey.max()}"
+        return DecodedMask(labels, float(1 - extremes.mean()), problem)
