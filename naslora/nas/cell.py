@@ -1,0 +1,149 @@
+"""The NAS cell: a softmax mixture of candidate operations on a low-rank map (eq. 2 and 3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora.nas.operations import (
+    OPERATIONS,
+    Operation,
+    OperationOptions,
+    build_operation,
+    check_operations,
+)
+
+_ALPHA_STD = 1e-3
+
+
+def selected_channels(channels: int, ratio: float) -> int:
+    """The number of channels that go through the operations: ceil(ratio * channels), at least 1.
+
+    A ratio typed with few digits counts as the fraction that is meant: 0.67 of 3 is 2.
+    """
+    return max(1, math.ceil(round(ratio * channels, 1)))
+
+
+class NASCell(nn.Module):
+    """y = sum_i softmax(alpha)_i O_i(x) on the first ceil(ratio * r) channels; the rest passes by.
+
+    The operations are built on those channels alone: masking with zeros, as eq. 3 is written,
+    would let pointwise convolutions leak into the channels that pass by.
+
+    All operations that have a kernel are applied as one convolution with the weighted sum of the
+    kernels. That costs one small convolution instead of many, in training too, with the same
+    outputs and the same gradients to every weight and to alpha.
+
+    Args:
+        channels: r, the rank.
+        operations: names, out of `OPERATIONS`; alpha has their order.
+        ratio: share of the channels that go through the operations, in (0, 1].
+        options: kind of the operations.
+
+    Attributes:
+        alpha: the architecture parameters before softmax, drawn from 0.001 * N(0, 1).
+        fused: set False to apply the operations one by one.
+
+    Raises:
+        ValueError: an operation is unknown or listed twice, or the ratio is out of range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        operations: Sequence[str] = OPERATIONS,
+        ratio: float = 1.0,
+        options: OperationOptions | None = None,
+    ):
+        super().__init__()
+        if not 0 < ratio <= 1:
+            raise ValueError(f"ratio must be above 0 and at most 1, not {ratio!r}")
+        check_operations(tuple(operations))
+        self.channels = channels
+        self.selected = selected_channels(channels, ratio)
+        self.fused = True
+        self.operation_names = tuple(operations)
+        self.alpha = nn.Parameter(_ALPHA_STD * torch.randn(len(self.operation_names)))
+        self.operations = nn.ModuleList(
+            build_operation(name, self.selected, options or OperationOptions())
+            for name in self.operation_names
+        )
+
+    def shares(self) -> Tensor:
+        """The weight of each operation, softmax(alpha)."""
+        return self.alpha.softmax(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix a channels-last map (B, H, W, r) into one of the same shape."""
+        shares = self.shares()
+        operations = self.operation_list()
+        if not self.fused:
+            return apply_selected(x, self.selected, None, shares, operations)
+        kernel, rest = self.decompose(shares)
+        return apply_selected(x, self.selected, kernel, shares[rest], [operations[i] for i in rest])
+
+    def operation_list(self) -> list[Operation]:
+        """The operations, in the order of alpha."""
+        return list(cast("Iterable[Operation]", self.operations))
+
+    def decompose(self, shares: Tensor) -> tuple[Tensor | None, list[int]]:
+        """Split the mixture into one kernel and what has none.
+
+        Returns:
+            The weighted sum of all kernels, (c, c, k, k) with k the largest among them or None
+            without any, and the indices of the operations that remain.
+        """
+        kernels = [operation.kernel() for operation in self.operation_list()]
+        rest = [i for i, kernel in enumerate(kernels) if kernel is None]
+        size = max((kernel.shape[-1] for kernel in kernels if kernel is not None), default=0)
+        terms = [
+            F.pad(share * kernel, [(size - kernel.shape[-1]) // 2] * 4)
+            for share, kernel in zip(shares, kernels, strict=True)
+            if kernel is not None
+        ]
+        return (torch.stack(terms).sum(0) if terms else None), rest
+
+
+def apply_selected(
+    x: Tensor,
+    selected: int,
+    kernel: Tensor | None,
+    shares: Tensor,
+    operations: Sequence[Operation],
+) -> Tensor:
+    """Put the first `selected` channels of (B, H, W, r) through a kernel plus some operations."""
+    inside = x[..., :selected].permute(0, 3, 1, 2)
+    terms = [share * operation(inside) for share, operation in zip(shares, operations, strict=True)]
+    if kernel is not None:
+        terms.append(F.conv2d(inside, kernel, padding=kernel.shape[-1] // 2))
+    mixed = terms[0]
+    for term in terms[1:]:
+        mixed = mixed + term
+    mixed = mixed.permute(0, 2, 3, 1)
+    return mixed if selected == x.shape[-1] else torch.cat([mixed, x[..., selected:]], dim=-1)
+
+
+def cells(model: nn.Module) -> dict[str, NASCell]:
+    """The NAS cells of a model, by module name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, NASCell)}
+
+
+def architecture_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The trainable alphas of all cells; empty for a model without cells."""
+    return [cell.alpha for cell in cells(model).values() if cell.alpha.requires_grad]
+
+
+def weight_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """All trainable parameters but the alphas."""
+    alphas = {id(alpha) for alpha in architecture_parameters(model)}
+    return [p for p in model.parameters() if p.requires_grad and id(p) not in alphas]
+
+
+def operation_shares(model: nn.Module) -> dict[str, list[float]]:
+    """Softmax(alpha) of every cell by module name, in the order of its operations (Figure C2)."""
+    return {name: cell.shares().detach().tolist() for name, cell in cells(model).items()}

@@ -1,0 +1,66 @@
+"""A trained cell as one small convolution plus max-pooling, exactly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from naslora.errors import SettingsError
+from naslora.nas.cell import NASCell, apply_selected
+from naslora.nas.operations import DartsConv
+
+
+class CollapsedCell(nn.Module):
+    """The inference form of a `NASCell`: fixed kernel, plus the weighted operations without one.
+
+    With the default operations the kernel is 9 x 9 and max-pooling alone remains. Average pooling
+    that does not count its padding remains too.
+
+    Args:
+        cell: a cell of linear operations.
+
+    Raises:
+        SettingsError: an operation of style "darts" has no kernel.
+    """
+
+    def __init__(self, cell: NASCell):
+        super().__init__()
+        if any(isinstance(operation, DartsConv) for operation in cell.operations):
+            raise SettingsError(
+                "a cell with operations of style darts cannot be collapsed: ReLU is not linear",
+                remedy="keep the adapter as it is, merge it approximately, or train style linear",
+            )
+        self.channels = cell.channels
+        self.selected = cell.selected
+        with torch.no_grad():
+            shares = cell.shares()
+            kernel, rest = cell.decompose(shares)
+        self.register_buffer("kernel", kernel)
+        self.register_buffer("shares", shares[rest])
+        self.operations = [cell.operation_list()[i] for i in rest]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, r) to (B, H, W, r), as the cell did."""
+        kernel = self._buffers["kernel"]
+        return apply_selected(x, self.selected, kernel, self.get_buffer("shares"), self.operations)
+
+
+def collapse(model: nn.Module) -> int:
+    """Replace every cell inside a model by its collapsed form; outputs stay the same.
+
+    Returns:
+        The number of cells replaced; 0 for a model that has none left.
+
+    Raises:
+        SettingsError: a cell has operations of style "darts"; the model is unchanged.
+    """
+    found = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, NASCell)
+    ]
+    collapsed = [CollapsedCell(cell) for _, _, cell in found]
+    for (parent, name, _), replacement in zip(found, collapsed, strict=True):
+        setattr(parent, name, replacement)
+    return len(found)

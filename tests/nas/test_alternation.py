@@ -1,0 +1,249 @@
+"""Algorithm 1: who moves, and when."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from naslora.nas.alternation import AlternatingOptimizer, build_optimisers
+from naslora.nas.cell import NASCell, architecture_parameters, weight_parameters
+from naslora.settings import TrainingSettings, load_study
+
+
+class Model(nn.Module):
+    def __init__(self, cell: bool = True):
+        super().__init__()
+        torch.manual_seed(0)
+        self.down = nn.Linear(5, 3)
+        self.cell = NASCell(3) if cell else nn.Identity()
+        self.up = nn.Linear(3, 2)
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.frozen(self.up(self.cell(self.down(x))))
+        return y
+
+
+def training(**architecture: Any) -> TrainingSettings:
+    settings = load_study("paper").training
+    values = {"learning_rate": 1e-3, "weight_decay": 1e-3, **architecture}
+    return settings.model_copy(
+        update={
+            "learning_rate": 1e-2,
+            "weight_decay": 1e-2,
+            "architecture": settings.architecture.model_copy(update=values),
+        }
+    )
+
+
+def batch(step: int) -> Tensor:
+    return torch.randn(2, 6, 6, 5, generator=torch.Generator().manual_seed(step))
+
+
+def loss_of(model: nn.Module, step: int) -> Callable[[], Tensor]:
+    def loss() -> Tensor:
+        y: Tensor = model(batch(step))
+        return y.square().mean()
+
+    return loss
+
+
+def values(parameters: list[nn.Parameter]) -> list[Tensor]:
+    return [p.detach().clone() for p in parameters]
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_alpha_is_still_until_after_start_epoch(idle: bool) -> None:
+    model = Model()
+    optimisers = build_optimisers(model, training(start_epoch=2), idle_gradients=idle)
+    start = values(architecture_parameters(model))
+    for epoch in (1, 2):
+        for step in (1, 2):
+            before = values(weight_parameters(model))
+            _, second = optimisers.step(epoch, step, loss_of(model, step))
+            assert second is None
+            assert not same(before, values(weight_parameters(model)))
+    assert same(start, values(architecture_parameters(model)))
+    _, second = optimisers.step(3, 1, loss_of(model, 1))
+    assert second is not None
+    assert not same(start, values(architecture_parameters(model)))
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_weights_are_still_in_stage_two_and_alpha_in_stage_one(idle: bool) -> None:
+    model = Model()
+    optimisers = build_optimisers(model, training(start_epoch=0), idle_gradients=idle)
+    seen: list[tuple[list[Tensor], list[Tensor]]] = []
+
+    def loss() -> Tensor:
+        seen.append((values(weight_parameters_all(model)), values(alphas(model))))
+        return loss_of(model, 1)()
+
+    optimisers.step(1, 1, loss)
+    (w0, a0), (w1, a1) = seen
+    assert not same(w0, w1)
+    assert same(a0, a1)
+    assert same(w1, values(weight_parameters_all(model)))
+    assert not same(a1, values(alphas(model)))
+
+
+def alphas(model: Model) -> list[nn.Parameter]:
+    assert isinstance(model.cell, NASCell)
+    return [model.cell.alpha]
+
+
+def weight_parameters_all(model: Model) -> list[nn.Parameter]:
+    """Also while their gradient is switched off."""
+    return [p for name, p in model.named_parameters() if name != "cell.alpha"]
+
+
+def test_gradients_of_the_fixed_group_are_not_computed() -> None:
+    model = Model()
+    optimisers = build_optimisers(model, training(start_epoch=0))
+    found: list[tuple[bool, bool]] = []
+
+    def backward(loss: Tensor) -> None:
+        loss.backward()
+        weights = any(p.grad is not None for p in weight_parameters_all(model))
+        found.append((weights, alphas(model)[0].grad is not None))
+
+    optimisers.step(1, 1, loss_of(model, 1), backward=backward)
+    assert found == [(True, False), (False, True)]
+    assert all(p.requires_grad for p in (*alphas(model), *model.up.parameters()))
+    assert all(p.grad is None for p in model.parameters())
+    assert not model.frozen.weight.requires_grad
+
+
+def test_requires_grad_comes_back_after_an_error() -> None:
+    model = Model()
+    optimisers = build_optimisers(model, training(start_epoch=0))
+
+    def fails() -> Tensor:
+        raise RuntimeError("loss")
+
+    with pytest.raises(RuntimeError, match="loss"):
+        optimisers.step(1, 1, loss_of(model, 1), architecture_loss=fails)
+    assert model.up.weight.requires_grad
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_equals_two_adams_by_hand(idle: bool) -> None:
+    model = Model()
+    reference = copy.deepcopy(model)
+    optimisers = build_optimisers(
+        model, training(start_epoch=1, every_n_steps=2), idle_gradients=idle
+    )
+    w = torch.optim.Adam([p for p in weight_parameters(reference)], lr=1e-2, weight_decay=1e-2)
+    a = torch.optim.Adam(architecture_parameters(reference), lr=1e-3, weight_decay=1e-3)
+    step = 0
+    for epoch in (1, 2, 3):
+        for _ in range(3):
+            step += 1
+            optimisers.step(epoch, step, loss_of(model, step), loss_of(model, 100 + step))
+            w.zero_grad()
+            loss_of(reference, step)().backward()
+            w.step()
+            if epoch > 1 and step % 2 == 0:
+                a.zero_grad()
+                loss_of(reference, 100 + step)().backward()
+                a.step()
+    assert same(values(list(model.parameters())), values(list(reference.parameters())))
+
+
+def test_simultaneous_steps_both_on_one_backward() -> None:
+    model = Model()
+    reference = copy.deepcopy(model)
+    optimisers = build_optimisers(model, training(start_epoch=0, alternation="simultaneous"))
+    calls = 0
+
+    def loss() -> Tensor:
+        nonlocal calls
+        calls += 1
+        return loss_of(model, 1)()
+
+    assert not optimisers.second_pass(1, 1)
+    _, second = optimisers.step(1, 1, loss)
+    assert calls == 1
+    assert second is None
+    groups = [(weight_parameters(reference), 1e-2), (architecture_parameters(reference), 1e-3)]
+    adams = [torch.optim.Adam(p, lr=rate, weight_decay=rate) for p, rate in groups]
+    loss_of(reference, 1)().backward()
+    for adam in adams:
+        adam.step()
+    assert same(values(list(model.parameters())), values(list(reference.parameters())))
+
+
+def test_simultaneous_waits_for_start_epoch_too() -> None:
+    model = Model()
+    optimisers = build_optimisers(model, training(start_epoch=1, alternation="simultaneous"))
+    start = values(alphas(model))
+    optimisers.step(1, 1, loss_of(model, 1))
+    assert same(start, values(alphas(model)))
+    optimisers.step(2, 2, loss_of(model, 2))
+    assert not same(start, values(alphas(model)))
+
+
+def test_a_model_without_cells_has_plain_adam() -> None:
+    model = Model(cell=False)
+    reference = copy.deepcopy(model)
+    optimisers = build_optimisers(model, training(start_epoch=0))
+    assert optimisers.architecture is None
+    assert not optimisers.alpha_active(5, 1)
+    adam = torch.optim.Adam(weight_parameters(reference), lr=1e-2, weight_decay=1e-2)
+    for step in (1, 2):
+        optimisers.step(1, step, loss_of(model, step))
+        adam.zero_grad()
+        loss_of(reference, step)().backward()
+        adam.step()
+    assert same(values(list(model.parameters())), values(list(reference.parameters())))
+
+
+def test_resumes_bit_for_bit() -> None:
+    straight = Model()
+    optimisers = build_optimisers(straight, training(start_epoch=0))
+    for step in (1, 2):
+        optimisers.step(1, step, loss_of(straight, step))
+    resumed = copy.deepcopy(straight)
+    state = copy.deepcopy(optimisers.state_dict())
+    optimisers.step(1, 3, loss_of(straight, 3))
+    again = AlternatingOptimizer(resumed, training(start_epoch=0))
+    again.load_state_dict(state)
+    again.step(1, 3, loss_of(resumed, 3))
+    assert same(values(list(straight.parameters())), values(list(resumed.parameters())))
+
+
+def test_refuses_the_state_of_another_kind_of_model() -> None:
+    state = build_optimisers(Model(), training()).state_dict()
+    with pytest.raises(ValueError, match="architecture"):
+        build_optimisers(Model(cell=False), training()).load_state_dict(state)
+
+
+def test_wrapped_optimisers_and_backward_are_used() -> None:
+    model = Model()
+    optimisers = build_optimisers(model, training(start_epoch=0))
+    calls: list[str] = []
+
+    class Wrapper:
+        def __init__(self, optimizer: torch.optim.Optimizer):
+            self.optimizer = optimizer
+
+        def step(self) -> None:
+            calls.append("step")
+            self.optimizer.step()
+
+    def backward(loss: Tensor) -> None:
+        calls.append("backward")
+        loss.backward()
+
+    optimisers.wrap(Wrapper)
+    optimisers.step(1, 1, loss_of(model, 1), backward=backward)
+    assert calls == ["backward", "step", "backward", "step"]
