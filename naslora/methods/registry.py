@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import torch
-from naslora.sam.building import Sam
 from torch import nn
 
+import naslora.methods
 from naslora.errors import SettingsError
+from naslora.sam.building import Sam
 
-Merge = Literal["exact", "approximate", "none"]
+MergeMode = Literal["exact", "collapsed", "dense"]
 Apply = Callable[[Sam, Any], None]
 
 
@@ -28,8 +32,11 @@ class Method:
         settings: a frozen dataclass; its defaults are the paper's values.
         apply: puts the method's layers into a SAM whose parameters are all frozen.
         identity: whether the adapted SAM starts with the outputs of the SAM it adapts.
-        merge: whether the layers fold back into a plain SAM, and how well.
+        merges: the modes of `naslora.methods.merging.merge` that it has. "exact" leaves a plain
+            SAM with the same outputs; "collapsed" faster layers with the same outputs; "dense" a
+            plain SAM with nearly the same outputs.
         trains_decoder: whether the mask decoder is tuned too, as every row of the paper does.
+        pretrained: whether it starts from a checkpoint; if not, from random weights.
     """
 
     name: str
@@ -37,8 +44,9 @@ class Method:
     settings: type[Any]
     apply: Apply
     identity: bool = True
-    merge: Merge = "none"
+    merges: tuple[MergeMode, ...] = ()
     trains_decoder: bool = True
+    pretrained: bool = True
 
     def parse(self, values: Mapping[str, Any]) -> Any:
         """Make the settings dataclass from plain values.
@@ -69,15 +77,18 @@ def register(
     title: str,
     settings: type[Any],
     identity: bool = True,
-    merge: Merge = "none",
+    merges: tuple[MergeMode, ...] = (),
     trains_decoder: bool = True,
+    pretrained: bool = True,
 ) -> Callable[[Apply], Apply]:
     """Register `apply(sam, settings)` as a method; see `Method` for the arguments."""
 
     def decorate(apply: Apply) -> Apply:
         if name in _METHODS:
             raise ValueError(f"a method named {name!r} is registered already")
-        _METHODS[name] = Method(name, title, settings, apply, identity, merge, trains_decoder)
+        _METHODS[name] = Method(
+            name, title, settings, apply, identity, merges, trains_decoder, pretrained
+        )
         return apply
 
     return decorate
@@ -89,23 +100,46 @@ def get_method(name: str) -> Method:
     Raises:
         SettingsError: there is none of that name.
     """
+    _discover()
     if name not in _METHODS:
-        raise SettingsError(f"no method named {name!r}; there are {', '.join(_METHODS)}")
+        near = difflib.get_close_matches(name, _METHODS, n=1)
+        known = f"there are {', '.join(method_names())}"
+        raise SettingsError(
+            f"no method named {name!r}", remedy=f"did you mean {near[0]}?" if near else known
+        )
     return _METHODS[name]
 
 
 def method_names() -> list[str]:
-    """Names of all registered methods."""
-    return list(_METHODS)
+    """Names of all registered methods, sorted."""
+    _discover()
+    return sorted(_METHODS)
+
+
+@cache
+def _discover() -> None:
+    """Import every module of this package, so that each registers its method."""
+    for module in pkgutil.iter_modules(naslora.methods.__path__, f"{naslora.methods.__name__}."):
+        importlib.import_module(module.name)
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What was put on a SAM: enough to put it on a fresh one again."""
+    """What was put on a SAM: enough to put it on a fresh one again.
+
+    Attributes:
+        method: the name in the registry.
+        settings: all settings, in full.
+        seed: that the new layers were initialised from.
+        buffers: names of the persistent buffers that the method added.
+        collapsed: whether cells were replaced by their inference form.
+    """
 
     method: str
     settings: dict[str, Any]
     seed: int
+    buffers: tuple[str, ...] = ()
+    collapsed: bool = False
 
 
 def adapt(
@@ -123,17 +157,32 @@ def adapt(
         raise ValueError(f"this SAM carries {sam.adaptation.method} already")
     chosen = get_method(method)
     parsed = chosen.parse(settings or {})
+    before = _persistent_buffers(sam)
     sam.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed, which would seed the generators of all devices for good.
+        torch.default_generator.manual_seed(seed)
         chosen.apply(sam, parsed)
+    sam.train(sam.training)  # new layers start in training mode, whatever the SAM is in
     if chosen.trains_decoder:
         sam.mask_decoder.requires_grad_(True)
         sam.mask_decoder.iou_prediction_head.requires_grad_(False)
-    sam.adaptation = Adaptation(method, dataclasses.asdict(parsed), seed)
-    return sam.adaptation
+    added = tuple(sorted(_persistent_buffers(sam) - before))
+    adaptation = Adaptation(method, dataclasses.asdict(parsed), seed, added)
+    sam.adaptation = adaptation
+    return adaptation
+
+
+def adaptation_of(sam: Sam) -> Adaptation | None:
+    """What a method put on this SAM, if any did."""
+    adaptation: Adaptation | None = sam.adaptation
+    return adaptation
 
 
 def trainable_parameters(sam: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that an optimiser may change, by name."""
     return {name: p for name, p in sam.named_parameters() if p.requires_grad}
+
+
+def _persistent_buffers(model: nn.Module) -> set[str]:
+    return set(model.state_dict()) - {name for name, _ in model.named_parameters()}

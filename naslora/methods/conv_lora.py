@@ -1,0 +1,214 @@
+"""Conv-LoRA: LoRA with a convolution between its factors, at a scale that a router chooses.
+
+Source: Zhong et al., "Convolution Meets LoRA" (ICLR 2024, arXiv 2401.17868), and the authors' code
+in AutoGluon (`multimodal/models/adaptation_layers.py`). The router is that of Shazeer et al.,
+"Outrageously Large Neural Networks" (ICLR 2017, arXiv 1701.06538), eq. 3 to 11, with k = 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora.methods.layers import LowRankLinear, replace_qkv
+from naslora.methods.lora import LoRASettings
+from naslora.methods.registry import register
+from naslora.sam.building import Sam
+
+_NOISE_FLOOR = 1e-2
+
+
+@dataclass(frozen=True)
+class ConvLoRASettings(LoRASettings):
+    """Settings of Conv-LoRA, beside LoRA's: one router and its experts for each low-rank branch.
+
+    Attributes:
+        experts: number of convolutions; the i-th works at i times the resolution.
+        load_balance: factor on the loss that keeps all experts in use.
+    """
+
+    experts: int = 8
+    load_balance: float = 1e-2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if type(self.experts) is not int or self.experts < 2:
+            raise ValueError(f"experts must be a whole number from 2, not {self.experts!r}")
+        if not 0 <= self.load_balance < float("inf"):
+            raise ValueError(f"load_balance must be 0 or more, not {self.load_balance!r}")
+
+
+@register("conv_lora", title="Conv-LoRA", settings=ConvLoRASettings)
+def apply(sam: Sam, settings: ConvLoRASettings) -> None:
+    """Put a low-rank branch with convolutional experts on the qkv layer of every chosen block."""
+
+    def experts() -> ConvolutionExperts:
+        return ConvolutionExperts(settings.rank, settings.experts, settings.load_balance)
+
+    def build(base: nn.Linear) -> LowRankLinear:
+        return LowRankLinear(
+            base,
+            settings.rank,
+            settings.scale,
+            settings.projections,
+            experts,
+            pointwise=False,
+        )
+
+    replace_qkv(sam, build, settings.layers)
+
+
+class ConvolutionExperts(nn.Module):
+    """z -> z + GELU(conv(z)), where z's router chooses the convolution and its scale.
+
+    A map z is one window of the attention, padding included, or the whole map in a global block;
+    each is routed by itself, by its mean over positions. Expert n enlarges the map n times, applies
+    its 3 x 3 convolution with bias and GELU, and shrinks the result to the size of z, both
+    bicubically. Only the chosen expert is computed.
+
+    The value of the gate does not multiply the expert's output, as in the authors' code. So the
+    router learns from the load-balance loss alone.
+
+    In training, choices are noisy, and the loss is left in `auxiliary_loss`. An expert that no map
+    of a batch chose has no gradient: `DistributedDataParallel` needs `find_unused_parameters`.
+    Under gradient checkpointing the noise is the same again, and the backward pass leaves the
+    repeated loss behind until the next forward.
+
+    Args:
+        channels: of z, that is LoRA's rank.
+        experts: number of experts.
+        load_balance: factor on the loss.
+
+    Attributes:
+        auxiliary_loss: the weighted load-balance loss of the last forward; None outside training.
+    """
+
+    def __init__(self, channels: int, experts: int, load_balance: float):
+        super().__init__()
+        self.load_balance = load_balance
+        self.auxiliary_loss: Tensor | None = None
+        self.gate = nn.Parameter(torch.zeros(channels, experts))
+        self.noise = nn.Parameter(torch.zeros(channels, experts))
+        self.experts = nn.ModuleList(
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1) for _ in range(experts)
+        )
+        for name, parameter in self.experts.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Add to maps (N, h, w, channels) what their experts make of them.
+
+        Computed in float32 or wider whatever autocast says: it is a small part of the work, and
+        the router compares numbers that are close.
+        """
+        dtype = z.dtype
+        with torch.autocast(z.device.type, enabled=False):
+            maps = z.to(torch.promote_types(dtype, torch.float32)).permute(0, 3, 1, 2)
+            choice, self.auxiliary_loss = self.route(maps.mean((2, 3)))
+            order = choice.argsort(stable=True)
+            counts = choice.bincount(minlength=len(self.experts)).tolist()
+            groups = torch.split(maps[order], counts)
+            mixed = torch.cat(
+                [self._expert(i, group) for i, group in enumerate(groups) if len(group)]
+            )
+            maps = maps + mixed[order.argsort()]
+            if self.auxiliary_loss is not None:
+                # Changes nothing, but makes the router part of the output's graph: what is outside
+                # of it is unused to DistributedDataParallel, which then refuses its gradient.
+                maps = maps + 0 * self.auxiliary_loss
+        return maps.permute(0, 2, 3, 1).to(dtype)
+
+    def _expert(self, index: int, maps: Tensor) -> Tensor:
+        conv = cast(nn.Conv2d, self.experts[index])
+        assert conv.bias is not None
+        return convolve_at_scale(maps, conv.weight, conv.bias, index + 1)
+
+    def route(self, context: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Choose an expert for each map.
+
+        Args:
+            context: the maps' means (N, channels).
+
+        Returns:
+            Indices (N,), and in training the weighted load-balance loss, else None.
+        """
+        clean = context @ self.gate.to(context.dtype)
+        if not self.training:
+            return clean.argmax(1), None
+        deviation = F.softplus(context @ self.noise.to(context.dtype)) + _NOISE_FLOOR
+        noisy = clean + torch.randn_like(clean) * deviation
+        choice = noisy.argmax(1)
+        # P(expert wins if its noise alone is drawn again), Shazeer et al., eq. 9: it has to beat
+        # the best of the others.
+        top = noisy.topk(2, dim=1).values
+        rival = torch.where(noisy > top[:, 1:], top[:, 1:], top[:, :1])
+        load = torch.special.ndtr((clean - rival) / deviation).sum(0)
+        importance = choice.bincount(minlength=len(self.experts)).to(load.dtype)
+        loss = squared_variation(importance) + squared_variation(load)
+        return choice, self.load_balance * loss
+
+
+def squared_variation(x: Tensor) -> Tensor:
+    """The squared coefficient of variation of (n,) numbers: unbiased variance over squared mean."""
+    return x.var() / (x.mean() ** 2 + 1e-10)
+
+
+def convolve_at_scale(x: Tensor, weight: Tensor, bias: Tensor, ratio: int) -> Tensor:
+    """Enlarge bicubically, convolve, apply GELU, shrink bicubically to the size before.
+
+    Equal to `F.interpolate`, `F.conv2d`, `F.gelu` and `F.interpolate` up to rounding, without the
+    positions that the shrinking does not read. Bicubic sampling at an odd ratio falls on the middle
+    of every `ratio` positions, and at an even one on four around it; the convolution reads one more
+    on each side. Sampling by matrices has a gradient that is deterministic on any device.
+
+    Args:
+        x: (N, C, h, w).
+        weight: (C, C, 3, 3).
+        bias: (C,).
+        ratio: how many times larger.
+
+    Returns:
+        (N, C, h, w).
+    """
+    weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+    if ratio == 1:
+        return F.gelu(F.conv2d(x, weight, bias, padding=1))
+    (up_h, down_h), (up_w, down_w) = (
+        _resampling(length, ratio, x.dtype, x.device) for length in x.shape[2:]
+    )
+    large = up_h @ x @ up_w.T
+    if ratio % 2:
+        return F.gelu(F.conv2d(large, weight, bias, stride=3))
+    return down_h @ F.gelu(F.conv2d(large, weight, bias, padding=1)) @ down_w.T
+
+
+@lru_cache(maxsize=512)
+def _resampling(
+    length: int, ratio: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Matrices (m, length) and (length, m) that sample an axis up and down.
+
+    m is ratio * length, less the positions that are not read: three of every `ratio` remain at an
+    odd ratio, and six at an even one. They are cut where the convolution's own padding of zeros is
+    out of reach.
+    """
+    # Not as tensors of inference mode, which training could not use later.
+    with torch.inference_mode(False), torch.no_grad():
+        up, down = _bicubic(length, length * ratio), _bicubic(length * ratio, length)
+        width = min(ratio, 3 if ratio % 2 else 6)
+        start = (ratio - width) // 2
+        offset = torch.arange(length * ratio, device="cpu") % ratio
+        kept = (offset >= start) & (offset < start + width)
+        return up[kept].to(device, dtype), down[:, kept].to(device, dtype)
+
+
+def _bicubic(source: int, target: int) -> Tensor:
+    """The matrix (target, source) of `F.interpolate` in mode bicubic, in float64."""
+    basis = torch.eye(source, dtype=torch.float64, device="cpu").reshape(1, source, source, 1)
+    return F.interpolate(basis, size=(target, 1), mode="bicubic")[0, :, :, 0].T

@@ -1,0 +1,226 @@
+"""What methods on the attention's linear layers share: find, wrap, add low rank, fold back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora.errors import SettingsError
+from naslora.sam.building import Sam
+from naslora.sam.image_encoder import Block
+
+PROJECTIONS = ("q", "k", "v")
+
+
+class AdaptedLinear(nn.Module):
+    """A frozen `nn.Linear` and what a method adds to it.
+
+    It is called as the layer was, (..., in) to (..., out), and its weight and bias keep their
+    names in the state dict. Subclasses override `forward`, and `merged` if they have one.
+
+    Attributes:
+        pointwise: whether each position is treated alone. The encoder calls pointwise layers with
+            whole maps (B, H, W, C), and others with windows as the attention sees them, that is
+            (B * windows, h, w, C) with zeros where a window reaches over the map.
+    """
+
+    def __init__(self, base: nn.Linear, pointwise: bool = True):
+        super().__init__()
+        self.pointwise = pointwise
+        self.in_features = base.in_features
+        self.out_features = base.out_features
+        self.weight = base.weight
+        self.bias = base.bias
+
+    def base(self, x: Tensor) -> Tensor:
+        """The output of the layer that was wrapped."""
+        return F.linear(x, self.weight, self.bias)
+
+    def merged(self) -> nn.Linear:
+        """A plain layer with the same outputs.
+
+        Raises:
+            SettingsError: this layer is not the same as any plain one.
+        """
+        raise SettingsError(f"{type(self).__name__} does not merge into a plain layer")
+
+
+class LowRank(nn.Module):
+    """x -> scale * B c(A x): LoRA's branch (eq. 1), with room for a map c in between.
+
+    A starts from kaiming_uniform(sqrt 5), B from zero, so that the branch starts from zero.
+
+    Args:
+        in_features: width of x.
+        out_features: width of the output.
+        rank: rows of A.
+        scale: factor on the output.
+        middle: c, from (B, H, W, rank) to the same shape; the identity by default.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        rank: int,
+        scale: float = 1.0,
+        middle: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.scale = scale
+        self.lora_A = nn.Parameter(torch.empty(rank, in_features))
+        self.lora_B = nn.Parameter(torch.zeros(out_features, rank))
+        self.middle = middle
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = F.linear(x, self.lora_A)
+        if self.middle is not None:
+            z = self.middle(z)
+        if self.scale != 1:
+            z = z * self.scale
+        return F.linear(z, self.lora_B)
+
+    def matrix(self, middle: Tensor | None = None) -> Tensor:
+        """The matrix scale * B M A, with M (rank, rank) in place of c; in float32 or wider."""
+        dtype = torch.promote_types(self.lora_A.dtype, torch.float32)
+        A = self.lora_A.detach().to(dtype)
+        if middle is not None:
+            A = middle.to(A) @ A
+        return self.scale * (self.lora_B.detach().to(dtype) @ A)
+
+
+class LowRankLinear(AdaptedLinear):
+    """A frozen linear layer plus low-rank branches: one for its whole output, or for parts of it.
+
+    Args:
+        base: the layer.
+        rank: of every branch.
+        scale: factor on every branch.
+        projections: thirds of the output, out of "q", "k", "v", with a branch each; by default
+            one branch makes all of it.
+        middle: makes the map between A and B of one branch.
+        pointwise: see `AdaptedLinear`; False where `middle` looks at neighbours in a window.
+    """
+
+    def __init__(
+        self,
+        base: nn.Linear,
+        rank: int,
+        scale: float = 1.0,
+        projections: Sequence[str] | None = None,
+        middle: Callable[[], nn.Module] | None = None,
+        pointwise: bool = True,
+    ):
+        super().__init__(base, pointwise)
+        third = base.out_features // len(PROJECTIONS)
+        self._parts = {
+            name: slice(i * third, (i + 1) * third)
+            for i, name in enumerate(PROJECTIONS)
+            if name in (projections or ())
+        } or {"qkv": slice(None)}
+        self.branches = nn.ModuleDict(
+            {
+                name: LowRank(
+                    base.in_features,
+                    third if projections else base.out_features,
+                    rank,
+                    scale,
+                    middle() if middle else None,
+                )
+                for name in self._parts
+            }
+        )
+        self.branches.to(base.weight.device, base.weight.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.base(x)
+        for name, branch in self.named_branches():
+            if self._parts[name] == slice(None):
+                y = y + branch(x)
+            else:
+                y[..., self._parts[name]] += branch(x)
+        return y
+
+    def named_branches(self) -> Iterator[tuple[str, LowRank]]:
+        """The branches, by "qkv" or the projection's name."""
+        yield from cast("Iterator[tuple[str, LowRank]]", iter(self.branches.items()))
+
+    def merged(self, matrices: Mapping[str, Tensor] | None = None) -> nn.Linear:
+        """A plain layer; with (rank, rank) `matrices` by branch in place of the maps in between.
+
+        Raises:
+            SettingsError: a branch has a map in between, and no matrix for it is given.
+        """
+        weight = self.weight.detach().to(torch.promote_types(self.weight.dtype, torch.float32))
+        weight = weight.clone()
+        for name, branch in self.named_branches():
+            matrix = (matrices or {}).get(name)
+            if branch.middle is not None and matrix is None:
+                raise SettingsError(
+                    "a layer with a map between its low-rank factors equals no plain layer"
+                )
+            weight[self._parts[name]] += branch.matrix(matrix)
+        return plain_linear(weight.to(self.weight.dtype), self.bias)
+
+
+def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A frozen `nn.Linear` of these very tensors; draws no random numbers."""
+    with torch.device("meta"):
+        linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    return linear
+
+
+def encoder_blocks(sam: Sam, layers: Sequence[int] | None = None) -> list[Block]:
+    """The image encoder's blocks, or those at the given places, counted from 0.
+
+    Raises:
+        SettingsError: the encoder has no such block.
+    """
+    blocks = [cast(Block, block) for block in sam.image_encoder.blocks]
+    if layers is None:
+        return blocks
+    if outside := [i for i in layers if not 0 <= i < len(blocks)]:
+        raise SettingsError(
+            f"{sam.backbone} has no block {', '.join(map(str, outside))}",
+            remedy=f"choose layers from 0 to {len(blocks) - 1}",
+        )
+    return [blocks[i] for i in layers]
+
+
+def replace_qkv(
+    sam: Sam, build: Callable[[nn.Linear], nn.Module], layers: Sequence[int] | None = None
+) -> None:
+    """Replace the fused qkv layer of the chosen blocks by what `build` makes of it.
+
+    Raises:
+        SettingsError: the encoder has no such block.
+        TypeError: a method replaced that layer already.
+    """
+    for block in encoder_blocks(sam, layers):
+        if not isinstance(block.attn.qkv, nn.Linear):
+            raise TypeError(f"qkv is a {type(block.attn.qkv).__name__} already")
+        block.attn.qkv = build(block.attn.qkv)
+
+
+def check_layers(layers: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Make a settings value of layers a tuple.
+
+    Raises:
+        ValueError: it is empty, or no list of different whole numbers.
+    """
+    if layers is None:
+        return None
+    if isinstance(layers, str) or not layers or not all(type(i) is int for i in layers):
+        raise ValueError(f"layers must list whole numbers, not {layers!r}")
+    if len(set(layers)) != len(layers):
+        raise ValueError("layers lists a block twice")
+    return tuple(layers)

@@ -1,0 +1,40 @@
+"""SAM (scratch): no pre-training, no method; everything is trained from a random start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from naslora.methods.registry import register
+from naslora.sam.building import Sam
+
+
+@dataclass(frozen=True)
+class ScratchSettings:
+    """There is nothing to set."""
+
+
+@register(
+    "scratch",
+    title="SAM (scratch)",
+    settings=ScratchSettings,
+    identity=False,
+    merges=("exact",),
+    pretrained=False,
+)
+def apply(sam: Sam, settings: ScratchSettings) -> None:
+    """Free all parameters that a prediction depends on.
+
+    The paper counts all 641,090,608 parameters of Meta's SAM with ViT-H. A semantic SAM for a
+    binary task has 640,669,645, as it has one mask token instead of four. 640,531,840 of them are
+    trained: neither the IoU head nor the prompt encoder's points and masks have a gradient.
+
+    The features of positions, a random buffer that is never trained, are drawn anew from the seed
+    of `adapt`: they come with a checkpoint otherwise, and this method starts from none.
+    """
+    sam.image_encoder.requires_grad_(True)
+    sam.mask_decoder.requires_grad_(True)
+    sam.prompt_encoder.no_mask_embed.requires_grad_(True)
+    features = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+    features.copy_(torch.randn(features.shape, device="cpu"))

@@ -1,0 +1,161 @@
+"""VeRA (Kopiczko et al., ICLR 2024, arXiv 2310.11454): random matrices for all, vectors for each.
+
+The paper's 0.32 M parameters for VeRA are its vectors alone: with rank 2048 and q, k and v apart,
+3 * (2048 + 1280) in each of 32 blocks are 319,488. The paper says that the mask decoder is fully
+tuned, as in all its other rows, so it is tuned here too, and our count on ViT-H is 3,825,024.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from naslora.methods.layers import (
+    PROJECTIONS,
+    AdaptedLinear,
+    encoder_blocks,
+    plain_linear,
+    replace_qkv,
+)
+from naslora.methods.lora import LoRASettings
+from naslora.methods.registry import register
+from naslora.sam.building import Sam
+
+
+@dataclass(frozen=True)
+class VeRASettings:
+    """Settings.
+
+    Attributes:
+        rank: rows of A. 2048 gives the paper's count of the vectors on ViT-H.
+        projections: thirds of the qkv layer with vectors of their own, out of q, k, v; or None for
+            one pair of vectors on the fused layer.
+        d_initial: the value that the vector between A and B starts from.
+        projection_seed: A and B are drawn from it, the same for every seed of a study, as in HF
+            peft.
+        layers: blocks to adapt, counted from 0; all by default.
+    """
+
+    rank: int = 2048
+    projections: tuple[str, ...] | None = PROJECTIONS
+    d_initial: float = 0.1
+    projection_seed: int = 0
+    layers: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.d_initial) or self.d_initial == 0:
+            # Both vectors at zero have no gradient and stay there.
+            raise ValueError(f"d_initial must be a number other than 0, not {self.d_initial!r}")
+        if type(self.projection_seed) is not int or self.projection_seed < 0:
+            raise ValueError(
+                f"projection_seed must be a whole number from 0, not {self.projection_seed!r}"
+            )
+        shared = LoRASettings(self.rank, None, self.projections, self.layers)
+        object.__setattr__(self, "projections", shared.projections)
+        object.__setattr__(self, "layers", shared.layers)
+
+
+@register("vera", title="VeRA", settings=VeRASettings, merges=("exact",))
+def apply(sam: Sam, settings: VeRASettings) -> None:
+    """Draw A and B once, and put vectors on the qkv layer of every chosen block."""
+    like = cast(nn.Linear, encoder_blocks(sam)[0].attn.qkv).weight
+    outputs, inputs = like.shape
+    if settings.projections is not None:
+        outputs //= len(PROJECTIONS)
+    shared = SharedProjections(inputs, outputs, settings.rank, settings.projection_seed)
+    shared.to(like.device, like.dtype)
+
+    def build(base: nn.Linear) -> VeRALinear:
+        return VeRALinear(base, shared, settings.projections, settings.d_initial)
+
+    replace_qkv(sam, build, settings.layers)
+
+
+class SharedProjections(nn.Module):
+    """The frozen matrices of all layers: A (rank, in) and B (out, rank), kaiming uniform.
+
+    They are buffers of one module that all layers hold, so that they exist once, move with the
+    model, and are not part of its state dict: the seed gives them again.
+    """
+
+    A: Tensor
+    B: Tensor
+
+    def __init__(self, in_features: int, out_features: int, rank: int, seed: int):
+        super().__init__()
+        generator = torch.Generator(device="cpu").manual_seed(seed)
+        for name, shape in (("A", (rank, in_features)), ("B", (out_features, rank))):
+            matrix = torch.empty(shape, device="cpu")
+            nn.init.kaiming_uniform_(matrix, generator=generator)
+            self.register_buffer(name, matrix, persistent=False)
+
+
+class VeRALinear(AdaptedLinear):
+    """x -> W x + b + l_b * B(l_d * A x), with vectors l_d and l_b for each part of the output.
+
+    l_b starts from zero, so that the layer starts as the one that it wraps.
+
+    Args:
+        base: the layer that has W and b.
+        shared: A and B.
+        projections: parts of the output, with as many outputs as B each; None for all as one.
+        d_initial: where l_d starts.
+    """
+
+    def __init__(
+        self,
+        base: nn.Linear,
+        shared: SharedProjections,
+        projections: tuple[str, ...] | None = PROJECTIONS,
+        d_initial: float = 0.1,
+    ):
+        super().__init__(base)
+        self.shared = shared
+        outputs, rank = shared.B.shape
+        starts = (
+            [0] if projections is None else [PROJECTIONS.index(p) * outputs for p in projections]
+        )
+        self._parts = [slice(start, start + outputs) for start in starts]
+        like = base.weight
+        self.lambda_d = nn.Parameter(like.new_full((len(starts), rank), d_initial))
+        self.lambda_b = nn.Parameter(like.new_zeros(len(starts), outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.base(x)
+        tokens = x.numel() // x.shape[-1]
+        if self._is_dense_cheaper(tokens):
+            change = F.linear(x, self._change().flatten(0, 1))
+        else:
+            hidden = F.linear(x, self.shared.A)[..., None, :] * self.lambda_d
+            change = (F.linear(hidden.to(x.dtype), self.shared.B) * self.lambda_b).flatten(-2)
+        for part, values in zip(self._parts, change.chunk(len(self._parts), -1), strict=True):
+            y[..., part] += values
+        return y
+
+    def merged(self) -> nn.Linear:
+        """A plain layer with the same outputs."""
+        weight = self.weight.detach().to(torch.promote_types(self.weight.dtype, torch.float32))
+        weight = weight.clone()
+        for part, change in zip(self._parts, self._change().detach(), strict=True):
+            weight[part] += change
+        return plain_linear(weight.to(self.weight.dtype), self.bias)
+
+    def _is_dense_cheaper(self, tokens: int) -> bool:
+        """Whether l_b B l_d A as one matrix takes fewer products than its factors in turn.
+
+        With this rank it does from about 1800 tokens on: in all but the smallest batches.
+        """
+        rank, inputs = self.shared.A.shape
+        outputs = self.lambda_b.numel()
+        factors = tokens * rank * (inputs + outputs)
+        return (rank + tokens) * inputs * outputs < factors
+
+    def _change(self) -> Tensor:
+        """l_b B l_d A by part, (parts, out, in)."""
+        product = self.shared.B @ (self.lambda_d[:, :, None] * self.shared.A)
+        return self.lambda_b[:, :, None] * product

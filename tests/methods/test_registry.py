@@ -1,0 +1,82 @@
+"""Looking methods up, reading their settings, and putting one on a SAM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from naslora.errors import SettingsError
+from naslora.methods import registry
+from naslora.methods.registry import adapt, get_method, method_names, register
+from naslora.sam.building import Sam
+
+
+def test_finds_the_methods_of_the_package() -> None:
+    assert {"decoder_only", "lora", "nas_lora", "nas_pc_lora"} <= set(method_names())
+    assert get_method("nas_pc_lora").title == "NAS-PC-LoRA"
+
+
+def test_unknown_method_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="did you mean nas_lora"):
+        get_method("nas_lroa")
+    with pytest.raises(SettingsError, match="there are"):
+        get_method("xyz")
+
+
+def test_unknown_setting_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="did you mean rank"):
+        get_method("lora").parse({"rnak": 3})
+
+
+def test_invalid_setting_names_the_method() -> None:
+    with pytest.raises(SettingsError, match="lora: rank must be"):
+        get_method("lora").parse({"rank": 0})
+
+
+def test_a_sam_takes_one_method(plain: Callable[..., Sam]) -> None:
+    sam = plain()
+    adapt(sam, "lora")
+    with pytest.raises(ValueError, match="carries lora"):
+        adapt(sam, "lora")
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_new_layers_are_in_the_mode_of_the_sam(plain: Callable[..., Sam], training: bool) -> None:
+    sam = plain().train(training)
+    adapt(sam, "nas_lora", {"style": "darts"})
+    assert {module.training for module in sam.modules()} == {training}
+
+
+def test_a_new_method_is_one_decorated_function(
+    plain: Callable[..., Sam], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+
+    @dataclass(frozen=True)
+    class Settings:
+        tokens: int = 2
+
+    @register("shift", title="Shift", settings=Settings, identity=False)
+    def apply(sam: Sam, settings: Settings) -> None:
+        sam.image_encoder.pos_embed.requires_grad_(True)
+
+    with pytest.raises(ValueError, match="shift"):
+        register("shift", title="Shift", settings=Settings)(apply)
+    assert "shift" in method_names()
+    sam = plain()
+    adaptation = adapt(sam, "shift", {"tokens": 5})
+    assert adaptation.settings == {"tokens": 5}
+    assert sam.image_encoder.pos_embed.requires_grad
+    assert not sam.image_encoder.patch_embed.proj.weight.requires_grad
+
+
+def test_adapting_leaves_the_random_state_alone(plain: Callable[..., Sam]) -> None:
+    sam = plain()
+    torch.manual_seed(11)
+    expected = torch.randn(3)
+    torch.manual_seed(11)
+    adapt(sam, "nas_lora", seed=5)
+    assert torch.equal(torch.randn(3), expected)
