@@ -1,0 +1,46 @@
+"""Device, precision and processes of a run, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+
+from naslora.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False) -> Fabric:
+    """Start the processes of a run and make its arithmetic repeatable.
+
+    Results on a CPU are the same bit for bit for the same number of threads. On a GPU a few
+    operations have no deterministic form; torch warns of each once.
+
+    Args:
+        settings: accelerator, devices, nodes, precision and threads.
+        unused_parameters: whether a step may leave trainable parameters without a gradient, which
+            distributed training must know.
+    """
+    with warnings.catch_warnings():
+        # Fabric imports a parser that still names a deprecated module of setuptools.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+
+    torch.set_num_threads(settings.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    distributed = settings.devices * settings.num_nodes > 1
+    fabric = Fabric(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        precision=settings.precision,
+        strategy=DDPStrategy(find_unused_parameters=unused_parameters) if distributed else "auto",
+    )
+    fabric.launch()
+    return fabric

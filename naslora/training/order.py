@@ -1,0 +1,74 @@
+"""The order and augmentation of training images, a function of seed and epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from naslora.data.dataset import SegmentationDataset
+
+
+class EpochSampler(Sampler[tuple[int, bool]]):
+    """Yields (index, flip) pairs: each epoch a permutation of `indices` and a draw of flips.
+
+    Both come from a generator seeded with (seed, epoch), so that an epoch is the same whatever
+    ran before it and however many processes share it. Processes take turns; the last ones repeat
+    an image where the number does not divide.
+    """
+
+    def __init__(
+        self,
+        indices: Sequence[int],
+        *,
+        seed: int,
+        horizontal_flip: float,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        self._indices = np.asarray(indices)
+        self._seed = seed
+        self._horizontal_flip = horizontal_flip
+        self._rank = rank
+        self._world_size = world_size
+        self.epoch = 1
+
+    def __len__(self) -> int:
+        return -(-len(self._indices) // self._world_size)
+
+    def __iter__(self) -> Iterator[tuple[int, bool]]:
+        generator = np.random.Generator(np.random.PCG64([self._seed, self.epoch]))
+        order = generator.permutation(self._indices)
+        flips = generator.random(len(order)) < self._horizontal_flip
+        mine = np.arange(self._rank, len(self) * self._world_size, self._world_size) % len(order)
+        for position in mine:
+            yield int(order[position]), bool(flips[position])
+
+
+class FlippedImages(Dataset[tuple[Tensor, Tensor]]):
+    """A view of a data set that is indexed by (index, flip) pairs."""
+
+    def __init__(self, images: SegmentationDataset):
+        self._images = images
+
+    def __getitem__(self, key: tuple[int, bool]) -> tuple[Tensor, Tensor]:
+        index, flip = key
+        image, mask = self._images[index]
+        return (image.flip(-1), mask.flip(-1)) if flip else (image, mask)
+
+
+def training_loader(
+    images: SegmentationDataset, sampler: EpochSampler, *, batch_size: int, workers: int
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Batches of images (B, 3, S, S) and labels (B, S, S), both uint8, in the sampler's order."""
+    return DataLoader(
+        FlippedImages(images),
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
