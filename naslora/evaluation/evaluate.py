@@ -1,0 +1,199 @@
+"""Evaluation of a trained run on its task's test sets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from naslora.data.benchmark import Benchmark, get_benchmark
+from naslora.data.dataset import SegmentationDataset
+from naslora.data.manifest import Manifest, read_manifest
+from naslora.errors import RecordError
+from naslora.evaluation.metrics import make_metrics
+from naslora.files import sha256, whole_file
+from naslora.layout import Layout
+from naslora.methods.registry import get_method
+from naslora.methods.state import load_adapter
+from naslora.provenance import provenance
+from naslora.records import FileHash, Receipt, Record, read_receipt, write_document
+from naslora.sam.building import Sam
+from naslora.sam.inference import semantic_probabilities
+from naslora.sam.initial import initial_sam
+from naslora.settings import Study
+
+Probabilities = NDArray[np.float32]
+
+
+def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
+    """Evaluate a run and write its record and per-image metrics.
+
+    A run that diverged gets a record that says so, without metrics.
+
+    Raises:
+        RecordError: the run's receipt is missing or damaged, or its settings, weights or images
+            are not those of the study as it stands.
+    """
+    began = time.perf_counter()
+    layout = Layout.of(study)
+    receipt = read_receipt(layout.receipt(task, variant, seed))
+    if receipt.fingerprint != study.run(task, variant, seed).fingerprint():
+        raise RecordError(
+            "this run was trained with other settings than the study has now",
+            where=layout.receipt(task, variant, seed),
+            remedy=f"train it again: naslora train --study {study.study} --task {task} "
+            f"--variant {variant} --seed {seed}",
+        )
+    method = get_method(receipt.settings["method"])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    metrics: dict[str, dict[str, float]] = {}
+    images: dict[str, int] = {}
+    per_image: FileHash | None = None
+    if receipt.status == "done":
+        benchmark = get_benchmark(task)
+        manifest = read_manifest(layout.manifest(task))
+        sam = trained_sam(study, benchmark, variant, seed, receipt).to(device)
+        rows: list[dict[str, Any]] = []
+        for test_set in benchmark.test_sets:
+            computed, set_rows = score(
+                study, benchmark, manifest, test_set, predictions(study, manifest, test_set, sam)
+            )
+            metrics[test_set], images[test_set] = computed, len(set_rows)
+            rows += set_rows
+        per_image = write_per_image(layout, task, variant, seed, rows)
+    record = Record(
+        status=receipt.status,
+        message=receipt.message,
+        study=study.study,
+        task=task,
+        variant=variant,
+        method=method.name,
+        title=method.title,
+        seed=seed,
+        training=receipt,
+        evaluation=study.evaluation.model_dump(mode="json"),
+        manifest_sha256=receipt.manifest_sha256,
+        metrics=metrics,
+        images=images,
+        per_image=per_image,
+        evaluation_time_s=time.perf_counter() - began,
+        provenance=provenance(device),
+    )
+    write_document(layout.record(task, variant, seed), record)
+    return record
+
+
+def trained_sam(
+    study: Study, benchmark: Benchmark, variant: str, seed: int, receipt: Receipt
+) -> Sam:
+    """A SAM with a run's adapter weights, ready for inference.
+
+    Raises:
+        RecordError: the weights or the images are not those that the receipt names.
+        StateError: the weights do not fit the study's SAM.
+    """
+    layout = Layout.of(study)
+    manifest_path = layout.manifest(benchmark.name)
+    if sha256(manifest_path) != receipt.manifest_sha256:
+        raise RecordError(
+            "this run was trained on another set of images or another split",
+            where=manifest_path,
+            remedy="train it again",
+        )
+    adapter = layout.adapter(benchmark.name, variant, seed)
+    if (
+        receipt.adapter is None
+        or not adapter.is_file()
+        or sha256(adapter) != receipt.adapter.sha256
+    ):
+        raise RecordError(
+            "the adapter weights are missing or are not those of the receipt beside them",
+            where=adapter,
+            remedy="delete the run's folder and train it again",
+        )
+    sam, _ = initial_sam(
+        study,
+        classes=len(benchmark.classes),
+        seed=seed,
+        pretrained=get_method(receipt.settings["method"]).pretrained,
+    )
+    load_adapter(sam, adapter)
+    return sam.eval()
+
+
+def predictions(
+    study: Study, manifest: Manifest, test_set: str, sam: Sam
+) -> Iterator[Probabilities]:
+    """Probabilities per test image, at the size that the evaluation settings name.
+
+    Yields:
+        (K, H, W), or (H, W) for a binary task, float32 in [0, 1], in the manifest's order.
+    """
+    images = test_images(study, manifest, test_set)
+    batch_size = study.evaluation.batch_size
+    device = sam.pixel_mean.device
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            indices = range(start, min(start + batch_size, len(images)))
+            batch = torch.stack([images[i][0] for i in indices]).to(device)
+            prediction = sam(batch)
+            for position, index in enumerate(indices):
+                size = evaluation_size(study, images, index)
+                one = semantic_probabilities(
+                    prediction.images(slice(position, position + 1)), size
+                )[0]
+                yield (one[0] if sam.classes == 1 else one).float().cpu().numpy()
+
+
+def test_images(study: Study, manifest: Manifest, test_set: str) -> SegmentationDataset:
+    """The images of one test set, at the model's input size."""
+    root = Layout.of(study).prepared(manifest.task)
+    return SegmentationDataset(manifest, root, test_set, study.sam.image_size, cache=False)
+
+
+def evaluation_size(study: Study, images: SegmentationDataset, index: int) -> tuple[int, int]:
+    """Height and width at which an image is evaluated."""
+    if study.evaluation.size == "input":
+        return study.sam.image_size, study.sam.image_size
+    sample = images.samples[index]
+    return sample.height, sample.width
+
+
+def score(
+    study: Study,
+    benchmark: Benchmark,
+    manifest: Manifest,
+    test_set: str,
+    probabilities: Iterator[Probabilities],
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Metrics of one test set, over the set and per image."""
+    images = test_images(study, manifest, test_set)
+    metrics = make_metrics(benchmark.classes, benchmark.metrics)
+    rows = []
+    for index, probability in enumerate(probabilities):
+        if study.evaluation.size == "input":
+            target = images[index][1].numpy()
+        else:
+            target = images.native_mask(index)
+        row = metrics.update(probability, target)
+        rows.append({"test_set": test_set, "id": images.samples[index].id, **row})
+    return metrics.compute(), rows
+
+
+def write_per_image(
+    layout: Layout, task: str, variant: str, seed: int, rows: list[dict[str, Any]]
+) -> FileHash:
+    """Write per-image metrics as Parquet beside where the record goes.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    path = layout.per_image(task, variant, seed)
+    with whole_file(path) as temporary:
+        pd.DataFrame(rows).to_parquet(temporary, index=False)
+    return FileHash.of(path)

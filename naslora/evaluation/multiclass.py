@@ -1,0 +1,161 @@
+"""Metrics of several classes, background first, from confusion matrices (Trans10K)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from naslora.errors import DivergedError
+from naslora.evaluation.means import ExactMean, balanced_error
+
+Confusion = npt.NDArray[np.int64]
+_MEANS = ("Acc", "Acc_foreground", "mIoU", "mIoU_foreground", "MAE", "mBER")
+
+
+def multiclass_metrics(classes: Sequence[str]) -> tuple[str, ...]:
+    """The names of the metrics of a task with these classes."""
+    return (*_MEANS, *(f"IoU_{name}" for name in classes))
+
+
+class MultiClassMetrics:
+    """Metrics of a task with several classes over a test set, in constant memory.
+
+    A pixel's class is the one of the highest probability. Fractions in [0, 1], but for `MAE` (in
+    class numbers) and `mBER` (percent). Sources: the evaluation scripts of Trans10K and Trans2Seg.
+
+    - `Acc`: share of the set's pixels that are right; `Acc_foreground`: of its foreground pixels.
+    - `IoU_<class>`: over the set; 1 for a class that is neither true nor predicted anywhere.
+    - `mIoU`: their mean; `mIoU_foreground`: without background. Classes that are neither true nor
+      predicted anywhere are left out.
+    - `MAE`: mean absolute difference of class numbers, so that background against class 2 costs
+      2; averaged over images.
+    - `mBER`: for each image and each foreground class in it, half of the error on the class's
+      pixels plus half of the error on all others (which are right only with their own class);
+      averaged over images, then over classes.
+    """
+
+    def __init__(self, classes: Sequence[str], names: Iterable[str] | None = None):
+        known = multiclass_metrics(classes)
+        self.classes = tuple(classes)
+        self.names = known if names is None else tuple(names)
+        unknown = [name for name in self.names if name not in known]
+        if unknown or not self.names:
+            raise ValueError(f"unknown metrics {unknown}; choose from {', '.join(known)}")
+        self.images = 0
+        self._confusion: Confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        self._mae = ExactMean()
+        self._errors = {name: ExactMean() for name in self.classes[1:]}
+
+    def update(
+        self, probability: npt.NDArray[np.floating], target: npt.NDArray[np.uint8]
+    ) -> dict[str, float]:
+        """Count one image.
+
+        Args:
+            probability: class scores, (K, H, W), background first.
+            target: true class numbers, (H, W), 0 to K - 1.
+
+        Returns:
+            The image's own values. What an image without foreground does not define
+            (`Acc_foreground`, `mBER`, `mIoU_foreground`) is left out of its row.
+
+        Raises:
+            DivergedError: a score is not finite.
+            ValueError: shapes or values are not as above.
+        """
+        confusion = self._confusion_of(np.asarray(probability), np.asarray(target))
+        mae, errors = _mae(confusion), _balanced_errors(confusion)
+        self.images += 1
+        self._confusion += confusion
+        self._mae.add(mae)
+        for index, error in errors.items():
+            self._errors[self.classes[index]].add(error)
+        values = {"MAE": mae, **self._from_confusion(confusion)}
+        if errors:
+            values["mBER"] = float(np.mean(list(errors.values())))
+        return {name: values[name] for name in self.names if name in values}
+
+    def compute(self) -> dict[str, float]:
+        """The metrics over all images so far, by name.
+
+        Raises:
+            ValueError: there was no image, or a metric of the foreground is asked for and no
+                image had any.
+        """
+        if not self.images:
+            raise ValueError("no image was evaluated")
+        values = {"MAE": self._mae.value(), **self._from_confusion(self._confusion)}
+        errors = [mean.value() for mean in self._errors.values() if mean.count]
+        if errors:
+            values["mBER"] = float(np.mean(errors))
+        if undefined := [name for name in self.names if name not in values]:
+            raise ValueError(f"undefined without foreground: {', '.join(undefined)}")
+        return {name: values[name] for name in self.names}
+
+    def merge(self, other: MultiClassMetrics) -> None:
+        """Count the images that `other` has counted, as after a distributed evaluation.
+
+        Raises:
+            ValueError: `other` has other classes or metrics.
+        """
+        if (other.classes, other.names) != (self.classes, self.names):
+            raise ValueError("cannot merge metrics of other classes or names")
+        self.images += other.images
+        self._confusion += other._confusion
+        self._mae.merge(other._mae)
+        for name, mean in self._errors.items():
+            mean.merge(other._errors[name])
+
+    def _confusion_of(
+        self, probability: npt.NDArray[np.floating], target: npt.NDArray[np.uint8]
+    ) -> Confusion:
+        """Pixels by true class (rows) and predicted class (columns)."""
+        count = len(self.classes)
+        if probability.shape != (count, *target.shape) or target.ndim != 2 or not target.size:
+            raise ValueError(
+                f"scores {probability.shape} do not fit {count} classes and truth {target.shape}"
+            )
+        if not np.isfinite(probability).all():
+            raise DivergedError("the model predicts values that are not finite")
+        if target.min() < 0 or target.max() >= count:
+            raise ValueError(f"class numbers {target.min()} to {target.max()}, of {count} classes")
+        predicted = probability.argmax(axis=0)
+        pairs = target.astype(np.int64) * count + predicted
+        return np.bincount(pairs.ravel(), minlength=count * count).reshape(count, count)
+
+    def _from_confusion(self, confusion: Confusion) -> dict[str, float]:
+        right, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+        union = true + predicted - right
+        iou = np.where(union > 0, right / np.maximum(union, 1), 1.0)
+        values = {"Acc": float(right.sum() / true.sum()), "mIoU": float(iou[union > 0].mean())}
+        if true[1:].any():
+            values["Acc_foreground"] = float(right[1:].sum() / true[1:].sum())
+        if union[1:].any():
+            values["mIoU_foreground"] = float(iou[1:][union[1:] > 0].mean())
+        values |= {
+            f"IoU_{name}": float(value) for name, value in zip(self.classes, iou, strict=True)
+        }
+        return values
+
+
+def _mae(confusion: Confusion) -> float:
+    numbers = np.arange(len(confusion))
+    distance = np.abs(numbers[:, None] - numbers[None, :])
+    return float((distance * confusion).sum() / confusion.sum())
+
+
+def _balanced_errors(confusion: Confusion) -> dict[int, float]:
+    """Balanced error, percent, of each foreground class that is in the image."""
+    right, true = np.diag(confusion), confusion.sum(axis=1)
+    return {
+        index: balanced_error(
+            int(right[index]),
+            int(true[index]),
+            int(right.sum() - right[index]),
+            int(true.sum() - true[index]),
+        )
+        for index in range(1, len(confusion))
+        if true[index]
+    }
