@@ -1,0 +1,84 @@
+"""A cell of a table: our mean over seeds, the paper's number, and a verdict on the two."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scipy.special import stdtrit
+
+from naslora.report.published import Printed
+
+CONFIDENCE = 0.95
+
+
+class Verdict(StrEnum):
+    """What our number says about the paper's."""
+
+    REPRODUCED = "reproduced"
+    DIFFERS = "differs"
+    NOT_COMPARABLE = "not comparable"
+    MISSING = "missing"
+    NOT_PRINTED = "not printed"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one column.
+
+    Attributes:
+        values: one value per seed that is done, in the column's unit.
+        status: `done`, or what keeps seeds from being done, such as `diverged` or `1 of 3
+            missing`.
+        printed: the paper's number; None where it prints none.
+        comparable: whether our setting is the paper's, so that a verdict makes sense.
+    """
+
+    values: tuple[float, ...]
+    status: str
+    printed: Printed | None
+    comparable: bool
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation; None for fewer than two seeds."""
+        return statistics.stdev(self.values) if self.n > 1 else None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of the two-sided 95 % t-interval of the mean; None for fewer than two seeds."""
+        if self.std is None:
+            return None
+        quantile = float(stdtrit(self.n - 1, 0.5 + CONFIDENCE / 2))
+        return quantile * self.std / math.sqrt(self.n)
+
+    @property
+    def difference(self) -> float | None:
+        """Our mean minus the paper's number."""
+        if self.mean is None or self.printed is None:
+            return None
+        return self.mean - self.printed.value
+
+    @property
+    def verdict(self) -> Verdict:
+        """Reproduced: the paper's unrounded number may lie in the t-interval of our mean."""
+        if self.printed is None:
+            return Verdict.NOT_PRINTED
+        if self.difference is None:
+            return Verdict.MISSING
+        if not self.comparable or self.half_width is None:
+            return Verdict.NOT_COMPARABLE
+        tolerance = self.half_width + self.printed.half_unit
+        # Differences of decimal numbers are off in the last bits; a tie counts as inside.
+        inside = abs(self.difference) <= tolerance + 1e-9
+        return Verdict.REPRODUCED if inside else Verdict.DIFFERS

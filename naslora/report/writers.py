@@ -1,0 +1,119 @@
+"""A table as CSV in full precision, as Markdown to read, and as LaTeX to print."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from naslora.files import write_text
+from naslora.layout import Layout
+from naslora.report.cells import Cell, Verdict
+from naslora.report.latex import latex_text
+from naslora.report.tables import Column, Row, Table
+
+SUFFIXES = ("csv", "md", "tex")
+DASH = "\N{EN DASH}"
+_SIGNS = {
+    Verdict.REPRODUCED: "=",
+    Verdict.DIFFERS: "≠",
+    Verdict.NOT_COMPARABLE: "n/c",
+    Verdict.MISSING: "missing",
+    Verdict.NOT_PRINTED: "",
+}
+_CELL_FIELDS = ("mean", "std", "n", "status", "paper", "difference", "verdict")
+
+
+def write_table(table: Table, layout: Layout) -> None:
+    """Write a table in all formats, to `tables/<name>.{csv,md,tex}`.
+
+    Raises:
+        DiskError: a file cannot be written.
+    """
+    texts = {"csv": csv_text(table), "md": markdown_text(table), "tex": latex_text(table)}
+    for suffix in SUFFIXES:
+        write_text(layout.table(table.name, suffix), texts[suffix])
+
+
+def csv_text(table: Table) -> str:
+    """One line per row; numbers in full precision, and nothing where there is no number."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    header = ["group", "method", "title"]
+    header += ["trainable_params_m", "ratio_pct", "paper_params_m", "paper_ratio_pct"]
+    writer.writerow(header + [f"{c.key}_{field}" for c in table.columns for field in _CELL_FIELDS])
+    for row in table.rows:
+        fields: list[object] = ["control" if row.control else "method", row.name, row.title]
+        fields += [row.params_m, row.ratio]
+        fields += [p.text if p else None for p in (row.printed_params, row.printed_ratio)]
+        for cell in row.cells:
+            fields += [cell.mean, cell.std, cell.n, cell.status]
+            fields += [cell.printed.text if cell.printed else None, cell.difference]
+            fields.append(cell.verdict.value)
+        writer.writerow(["" if field is None else field for field in fields])
+    return buffer.getvalue()
+
+
+def markdown_text(table: Table) -> str:
+    """Our numbers, then the paper's with differences and verdicts, then the notes."""
+    titles = [f"{column.title} {column.arrow}" for column in table.columns]
+    ours = grid(
+        ["Method", "Params (M)", "Ratio (%)", *titles],
+        [_our_line(row, table.columns) for row in table.rows],
+    )
+    theirs = grid(
+        ["Method", "Params (M)", "Ratio (%)", *titles],
+        [_paper_line(row, table.columns) for row in table.methods],
+    )
+    parts = [f"# {table.title}", "## Measured here", ours]
+    parts += ["## Printed in the paper (and our difference from it)", theirs]
+    for title, lines in table.sections:
+        parts += [f"## {title}", "\n".join(f"- {line}" for line in lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def value_text(cell: Cell, column: Column) -> str:
+    """`91.2 ± 0.3`, with the number of seeds where it is not the full one; a dash for no value."""
+    if cell.mean is None:
+        return f"{DASH} ({cell.status})"
+    text = f"{cell.mean:.{column.decimals}f}"
+    if cell.std is not None:
+        text += f" ± {cell.std:.{column.decimals}f}"
+    return text if cell.status == "done" else f"{text} (n={cell.n})"
+
+
+def _our_line(row: Row, columns: Sequence[Column]) -> list[str]:
+    title = f"*{row.title}*" if row.control else row.title
+    params = f"{row.params_m:.3f}" if row.params_m is not None else DASH
+    ratio = f"{row.ratio:.2f}" if row.ratio is not None else DASH
+    values = [value_text(cell, c) for cell, c in zip(row.cells, columns, strict=True)]
+    return [title, params, ratio, *values]
+
+
+def _paper_line(row: Row, columns: Sequence[Column]) -> list[str]:
+    line = [row.title]
+    line += [p.text if p else DASH for p in (row.printed_params, row.printed_ratio)]
+    for cell, column in zip(row.cells, columns, strict=True):
+        if cell.printed is None:
+            line.append(DASH)
+        elif cell.difference is None:
+            line.append(f"{cell.printed.text} ({_SIGNS[cell.verdict]})")
+        else:
+            difference = f"{cell.difference:+.{column.decimals}f}"
+            line.append(f"{cell.printed.text} ({difference}, {_SIGNS[cell.verdict]})")
+    return line
+
+
+def grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with aligned source; the first column to the left, the others right."""
+    cells = [[text.replace("|", "\\|") for text in line] for line in (header, *lines)]
+    widths = [max(3, *(len(line[i]) for line in cells)) for i in range(len(header))]
+    rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    texts = [
+        [
+            text.ljust(width) if index == 0 else text.rjust(width)
+            for index, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in (cells[0], rules, *cells[1:])
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in texts)

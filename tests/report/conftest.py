@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from naslora.layout import Layout
+from naslora.records import FileHash, Provenance, Receipt, Record, write_document
+from naslora.settings import Study, load_study
+
+CONFIG = Path(__file__).parents[2] / "config"
+METRICS = ("S_measure", "E_measure", "IoU")
+WriteRun = Callable[..., Path]
+
+
+def make_study(results: Path, **overrides: Any) -> Study:
+    settings = {"results": str(results), "seeds": [0, 1, 2], **overrides}
+    return load_study("sample", settings, CONFIG)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """Kvasir, decoder_only, lora, nas_lora and nas_pc_lora, three seeds, no record yet."""
+    return make_study(tmp_path / "results")
+
+
+def write_run(
+    study: Study,
+    variant: str,
+    seed: int,
+    scores: Sequence[float] = (0.8, 0.9, 0.7),
+    *,
+    task: str = "kvasir",
+    status: str = "done",
+    images: int = 100,
+    trainable: int = 4_000_000,
+) -> Path:
+    """Write a synthetic record and its per-image file, whose means are `scores`."""
+    layout = Layout.of(study)
+    path = layout.record(task, variant, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done, control = status == "done", variant.startswith("control_")
+    metrics: dict[str, dict[str, float]] = {}
+    per_image = None
+    if done:
+        spread = np.linspace(-0.05, 0.05, images)
+        frame = pd.DataFrame(
+            {name: value + spread for name, value in zip(METRICS, scores, strict=True)}
+        )
+        frame.insert(0, "test_set", "test")
+        parquet = layout.per_image(task, variant, seed)
+        frame.to_parquet(parquet)
+        per_image = FileHash.of(parquet)
+        metrics = {"test": {name: float(frame[name].mean()) for name in METRICS}}
+    provenance = Provenance(hardware={}, versions={}, git_revision=None, git_dirty=None)
+    training = None
+    if not control:
+        run = study.run(task, variant, seed)
+        training = Receipt(
+            status=status,
+            settings=run.model_dump(mode="json"),
+            fingerprint=run.fingerprint(),
+            manifest_sha256="0" * 64,
+            checkpoint_sha256=None,
+            adapter=FileHash(name="a", sha256="0" * 64, bytes=1) if done else None,
+            trainable_parameters=trainable,
+            total_parameters=100_000_000,
+            history=[
+                {"epoch": float(epoch), "loss": 2.0 / epoch + 0.1 * seed} for epoch in (1, 2, 3, 4)
+            ],
+            alpha=[{"cell": [0.5, 0.5]}] if run.method.startswith("nas") else [],
+            wall_time_s=1.0,
+            peak_memory_bytes=1,
+            provenance=provenance,
+        )
+    record = Record(
+        status=status,
+        study=study.study,
+        task=task,
+        variant=variant,
+        method=training.settings["method"] if training else variant,
+        title=variant,
+        seed=seed,
+        training=training,
+        evaluation=study.evaluation.model_dump(mode="json"),
+        manifest_sha256="0" * 64,
+        metrics=metrics,
+        images={"test": images} if done else {},
+        per_image=per_image,
+        evaluation_time_s=1.0,
+        provenance=provenance,
+    )
+    write_document(path, record)
+    return path
+
+
+@pytest.fixture
+def full_study(study: Study) -> Study:
+    """All runs and both controls are there; scores differ by method and seed."""
+    write_run(study, "control_blank", 0, (0.4, 0.3, 0.1))
+    write_run(study, "control_mean_mask", 0, (0.62, 0.73, 0.35))
+    for index, variant in enumerate(study.methods):
+        for seed in study.seeds:
+            base = 0.6 + 0.05 * index + 0.01 * seed
+            scores = (base, base + 0.05, base - 0.1)
+            write_run(study, variant, seed, scores, trainable=4_000_000 + 1000 * index)
+    return study
+
+
+@pytest.fixture(name="write_run")
+def _write_run() -> WriteRun:
+    return write_run
+
+
+@pytest.fixture(name="make_study")
+def _make_study() -> Callable[..., Study]:
+    return make_study

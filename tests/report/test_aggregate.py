@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from naslora.layout import Layout
+from naslora.report.aggregate import aggregate
+from naslora.settings import Study
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_all_records(full_study: Study) -> None:
+    records = aggregate(full_study)
+    assert not records.problems
+    runs, metrics = len(full_study.methods) * 3 + 2, 3
+    assert len(records.runs) == runs
+    assert len(records.scores) == runs * metrics
+    assert set(records.scores["status"]) == {"done"}
+    one = records.scores.query(
+        "task == 'kvasir' and variant == 'lora' and seed == 2 and metric == 'S_measure'"
+    )
+    assert one["test_set"].tolist() == ["test"]
+    assert one["value"].tolist() == pytest.approx([0.67])
+    assert records.runs.query("variant == 'nas_lora'")["searches"].all()
+    assert not records.runs.query("variant == 'lora'")["searches"].any()
+    assert records.losses.query("variant == 'lora' and seed == 1")["epoch"].tolist() == [1, 2, 3, 4]
+
+
+def test_no_records(study: Study) -> None:
+    records = aggregate(study)
+    assert records.scores.empty
+    assert records.runs.empty
+    assert records.problems == ()
+
+
+def test_diverged_run_has_a_status_and_no_score(study: Study, write_run) -> None:  # type: ignore[no-untyped-def]
+    write_run(study, "lora", 0, status="diverged")
+    records = aggregate(study)
+    assert records.runs["status"].tolist() == ["diverged"]
+    assert records.scores.empty
+
+
+def _half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _nan(path: Path) -> None:
+    edit(path, lambda c: c["metrics"]["test"].update(S_measure=float("nan")))
+
+
+def _newer(path: Path) -> None:
+    edit(path, lambda c: c.update(schema_version=2))
+
+
+def _other_scores(path: Path) -> None:
+    path.with_suffix(".parquet").write_bytes(b"others")
+
+
+def _no_scores(path: Path) -> None:
+    path.with_suffix(".parquet").unlink()
+
+
+def _unknown_field(path: Path) -> None:
+    edit(path, lambda c: c.update(luck=1))
+
+
+def _metrics_of_a_failed_run(path: Path) -> None:
+    edit(path, lambda c: c.update(status="failed"))
+
+
+def _another_seed(path: Path) -> None:
+    edit(path, lambda c: c.update(seed=7))
+
+
+def _another_study(path: Path) -> None:
+    edit(path, lambda c: c.update(study="paper"))
+
+
+def _other_settings(path: Path) -> None:
+    edit(path, lambda c: c["training"].update(fingerprint="f" * 64))
+
+
+def _other_size(path: Path) -> None:
+    edit(path, lambda c: c["evaluation"].update(size="input"))
+
+
+def _no_training(path: Path) -> None:
+    edit(path, lambda c: c.update(training=None))
+
+
+def _a_list(path: Path) -> None:
+    path.write_text("[]")
+
+
+def _a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_half, "damaged"),
+        (_nan, "S_measure on test is nan"),
+        (_newer, "schema version 2"),
+        (_other_scores, "not those of the record"),
+        (_no_scores, "missing"),
+        (_unknown_field, "luck"),
+        (_metrics_of_a_failed_run, "invalid"),
+        (_another_seed, "of sample kvasir lora 7"),
+        (_another_study, "of paper kvasir lora 1"),
+        (_other_settings, "other settings"),
+        (_other_size, "another size"),
+        (_no_training, "without the receipt"),
+        (_a_list, "schema version None"),
+        (_a_folder, "cannot be read"),
+    ],
+)
+def test_bad_record_is_named_and_left_out(
+    full_study: Study, damage: Callable[[Path], None], message: str
+) -> None:
+    before = aggregate(full_study)
+    path = Layout.of(full_study).record("kvasir", "lora", 1)
+    damage(path)
+    after = aggregate(full_study)
+    [problem] = after.problems
+    assert problem.path == path
+    assert problem.run == ("kvasir", "lora", 1)
+    assert message in problem.message
+    assert "\n" not in problem.message
+    assert len(after.runs) == len(before.runs) - 1
+    left = before.scores.query("not (variant == 'lora' and seed == 1)").reset_index(drop=True)
+    assert after.scores.equals(left)
+
+
+def test_record_of_a_run_that_the_study_does_not_have(full_study: Study, make_study) -> None:  # type: ignore[no-untyped-def]
+    smaller = make_study(full_study.results, methods=["decoder_only", "lora"])
+    messages = {problem.message for problem in aggregate(smaller).problems}
+    assert messages == {"the study has no such task and variant now"}
+    layout = Layout.of(full_study)
+    stray = layout.record("kvasir", "lora", 0).with_name("copy.json")
+    shutil.copy(layout.record("kvasir", "lora", 0), stray)
+    [problem] = aggregate(full_study).problems
+    assert problem.path == stray
+    assert problem.run is None
