@@ -1,0 +1,220 @@
+"""Commands without their start-up: a server that has imported everything, and forks per command.
+
+Importing torch and its friends takes longer than a small job. A workflow that runs hundreds of
+jobs on one machine starts a server, names its socket in the environment, and every `naslora`
+command that finds one there runs in a fork of it: with the caller's arguments, folder, environment
+and open streams, and with the exit code that it would have had. Linux only; elsewhere, and
+wherever the server cannot be reached, commands run as always.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ADDRESS = "NASLORA_SERVER"
+# Commands that import torch; the others are quicker by themselves.
+SERVED = frozenset({"pretrain", "train", "evaluate", "controls", "figure"})
+_PRELOADED = (
+    "lightning_fabric",
+    "matplotlib.pyplot",
+    "py_sod_metrics",
+    "pyarrow.parquet",
+    "naslora.cli",
+    "naslora.evaluation.controls",
+    "naslora.report.curves",
+    "naslora.report.products",
+    "naslora.report.visual_comparison",
+    "naslora.training.loop",
+    "naslora.training.pretraining",
+)
+_STREAMS = 3
+_MESSAGE_BYTES = 1 << 20
+
+
+def start_server(
+    environment: Mapping[str, str] = os.environ,
+) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a server that lives as long as this process, or until its standard input is closed.
+
+    Returns:
+        The process, and the address for `ADDRESS` in the environment of commands. Commands that
+        come before it has imported everything wait for it.
+
+    Raises:
+        OSError: this system cannot run a server.
+    """
+    if not hasattr(os, "pidfd_open"):
+        raise OSError("this system has no pidfd_open")
+    address = str(Path(tempfile.mkdtemp(prefix="naslora-")) / "socket")
+    listener = _listen(address)
+    with listener:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, address, str(listener.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+            # BLAS libraries would start threads on import, which a fork does not inherit.
+            env={**environment, ADDRESS: "", "OPENBLAS_NUM_THREADS": "1"},
+        )
+    return process, address
+
+
+def delegate(arguments: list[str]) -> int | None:
+    """Run a command on the server that the environment names.
+
+    Returns:
+        Its exit code; None where there is no server, and the command is to be run here.
+    """
+    address = os.environ.get(ADDRESS)
+    if not address or not arguments or arguments[0] not in SERVED:
+        return None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with connection:
+        try:
+            connection.connect(address)
+            request = {
+                "arguments": arguments,
+                "folder": os.getcwd(),
+                "environment": dict(os.environ),
+            }
+            socket.send_fds(connection, [json.dumps(request).encode()], list(range(_STREAMS)))
+        except OSError:
+            return None
+        answer = connection.recv(_MESSAGE_BYTES)
+    if not answer:
+        print("error: the server that ran this command is gone", file=sys.stderr)
+        return 1
+    return int(answer)
+
+
+@dataclass
+class _Job:
+    """A running command: its process and whom to tell when it ends."""
+
+    pid: int
+    pidfd: int
+    connection: socket.socket
+
+
+class _Server:
+    def __init__(self, listener: socket.socket):
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self._leave)
+        self._jobs: list[_Job] = []
+        self._alive = True
+
+    def run(self) -> None:
+        """Serve until standard input is closed; then stop what is running."""
+        while self._alive:
+            for key, _ in self._selector.select():
+                key.data()
+        for job in self._jobs:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGTERM)
+
+    def _leave(self) -> None:
+        self._alive = False
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        data, streams, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, _STREAMS)
+        if len(streams) != _STREAMS:  # the caller is gone again
+            connection.close()
+            return
+        pid = os.fork()
+        if pid == 0:
+            self._selector.close()
+            self._listener.close()
+            _become(json.loads(data), streams)
+        for stream in streams:
+            os.close(stream)
+        job = _Job(pid, os.pidfd_open(pid), connection)
+        self._jobs.append(job)
+        self._selector.register(job.pidfd, selectors.EVENT_READ, lambda: self._ended(job))
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._abandoned(job))
+
+    def _abandoned(self, job: _Job) -> None:
+        """The caller was killed, so the command is to end too."""
+        self._selector.unregister(job.connection)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGTERM)
+
+    def _ended(self, job: _Job) -> None:
+        _, status = os.waitpid(job.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        with contextlib.suppress(OSError):  # the caller may be gone
+            job.connection.send(str(code if code >= 0 else 128 - code).encode())
+        self._selector.unregister(job.pidfd)
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(job.connection)
+        os.close(job.pidfd)
+        job.connection.close()
+        self._jobs.remove(job)
+
+
+def _become(request: dict[str, object], streams: list[int]) -> None:
+    """Turn this fork into the command that was asked for; does not return."""
+    code = 1
+    try:
+        os.setsid()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.environ.clear()
+        os.environ.update(request["environment"])  # type: ignore[call-overload]
+        os.chdir(str(request["folder"]))
+        sys.argv = [sys.argv[0], *request["arguments"]]  # type: ignore[misc]
+        from naslora.cli import main
+
+        try:
+            main()
+            code = 0
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _listen(address: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(address)
+    listener.listen(128)
+    return listener
+
+
+def serve(address: str, descriptor: int) -> None:
+    """Import everything, then serve at a socket that listens already."""
+    try:
+        with socket.socket(fileno=descriptor) as listener:
+            for module in _PRELOADED:
+                importlib.import_module(module)
+            gc.freeze()  # or a collection in a fork copies every page that it visits
+            _Server(listener).run()
+    finally:
+        shutil.rmtree(Path(address).parent, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]))
+    os._exit(0)  # without the farewells of all that was imported
