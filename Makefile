@@ -1,0 +1,49 @@
+# The environment is made from requirements.lock in .venv, once, and again when the lock changes.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help tables test lock clean
+.DELETE_ON_ERROR:
+
+VENV := .venv
+COMPLETE := $(VENV)/complete
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c '$(FITS)' 2> /dev/null && echo $$python && break; done)
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+help:
+	@echo "make tables   the whole pipeline on generated images, to its table; about 5 min on 2 cores"
+	@echo "make test     checks and tests; about 8 min on 2 cores"
+	@echo "make lock     requirements.lock and environment.yml anew, from pyproject.toml"
+	@echo "make clean    remove the results of the study rehearsal and all caches; keeps $(VENV)"
+	@echo "Both tables and test first make $(VENV), if need be: some GB of downloads, some minutes."
+	@echo "PYTHON=... chooses the Python (3.11, 3.12 or 3.13) to make it with."
+
+tables: $(COMPLETE)
+	@echo "== study rehearsal: generated images, a tiny SAM, four methods, three seeds"
+	@snakemake --profile local all_tables
+	@echo "The table: results/rehearsal/tables/table1.md; also .csv and .tex"
+	@echo "A picture: results/rehearsal/figures/outlines.png"
+
+test: $(COMPLETE)
+	@tests/run
+
+$(COMPLETE): requirements.lock pyproject.toml
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(FITS)' 2> /dev/null; then \
+		echo "error: naslora needs Python 3.11, 3.12 or 3.13; this is" \
+			"$$($(or $(PYTHON),python3) --version 2>&1)"; \
+		echo "  what to do: install one of these, and say make PYTHON=python3.12 $(MAKECMDGOALS)"; \
+		exit 1; fi >&2
+	@workflow/environment "$(PYTHON)" $(VENV)
+	@touch $@
+
+lock: $(COMPLETE)
+	@uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 \
+		--no-emit-index-url --no-header --no-annotate --quiet -o requirements.lock
+	@workflow/conda < requirements.lock > environment.yml
+	@echo "requirements.lock: $$(wc -l < requirements.lock) packages; environment.yml: the same"
+
+clean:
+	rm -rf results/rehearsal .snakemake build .pytest_cache .mypy_cache .ruff_cache .hypothesis
