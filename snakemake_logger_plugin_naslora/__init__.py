@@ -1,0 +1,143 @@
+"""Snakemake's progress in one line per finished job: what, how many of how many, how much longer.
+
+Snakemake finds this package by its name, and uses it with `--logger naslora`, as our profiles do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import textwrap
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+TAIL_LINES = 12
+
+
+class LogHandler(LogHandlerBase):
+    """Writes to stderr. With --verbose or --printshellcmds, it leaves all to Snakemake's format."""
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = False
+    has_formatter = False
+    needs_rulegraph = False
+
+    def __post_init__(self) -> None:
+        self.stream = sys.stdout if self.common_settings.stdout else sys.stderr
+        self.jobs: dict[int, str] = {}
+        self.rules: dict[int, str] = {}
+        self.started: dict[int, float] = {}
+        self.seconds: dict[str, list[float]] = {}
+        self.total: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record, or keep what it tells for a later line."""
+        try:
+            if self.common_settings.verbose or self.common_settings.printshellcmds:
+                text: str | None = self.format(record)
+            else:
+                text = self.text(record)
+            self.show(text)
+        except Exception:
+            self.handleError(record)
+
+    def text(self, record: logging.LogRecord) -> str | None:
+        """What to show for a record, if anything."""
+        of: dict[str, Any] = vars(record)
+        event = of.get("event")
+        if event == LogEvent.RUN_INFO:
+            if self.total:
+                return None  # a dry run counts once before and once after its list of jobs
+            self.total = Counter({r: n for r, n in of["stats"].items() if is_work(r)})
+            counts = ", ".join(f"{n} {rule}" for rule, n in self.total.items())
+            return f"{self.total.total()} jobs to do: {counts}" if self.total else None
+        if event == LogEvent.JOB_INFO:
+            return self.start(of)
+        if event == LogEvent.JOB_FINISHED:
+            return self.finish(of["job_id"])
+        if event == LogEvent.JOB_ERROR:
+            return f"{self.jobs.get(of['jobid'], of['rule_name'])} failed\n{tail(of['log'])}"
+        if event == LogEvent.GROUP_ERROR:
+            logs = [log for job in of["job_error_info"] for log in job["log"]]
+            return f"a group of jobs failed\n{tail(logs)}"
+        if event == LogEvent.ERROR or (event is None and record.levelno >= logging.WARNING):
+            message = record.getMessage()
+            # The job's own message says more than that its command failed.
+            return None if "CalledProcessError" in message else message
+        if of.get("result") or str(record.msg).startswith("Nothing to be done"):
+            return record.getMessage()
+        return None
+
+    def start(self, job: dict[str, Any]) -> str | None:
+        """Remember a job, to name and time it when it ends."""
+        jobid, rule = job["jobid"], job["rule_name"]
+        self.rules[jobid] = rule
+        self.jobs[jobid] = " ".join([rule, *map(str, dict(job["wildcards"]).values())])
+        self.started[jobid] = time.monotonic()
+        if self.common_settings.dryrun and is_work(rule):
+            return f"would run {self.jobs[jobid]} ({textwrap.shorten(job['reason'], 120)})"
+        return None
+
+    def finish(self, jobid: int) -> str | None:
+        """The line of a job that is done."""
+        rule = self.rules[jobid]
+        seconds = time.monotonic() - self.started[jobid]
+        if not is_work(rule):
+            return None
+        self.done[rule] += 1
+        self.seconds.setdefault(rule, []).append(seconds)
+        done, total = self.done.total(), self.total.total()
+        left = f", about {duration(self.seconds_left())} left" if done < total else ""
+        width = len(str(total))
+        return f"[{done:{width}} of {total}{left}] {self.jobs[jobid]}: {duration(seconds)}"
+
+    def seconds_left(self) -> float:
+        """Jobs to come, each as long as its rule took so far, as many at a time as so far."""
+        every = [s for times in self.seconds.values() for s in times]
+        elapsed = time.monotonic() - min(self.started.values())
+        at_a_time = max(1.0, sum(every) / elapsed)
+        work = 0.0
+        for rule, total in self.total.items():
+            times = self.seconds.get(rule, every)
+            work += (total - self.done[rule]) * sum(times) / len(times)
+        return work / at_a_time
+
+    def show(self, text: str | None) -> None:
+        """Write a line, if there is one."""
+        if text:
+            # Nobody may be reading any more, as after `| head`; the jobs go on.
+            with contextlib.suppress(BrokenPipeError):
+                print(text, file=self.stream, flush=True)
+
+
+def is_work(rule: str) -> bool:
+    """Whether a rule does something: not a target that only collects files, nor the sum."""
+    return rule != "total" and not rule.startswith("all_")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def tail(logs: list[str]) -> str:
+    """The last lines of the log files of a job that failed, and their paths."""
+    shown = []
+    for log in logs:
+        path = Path(log)
+        lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+        shown += [f"  {line}" for line in lines[-TAIL_LINES:]]
+        shown.append(f"  log: {path.absolute()}")
+    return "\n".join(shown)
