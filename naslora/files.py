@@ -23,6 +23,10 @@ _DISK_ERRORS = {
     errno.EPERM,
     errno.EROFS,
     errno.EIO,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
 }
 
 

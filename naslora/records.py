@@ -164,7 +164,10 @@ def _read(path: Path, kind: type[_D]) -> _D:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecordError(f"{noun} not found", where=path) from None
+        step = "train" if kind is Receipt else "evaluate"
+        raise RecordError(
+            f"{noun} not found", where=path, remedy=f"run the step that writes it: naslora {step}"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"this {noun} is damaged: {error}", where=path, remedy=remedy) from None
     version = content.get("schema_version") if isinstance(content, dict) else None

@@ -133,7 +133,10 @@ class _Server:
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
-        data, streams, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, _STREAMS)
+        try:
+            data, streams, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, _STREAMS)
+        except OSError:
+            data, streams = b"", []
         if len(streams) != _STREAMS:  # the caller is gone again
             connection.close()
             return
@@ -141,7 +144,11 @@ class _Server:
         if pid == 0:
             self._selector.close()
             self._listener.close()
+            for other in self._jobs:  # whose callers would wait for this job too
+                other.connection.close()
             _become(json.loads(data), streams)
+        with contextlib.suppress(OSError):  # here and in the fork: whichever comes first
+            os.setpgid(pid, pid)
         for stream in streams:
             os.close(stream)
         job = _Job(pid, os.pidfd_open(pid), connection)
@@ -151,6 +158,8 @@ class _Server:
 
     def _abandoned(self, job: _Job) -> None:
         """The caller was killed, so the command is to end too."""
+        if job not in self._jobs:  # it ended just now
+            return
         self._selector.unregister(job.connection)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(job.pid, signal.SIGTERM)
@@ -172,23 +181,26 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
     """Turn this fork into the command that was asked for; does not return."""
     code = 1
     try:
-        os.setsid()
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
         os.environ.clear()
         os.environ.update(request["environment"])  # type: ignore[call-overload]
+        os.environ.pop(ADDRESS, None)  # what this command starts in turn runs by itself
         os.chdir(str(request["folder"]))
         sys.argv = [sys.argv[0], *request["arguments"]]  # type: ignore[misc]
-        from naslora.cli import main
+        import naslora.__main__
 
-        try:
-            main()
-            code = 0
-        except SystemExit as leaving:
-            code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
+        # Distributed training starts its other processes by the name of the main module.
+        sys.modules["__main__"] = naslora.__main__
+        naslora.__main__.main()
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()

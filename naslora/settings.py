@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from naslora.errors import SettingsError
-from naslora.files import fingerprint
+from naslora.files import fingerprint, sha256
+from naslora.nested import merge, nest
 
 CONFIG_FOLDER = Path("config")
 _NO_STUDIES = ("defaults", "archives", "checkpoints")
@@ -98,11 +98,15 @@ class Variant(Settings):
 
 
 class RunSettings(Settings):
-    """All that one training run depends on; its fingerprint names the run's result."""
+    """All that one training run depends on; its fingerprint names the run's result.
+
+    `method_sha256` is that of the file of a method from outside the package.
+    """
 
     task: Name
     variant: Name
     method: Name
+    method_sha256: str | None = None
     seed: Annotated[int, Field(ge=0)]
     method_settings: dict[str, Any]
     sam: SamSettings
@@ -111,18 +115,24 @@ class RunSettings(Settings):
     training: TrainingSettings
 
     def fingerprint(self) -> str:
-        """SHA-256 over every setting but the folders, which may differ between machines."""
-        return fingerprint(self.model_dump(mode="json", exclude={"sam": {"checkpoints"}}))
+        """SHA-256 over every setting but those that change no result: folders and workers."""
+        idle = {"sam": {"checkpoints"}, "training": {"workers"}}
+        return fingerprint(self.model_dump(mode="json", exclude=idle))
 
 
 class Study(Settings):
-    """A study: defaults, its own deltas and overrides, merged."""
+    """A study: defaults, its own deltas and overrides, merged.
+
+    A method from outside the package is listed in `methods` by its file, `FOLDER/NAME.py`; here
+    it is under its name, and its file in `method_files`.
+    """
 
     study: Name
     archives: Path
     results: Path
     tasks: list[Name]
     methods: list[Name]
+    method_files: dict[Name, Path]
     seeds: list[Annotated[int, Field(ge=0)]]
     variants: dict[Name, Variant]
     generated: dict[Name, Annotated[int, Field(ge=1)]]
@@ -132,6 +142,16 @@ class Study(Settings):
     training: TrainingSettings
     evaluation: EvaluationSettings
     method_settings: dict[Name, dict[str, Any]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_method_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        methods = values.get("methods")
+        if not isinstance(methods, list) or "method_files" in values:
+            return values
+        files = {Path(m).stem: m for m in methods if str(m).endswith(".py")}
+        names = [Path(m).stem if str(m).endswith(".py") else m for m in methods]
+        return {**values, "methods": names, "method_files": files}
 
     @field_validator("tasks", "methods", "seeds")
     @classmethod
@@ -167,12 +187,15 @@ class Study(Settings):
             raise SettingsError(
                 _unknown("method or variant", variant, self.run_names(), self.study)
             )
-        training = _merge(self.training.model_dump(), _nest(chosen.training), f"variant {variant}")
+        training = merge(
+            self.training.model_dump(), nest(chosen.training.items()), f"variant {variant}"
+        )
         with _readable(f"variant {variant} of study {self.study}"):
             return RunSettings(
                 task=task,
                 variant=variant,
                 method=chosen.method,
+                method_sha256=self._method_sha256(chosen.method),
                 seed=seed,
                 method_settings={**self.method_settings.get(chosen.method, {}), **chosen.settings},
                 sam=self.sam,
@@ -180,6 +203,18 @@ class Study(Settings):
                 data=self.data,
                 training=training,  # type: ignore[arg-type]
             )
+
+    def _method_sha256(self, method: str) -> str | None:
+        path = self.method_files.get(method)
+        if path is None:
+            return None
+        if not path.is_file():
+            raise SettingsError(
+                f"the file of the method {method} is not there",
+                where=path,
+                remedy="correct the entry under methods",
+            )
+        return sha256(path)
 
 
 def load_study(
@@ -198,7 +233,7 @@ def load_study(
         SettingsError: a file is missing or no valid YAML, a key is unknown, or a value is invalid.
     """
     defaults = read_yaml(config / "defaults.yaml")
-    nested = _nest(overrides or {})
+    nested = nest((overrides or {}).items())
     name = str(name or nested.get("study") or defaults["study"])
     path = config / f"{name}.yaml"
     if not path.is_file():
@@ -208,8 +243,8 @@ def load_study(
             where=path,
             remedy=f"choose one of {', '.join(known)}, or write this file",
         )
-    merged = _merge(defaults, read_yaml(path), str(path))
-    merged = _merge(merged, nested, "the command line")
+    merged = merge(defaults, read_yaml(path), str(path))
+    merged = merge(merged, nested, "the command line")
     merged["study"] = name
     with _readable(f"study {name}", path):
         return Study.model_validate(merged)
@@ -250,42 +285,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingsError("a settings file must be a mapping of names to values", where=path)
     return content
-
-
-# Mappings whose keys are names that the user chooses, so that any key may come in.
-_OPEN = {"variants", "generated", "method_settings"}
-
-
-def _merge(
-    base: dict[str, Any], delta: Mapping[str, Any], source: str, at: str = ""
-) -> dict[str, Any]:
-    """`base` with the values of `delta`, level by level; unknown keys are errors."""
-    merged = dict(base)
-    for key, value in delta.items():
-        path = f"{at}{key}"
-        top = path.partition(".")[0]
-        if key not in base and top not in _OPEN:
-            near = difflib.get_close_matches(str(key), map(str, base), n=1)
-            hint = f"did you mean {at}{near[0]}?" if near else f"known here: {', '.join(base)}"
-            raise SettingsError(f"unknown setting {path} in {source}", remedy=hint)
-        old = base.get(key)
-        if isinstance(old, dict) and isinstance(value, Mapping):
-            merged[key] = _merge(old, value, source, f"{path}.")
-        else:
-            merged[key] = value
-    return merged
-
-
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn dotted keys into nested mappings; a later key wins over an earlier one."""
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        first, dot, rest = str(key).partition(".")
-        new = _nest({rest: value} if dot else value) if dot or isinstance(value, Mapping) else value
-        old = nested.get(first)
-        both = isinstance(old, dict) and isinstance(new, dict)
-        nested[first] = _nest({**_flat(old), **_flat(new)}) if both else new
-    return nested
 
 
 @contextmanager

@@ -1,10 +1,31 @@
-"""Leaves out, and says so, what this machine cannot run."""
+"""What tests share: a small study, and leaving out, with a reason, what this machine cannot run."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from naslora.settings import Study
+
+ROOT = Path(__file__).parents[1]
+
+# The rehearsal, smaller still: seconds for all of it.
+SMALL = {
+    "methods": ["lora", "nas_lora"],
+    "seeds": [0],
+    "generated": {"kvasir": 24},
+    "sam": {"image_size": 64},
+    "pretraining": {"images": 8, "epochs": 1},
+    "training": {"epochs": 2, "architecture": {"start_epoch": 1}},
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,3 +40,108 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def _small(results: Path, overrides: Mapping[str, Any]) -> Study:
+    from naslora.settings import load_study
+
+    return load_study("rehearsal", {**SMALL, **overrides, "results": str(results)}, ROOT / "config")
+
+
+@pytest.fixture(scope="session")
+def prepared_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """24 generated images and a tiny SAM that was trained on 8; no run. Not to be written to."""
+    from naslora.data.prepare import prepare
+    from naslora.training.pretraining import pretrain
+
+    study = _small(tmp_path_factory.mktemp("prepared"), {})
+    prepare(study, "kvasir", ROOT / "config")
+    pretrain(study)
+    return study
+
+
+@pytest.fixture(scope="session")
+def trained_study(prepared_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The same with its runs and controls trained and evaluated. Not to be written to."""
+    from naslora.evaluation.controls import evaluate_controls
+    from naslora.evaluation.evaluate import evaluate
+    from naslora.training.loop import train
+
+    results = tmp_path_factory.mktemp("trained")
+    shutil.copytree(prepared_study.results, results, dirs_exist_ok=True)
+    study = _small(results, {})
+    for variant in study.run_names():
+        train(study, "kvasir", variant, 0)
+        evaluate(study, "kvasir", variant, 0)
+    evaluate_controls(study, "kvasir")
+    return study
+
+
+StudyCopy = Callable[..., "Study"]
+
+
+@pytest.fixture
+def copied(prepared_study: Study, tmp_path: Path) -> StudyCopy:
+    """Copy the prepared study, or another, to a folder of the test's own, with overrides."""
+
+    def copy(
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        of: Study | None = None,
+        folder: str = "results",
+    ) -> Study:
+        shutil.copytree((of or prepared_study).results, tmp_path / folder, dirs_exist_ok=True)
+        return _small(tmp_path / folder, overrides or {})
+
+    return copy
+
+
+@pytest.fixture
+def options() -> Callable[..., list[str]]:
+    """The command line's options for a study that `copied` makes with the same overrides."""
+
+    def write(study: Study, overrides: Mapping[str, Any] | None = None) -> list[str]:
+        values = {**SMALL, **(overrides or {}), "results": str(study.results)}
+        pairs = [f"{key}={json.dumps(value)}" for key, value in values.items()]
+        return ["--study", "rehearsal", *(part for pair in pairs for part in ("--set", pair))]
+
+    return write
+
+
+@pytest.fixture
+def naslora(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process; returns exit code, output and errors."""
+    from naslora.cli import main
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", ["naslora", *arguments])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        output, errors = capfd.readouterr()
+        return code, output, errors
+
+    return run
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mount a file system of so many KiB, and return its folder."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(kib: int) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
+        if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("a small file system needs the right to mount one")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from naslora.data.benchmark import Benchmark, get_benchmark
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import Manifest, read_manifest
-from naslora.errors import RecordError
+from naslora.errors import DivergedError, RecordError
 from naslora.evaluation.metrics import make_metrics
 from naslora.files import sha256, whole_file
 from naslora.layout import Layout
-from naslora.methods.registry import get_method
+from naslora.methods.registry import get_method, load_method_files
 from naslora.methods.state import load_adapter
 from naslora.provenance import provenance
 from naslora.records import FileHash, Receipt, Record, read_receipt, write_document
@@ -33,11 +33,12 @@ Probabilities = NDArray[np.float32]
 def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     """Evaluate a run and write its record and per-image metrics.
 
-    A run that diverged gets a record that says so, without metrics.
+    A run that diverged gets a record that says so, without metrics; so does one whose
+    predictions are not finite.
 
     Raises:
-        RecordError: the run's receipt is missing or damaged, or its settings, weights or images
-            are not those of the study as it stands.
+        RecordError: the run's receipt is missing or damaged, or its settings, weights, checkpoint
+            or images are not those of the study as it stands.
     """
     began = time.perf_counter()
     layout = Layout.of(study)
@@ -49,26 +50,34 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
             remedy=f"train it again: naslora train --study {study.study} --task {task} "
             f"--variant {variant} --seed {seed}",
         )
+    load_method_files(study.method_files.values())
     method = get_method(receipt.settings["method"])
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(study.training.threads)  # results depend on it in the last bits
+    device = evaluation_device(study)
+    status, message = receipt.status, receipt.message
     metrics: dict[str, dict[str, float]] = {}
     images: dict[str, int] = {}
     per_image: FileHash | None = None
-    if receipt.status == "done":
+    rows: list[dict[str, Any]] = []
+    if status == "done":
         benchmark = get_benchmark(task)
         manifest = read_manifest(layout.manifest(task))
         sam = trained_sam(study, benchmark, variant, seed, receipt).to(device)
-        rows: list[dict[str, Any]] = []
-        for test_set in benchmark.test_sets:
-            computed, set_rows = score(
-                study, benchmark, manifest, test_set, predictions(study, manifest, test_set, sam)
-            )
-            metrics[test_set], images[test_set] = computed, len(set_rows)
-            rows += set_rows
+        try:
+            for test_set in benchmark.test_sets:
+                predicted = predictions(study, manifest, test_set, sam)
+                metrics[test_set], set_rows = score(study, benchmark, manifest, test_set, predicted)
+                images[test_set] = len(set_rows)
+                rows += set_rows
+        except DivergedError as error:
+            status, message, metrics, images = "diverged", error.what, {}, {}
+    if status == "done":
         per_image = write_per_image(layout, task, variant, seed, rows)
+    else:
+        layout.per_image(task, variant, seed).unlink(missing_ok=True)  # of an earlier run
     record = Record(
-        status=receipt.status,
-        message=receipt.message,
+        status=status,
+        message=message,
         study=study.study,
         task=task,
         variant=variant,
@@ -88,13 +97,19 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     return record
 
 
+def evaluation_device(study: Study) -> torch.device:
+    """A GPU if there is one, unless the study is to run on the CPU."""
+    gpu = study.training.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
+
+
 def trained_sam(
     study: Study, benchmark: Benchmark, variant: str, seed: int, receipt: Receipt
 ) -> Sam:
     """A SAM with a run's adapter weights, ready for inference.
 
     Raises:
-        RecordError: the weights or the images are not those that the receipt names.
+        RecordError: weights, checkpoint or images are not those that the receipt names.
         StateError: the weights do not fit the study's SAM.
     """
     layout = Layout.of(study)
@@ -116,16 +131,23 @@ def trained_sam(
             where=adapter,
             remedy="delete the run's folder and train it again",
         )
-    sam, _ = initial_sam(
+    sam, checkpoint = initial_sam(
         study,
         classes=len(benchmark.classes),
         seed=seed,
         pretrained=get_method(receipt.settings["method"]).pretrained,
     )
+    if checkpoint != receipt.checkpoint_sha256:
+        raise RecordError(
+            "this run was trained from another checkpoint than the study has now",
+            where=layout.receipt(benchmark.name, variant, seed),
+            remedy="train it again, or bring the checkpoint back",
+        )
     load_adapter(sam, adapter)
     return sam.eval()
 
 
+@torch.inference_mode()
 def predictions(
     study: Study, manifest: Manifest, test_set: str, sam: Sam
 ) -> Iterator[Probabilities]:
@@ -137,17 +159,14 @@ def predictions(
     images = test_images(study, manifest, test_set)
     batch_size = study.evaluation.batch_size
     device = sam.pixel_mean.device
-    with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            indices = range(start, min(start + batch_size, len(images)))
-            batch = torch.stack([images[i][0] for i in indices]).to(device)
-            prediction = sam(batch)
-            for position, index in enumerate(indices):
-                size = evaluation_size(study, images, index)
-                one = semantic_probabilities(
-                    prediction.images(slice(position, position + 1)), size
-                )[0]
-                yield (one[0] if sam.classes == 1 else one).float().cpu().numpy()
+    for start in range(0, len(images), batch_size):
+        indices = range(start, min(start + batch_size, len(images)))
+        batch = torch.stack([images[i][0] for i in indices]).to(device)
+        prediction = sam(batch)
+        for position, index in enumerate(indices):
+            size = evaluation_size(study, images, index)
+            one = semantic_probabilities(prediction.images(slice(position, position + 1)), size)[0]
+            yield (one[0] if sam.classes == 1 else one).float().cpu().numpy()
 
 
 def test_images(study: Study, manifest: Manifest, test_set: str) -> SegmentationDataset:

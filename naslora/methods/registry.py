@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import importlib.util
 import pkgutil
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -69,6 +72,7 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
+_FILES: set[Path] = set()
 
 
 def register(
@@ -114,6 +118,44 @@ def method_names() -> list[str]:
     """Names of all registered methods, sorted."""
     _discover()
     return sorted(_METHODS)
+
+
+def load_method_files(paths: Iterable[Path]) -> None:
+    """Register methods of Python files outside this package; again changes nothing.
+
+    A file is run like a module of this package, and registers one method, named like it.
+
+    Raises:
+        SettingsError: there is no such file, it does not register that method, or the name is
+            taken.
+    """
+    _discover()
+    for path in (path.absolute() for path in paths):
+        if path not in _FILES:
+            _load_method_file(path)
+            _FILES.add(path)
+
+
+def _load_method_file(path: Path) -> None:
+    if path.stem in _METHODS:
+        raise SettingsError(
+            f"there is a method named {path.stem} already", where=path, remedy="rename the file"
+        )
+    if not path.is_file():
+        raise SettingsError("method file not found", where=path)
+    name = f"{naslora.methods.__name__}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    if path.stem not in _METHODS:
+        raise SettingsError(
+            f"this file registers no method named {path.stem}",
+            where=path,
+            remedy=f'put @register("{path.stem}", ...) on its apply function',
+        )
 
 
 @cache

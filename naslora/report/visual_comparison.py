@@ -15,7 +15,7 @@ from naslora.data.manifest import read_manifest
 from naslora.errors import RecordError
 from naslora.evaluation.evaluate import test_images, trained_sam
 from naslora.layout import Layout
-from naslora.methods.registry import get_method
+from naslora.methods.registry import get_method, load_method_files
 from naslora.records import read_record
 from naslora.report.outlines import choose_images, draw_outlines
 from naslora.sam.inference import semantic_probabilities
@@ -34,6 +34,7 @@ def draw_visual_comparison(study: Study, path: Path) -> None:
         RecordError: no run of the reference or of another method is done.
         DiskError: the file cannot be written.
     """
+    load_method_files(study.method_files.values())
     layout = Layout.of(study)
     benchmark = _first_binary(study)
     reference, seed = study.methods[-1], study.seeds[0]

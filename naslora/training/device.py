@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from naslora.errors import SettingsError
 from naslora.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -24,23 +25,38 @@ def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False
         settings: accelerator, devices, nodes, precision and threads.
         unused_parameters: whether a step may leave trainable parameters without a gradient, which
             distributed training must know.
+
+    Raises:
+        SettingsError: this machine lacks the accelerator or as many devices.
     """
     with warnings.catch_warnings():
         # Fabric imports a parser that still names a deprecated module of setuptools.
         warnings.simplefilter("ignore", DeprecationWarning)
         from lightning_fabric import Fabric
         from lightning_fabric.strategies.ddp import DDPStrategy
+        from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    torch.set_num_threads(settings.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     distributed = settings.devices * settings.num_nodes > 1
-    fabric = Fabric(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        precision=settings.precision,
-        strategy=DDPStrategy(find_unused_parameters=unused_parameters) if distributed else "auto",
-    )
+    try:
+        fabric = Fabric(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            precision=settings.precision,
+            strategy=DDPStrategy(find_unused_parameters=unused_parameters)
+            if distributed
+            else "auto",
+        )
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise SettingsError(
+            f"this machine cannot train with training.accelerator {settings.accelerator}, "
+            f"training.devices {settings.devices} and training.precision {settings.precision}: "
+            f"{error}",
+            remedy="change these settings, or use another machine",
+        ) from error
     fabric.launch()
+    # Only now, since the launch of several processes sets a number of its own.
+    torch.set_num_threads(settings.threads)
     return fabric

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,15 @@ from naslora.errors import DivergedError, SettingsError
 from naslora.files import sha256
 from naslora.layout import Layout
 from naslora.methods.auxiliary import collect_auxiliary_losses
-from naslora.methods.registry import adapt, get_method, trainable_parameters
+from naslora.methods.registry import (
+    adapt,
+    get_method,
+    load_method_files,
+    trainable_parameters,
+)
 from naslora.methods.state import save_adapter
 from naslora.nas.alternation import AlternatingOptimizer
-from naslora.nas.cell import operation_shares
+from naslora.nas.cell import architecture_parameters, operation_shares
 from naslora.provenance import peak_memory_bytes, provenance
 from naslora.records import FileHash, Receipt, read_receipt, write_document
 from naslora.sam.building import Sam
@@ -32,7 +37,7 @@ from naslora.sam.initial import initial_sam
 from naslora.settings import RunSettings, Study
 from naslora.training.device import launch_fabric
 from naslora.training.losses import task_loss
-from naslora.training.order import EpochSampler, training_loader
+from naslora.training.order import EpochSampler, halves, training_loader
 from naslora.training.progress import EpochProgress
 
 if TYPE_CHECKING:
@@ -45,7 +50,8 @@ def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
     """Train a method on a task; write the adapter weights and the receipt.
 
     Raises:
-        DivergedError: a loss was not finite; the receipt, with that status, is written.
+        DivergedError: a loss or a weight was not finite; the receipt, with that status, is
+            written. Of a distributed run, the first process alone raises it.
         SettingsError: the settings ask for data that the task lacks.
         CheckpointError, ManifestError: what the run starts from is missing or damaged.
         DiskError: the results cannot be written.
@@ -55,6 +61,7 @@ def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
     layout = Layout.of(study)
     benchmark = get_benchmark(task)
     manifest = read_manifest(layout.manifest(task))
+    load_method_files(study.method_files.values())
     method = get_method(run.method)
 
     fabric = launch_fabric(run.training, unused_parameters=True)
@@ -64,18 +71,23 @@ def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
     adapt(sam, run.method, run.method_settings, seed=seed)
     torch.manual_seed(seed)
 
-    loaders = _loaders(fabric, run, manifest, layout.prepared(task))
+    # A method without a cell trains on all images, whatever the data for alpha.
+    source = run.training.architecture.data if architecture_parameters(sam) else "batch"
+    loaders = _loaders(fabric, run, manifest, layout.prepared(task), source)
     training = _Training(fabric, run, sam, len(benchmark.classes))
 
     history: list[dict[str, float]] = []
     alpha: list[dict[str, list[float]]] = []
     divergence: DivergedError | None = None
-    with EpochProgress(f"{variant} on {task}, seed {seed}", run.training.epochs) as progress:
+    title = f"{variant} on {task}, seed {seed}"
+    silent = not fabric.is_global_zero
+    with EpochProgress(title, run.training.epochs, silent=silent) as progress:
         try:
             for epoch in range(1, run.training.epochs + 1):
                 history.append(training.epoch(epoch, loaders))
                 alpha.append(operation_shares(sam))
                 progress.epoch(history[-1])
+            _check_weights(sam)
         except DivergedError as error:
             divergence = error
 
@@ -84,6 +96,8 @@ def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
         adapter = layout.adapter(task, variant, seed)
         if divergence is None:
             save_adapter(sam, adapter)
+        else:
+            adapter.unlink(missing_ok=True)  # of an earlier run
         receipt = Receipt(
             status="done" if divergence is None else "diverged",
             message=None if divergence is None else divergence.what,
@@ -102,10 +116,11 @@ def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
         )
         write_document(layout.receipt(task, variant, seed), receipt)
     fabric.barrier()
+    if receipt is None:  # another process of this run wrote it
+        return read_receipt(layout.receipt(task, variant, seed))
+    # If the other processes failed too, Fabric could kill this one before it says why.
     if divergence is not None:
         raise divergence
-    if receipt is None:  # another process of this run wrote it
-        receipt = read_receipt(layout.receipt(task, variant, seed))
     return receipt
 
 
@@ -119,12 +134,14 @@ class _Loaders:
     architecture_sampler: EpochSampler | None
 
 
-def _loaders(fabric: Fabric, run: RunSettings, manifest: Manifest, prepared: Path) -> _Loaders:
+def _loaders(
+    fabric: Fabric, run: RunSettings, manifest: Manifest, prepared: Path, source: str
+) -> _Loaders:
     training = run.training
     images = SegmentationDataset(manifest, prepared, "train", run.sam.image_size)
 
     def loader(
-        dataset: SegmentationDataset, indices: range
+        dataset: SegmentationDataset, indices: Sequence[int]
     ) -> tuple[DataLoader[Batch], EpochSampler]:
         sampler = EpochSampler(
             indices,
@@ -140,13 +157,12 @@ def _loaders(fabric: Fabric, run: RunSettings, manifest: Manifest, prepared: Pat
             sampler,
         )
 
-    source = training.architecture.data
     every = range(len(images))
     if source == "batch":
         return _Loaders(*loader(images, every), None, None)
     if source == "held_out":  # as DARTS: one half for w, the other for alpha
-        half = len(images) // 2
-        return _Loaders(*loader(images, every[:half]), *loader(images, every[half:]))
+        for_weights, for_alpha = halves(len(images), run.seed)
+        return _Loaders(*loader(images, for_weights), *loader(images, for_alpha))
     if not manifest.of("val"):
         raise SettingsError(
             f"training.architecture.data is val, but {run.task} has no validation images",
@@ -194,10 +210,18 @@ class _Training:
             first.append(float(losses[0]))
             if losses[1] is not None:
                 second.append(float(losses[1]))
-        summary = {"epoch": float(epoch), "loss": math.fsum(first) / len(first)}
+        summary = {"epoch": float(epoch), "loss": self._mean(first)}
         if second:
-            summary["architecture_loss"] = math.fsum(second) / len(second)
+            summary["architecture_loss"] = self._mean(second)
         return {**summary, "seconds": time.perf_counter() - began}
+
+    def _mean(self, losses: list[float]) -> float:
+        """Mean over the steps of all processes, which are as many in each."""
+        mean = math.fsum(losses) / len(losses)
+        if self._fabric.world_size > 1:
+            local = torch.tensor(mean, device=self._fabric.device)
+            mean = float(cast(Tensor, self._fabric.all_reduce(local, reduce_op="mean")))
+        return mean
 
     def _loss(self, batch: Batch, at: str) -> Tensor:
         images, labels = (part.to(self._fabric.device, non_blocking=True) for part in batch)
@@ -207,13 +231,28 @@ class _Training:
             loss = loss + auxiliary
         value = loss.detach()
         if self._fabric.world_size > 1:  # one sum, so that all processes stop together
+            value = value.clone()  # which the reduction overwrites
             value = cast(Tensor, self._fabric.all_reduce(value, reduce_op="sum"))
         if not bool(torch.isfinite(value)):
             raise DivergedError(
                 f"training diverged: the loss is {float(value)} at {at}",
-                remedy="lower training.learning_rate, or train with precision 32-true",
+                remedy=_CALMER,
             )
         return loss
+
+
+def _check_weights(sam: Sam) -> None:
+    """The last step's loss is from before that step, and says nothing of where it led.
+
+    Raises:
+        DivergedError: a trained weight is not finite.
+    """
+    for name, parameter in trainable_parameters(sam).items():
+        if not bool(parameter.isfinite().all()):
+            raise DivergedError(
+                f"training diverged: {name} is not finite after the last step",
+                remedy=_CALMER,
+            )
 
 
 def _cycle(
@@ -233,5 +272,6 @@ def _cycle(
     return batches()
 
 
+_CALMER = "lower training.learning_rate, or train with precision 32-true"
 # Beyond any number of epochs, so that a repeated turn's order is no other epoch's.
 _TURNS = 1_000_000

@@ -63,8 +63,9 @@ def multiclass_loss(
     """Loss of a multi-class task (eq. 8), classes assigned to mask tokens as Mask2Former does.
 
     Each class that is present in an image, the background included, is assigned to one mask token
-    by the Hungarian method on the very terms of the loss. Assigned tokens learn their class and its
-    mask; the others learn "no object", with a lower weight, since they are many.
+    by the Hungarian method, such that the image's loss is the least of all assignments'. Assigned
+    tokens learn their class and its mask; the others learn "no object", with a lower weight, since
+    they are many.
 
     Args:
         prediction: masks of shape (B, T, h, w) and class logits of shape (B, T, K + 1).
@@ -117,17 +118,25 @@ def _assign(
     present: Tensor,
     settings: TrainingSettings,
 ) -> tuple[Tensor, Tensor]:
-    """The cheapest assignment of present classes to tokens, as indices (tokens, classes)."""
+    """The cheapest assignment of present classes to tokens, as indices (tokens, classes).
+
+    The cost is the loss times the number of assigned tokens, up to a constant. A token that is
+    assigned pays for its class and is spared "no object". The class term is divided by another
+    number than the mask term: the sum of the weights of all tokens.
+    """
     tokens, pixels = len(logits), logits[0].numel()
+    assigned = min(tokens, len(present))
+    weights = assigned + settings.no_object_weight * (tokens - assigned)
     flat, mask = logits.flatten(1), target.flatten(1)
     probability = flat.sigmoid()
     bce = (F.softplus(flat).sum(1, keepdim=True) - flat @ mask.T) / pixels
     total = probability.square().sum(1, keepdim=True) + mask.square().sum(1)
     dice = 1 - 2 * (probability @ mask.T) / total
-    category = -class_logits.log_softmax(-1)[:, present.long()]
-    cost = settings.lambda_seg * (bce + dice) + settings.lambda_cls * category / tokens
+    surprise = -class_logits.log_softmax(-1)
+    category = surprise[:, present.long()] - settings.no_object_weight * surprise[:, -1:]
+    cost = settings.lambda_seg * (bce + dice) + settings.lambda_cls * category * assigned / weights
     if not bool(cost.isfinite().all()):  # the loss is not finite either, and training stops at it
         cost = torch.nan_to_num(cost, nan=0.0, posinf=0.0, neginf=0.0)
-    token, assigned = linear_sum_assignment(cost.cpu().numpy())
+    rows, columns = linear_sum_assignment(cost.cpu().numpy())
     device = logits.device
-    return torch.as_tensor(token, device=device), torch.as_tensor(assigned, device=device)
+    return torch.as_tensor(rows, device=device), torch.as_tensor(columns, device=device)

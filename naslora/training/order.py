@@ -48,6 +48,19 @@ class EpochSampler(Sampler[tuple[int, bool]]):
             yield int(order[position]), bool(flips[position])
 
 
+def halves(count: int, seed: int) -> tuple[list[int], list[int]]:
+    """Two random halves of `count` indices; neighbours in a manifest are often alike.
+
+    Raises:
+        ValueError: there are not two.
+    """
+    if count < 2:
+        raise ValueError(f"cannot halve {count}")
+    # Epochs count from 1, so that no epoch's order is made from this.
+    order = np.random.Generator(np.random.PCG64([seed, 0])).permutation(count).tolist()
+    return sorted(order[: count // 2]), sorted(order[count // 2 :])
+
+
 class FlippedImages(Dataset[tuple[Tensor, Tensor]]):
     """A view of a data set that is indexed by (index, flip) pairs."""
 

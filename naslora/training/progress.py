@@ -7,16 +7,23 @@ from types import TracebackType
 
 
 class EpochProgress:
-    """Prints a line per epoch: the count, the losses and the estimated rest."""
+    """Prints a line per epoch: the count, the losses and the estimated rest.
 
-    def __init__(self, title: str, epochs: int):
+    Args:
+        title: what is trained.
+        epochs: how many there will be.
+        silent: print nothing, as all processes of a distributed run but one should.
+    """
+
+    def __init__(self, title: str, epochs: int, *, silent: bool = False):
+        self._silent = silent
         self._title = title
         self._epochs = epochs
         self._done = 0
         self._began = time.perf_counter()
 
     def __enter__(self) -> EpochProgress:
-        print(f"{self._title}: {self._epochs} epochs", flush=True)
+        self._print(f"{self._title}: {self._epochs} epochs")
         return self
 
     def __exit__(
@@ -27,7 +34,7 @@ class EpochProgress:
     ) -> None:
         seconds = time.perf_counter() - self._began
         state = "finished" if error is None and self._done == self._epochs else "stopped"
-        print(f"{self._title}: {state} after {self._done} epochs, {seconds:.0f} s", flush=True)
+        self._print(f"{self._title}: {state} after {self._done} epochs, {seconds:.0f} s")
 
     def epoch(self, losses: dict[str, float]) -> None:
         """Report a finished epoch, given its losses by name."""
@@ -35,4 +42,8 @@ class EpochProgress:
         seconds = time.perf_counter() - self._began
         rest = seconds / self._done * (self._epochs - self._done)
         values = "  ".join(f"{k} {v:.4f}" for k, v in losses.items() if k.endswith("loss"))
-        print(f"epoch {self._done}/{self._epochs}  {values}  {rest:.0f} s left", flush=True)
+        self._print(f"epoch {self._done}/{self._epochs}  {values}  {rest:.0f} s left")
+
+    def _print(self, line: str) -> None:
+        if not self._silent:
+            print(line, flush=True)

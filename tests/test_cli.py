@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from naslora.errors import DiskError
+from naslora.layout import Layout
+from naslora.records import read_receipt, read_record
+from naslora.settings import Study
+
+Run = Callable[..., tuple[int, str, str]]
+Copy = Callable[..., Study]
+Options = Callable[..., list[str]]
+TASK = ("--task", "kvasir")
+LORA = (*TASK, "--variant", "lora")
+
+
+def test_help_lists_every_step(naslora: Run) -> None:
+    code, output, _ = naslora("--help")
+    assert code == 0
+    for command in (
+        "generate", "prepare", "fetch", "pretrain", "train", "evaluate", "controls", "table",
+        "figure",
+    ):  # fmt: skip
+        assert command in output
+
+
+def test_the_whole_pipeline_by_hand(
+    naslora: Run, prepared_study: Study, tmp_path: Path, copied: Copy, options: Options
+) -> None:
+    overrides = {"methods": ["lora"], "training": {"epochs": 1}}
+    study = copied(overrides)
+    shutil.rmtree(study.results)
+    layout, flags = Layout.of(study), options(study, overrides)
+    steps = [
+        (("generate", *TASK), layout.archives / "kvasir" / "kvasir-seg.zip"),
+        (("prepare", *TASK), layout.manifest("kvasir")),
+        (("pretrain",), layout.backbone()),
+        (("train", *LORA), layout.receipt("kvasir", "lora", 0)),
+        (("evaluate", *LORA), layout.record("kvasir", "lora", 0)),
+        (("controls", *TASK), layout.record("kvasir", "control_mean_mask", 0)),
+        (("table", "table1"), layout.table("table1", "md")),
+        (("figure", "losses", "outlines"), layout.figure("outlines")),
+    ]
+    for arguments, product in steps:
+        assert not product.exists()
+        code, output, errors = naslora(*arguments, *flags)
+        assert code == 0, errors
+        assert product.is_file()
+        assert str(product) in output
+    for path in ("manifests/kvasir.json", "backbone/sam.pth"):
+        mine, fixture = (s.results / "rehearsal" / path for s in (study, prepared_study))
+        assert mine.read_bytes() == fixture.read_bytes()
+
+
+def test_an_error_is_one_message_and_exit_1(
+    naslora: Run, prepared_study: Study, options: Options
+) -> None:
+    code, output, errors = naslora("evaluate", *LORA, *options(prepared_study))
+    assert code == 1
+    assert output == ""
+    assert errors.startswith("error: receipt not found\n  where: /")
+    assert "what to do: " in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "--task", "moon", "--variant", "lora"), "no task named 'moon'"),
+        (("train", *TASK, "--variant", "lor"), "no method or variant named 'lor'"),
+        (("train", *LORA, "--seed", "-1"), "seed"),
+        (("train", *LORA, "--set", "training.epoch=3"), "did you mean training.epochs?"),
+        (("train", *LORA, "--set", "training.epochs"), "write key=value"),
+        (("train", *LORA, "--study", "nowhere"), "no study named 'nowhere'"),
+        (("table", "table0"), "no table named 'table0'"),
+        (("figure", "lines"), "no figure named 'lines'"),
+    ],
+)
+def test_wrong_input(naslora: Run, arguments: tuple[str, ...], message: str) -> None:
+    code, _, errors = naslora(*arguments)
+    assert code == 1
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("arguments", [("train",), ("tables",), ("train", *LORA, "--seed", "a")])
+def test_wrong_usage_is_exit_2(naslora: Run, arguments: tuple[str, ...]) -> None:
+    assert naslora(*arguments)[0] == 2
+
+
+def test_divergence_is_exit_3_or_a_record(naslora: Run, copied: Copy, options: Options) -> None:
+    overrides = {"training": {"learning_rate": 1e30, "epochs": 2}}
+    study = copied(overrides)
+    flags, layout = options(study, overrides), Layout.of(study)
+    code, output, errors = naslora("train", *LORA, *flags)
+    assert code == 3
+    assert errors.startswith("error: training diverged: the loss is nan at epoch 1")
+    assert "receipt: " not in output
+    assert read_receipt(layout.receipt("kvasir", "lora", 0)).status == "diverged"
+    code, output, errors = naslora("train", *LORA, *flags, "--record-divergence")
+    assert (code, errors) == (0, "")
+    assert "training diverged" in output
+    assert f"receipt: {layout.receipt('kvasir', 'lora', 0)}" in output
+    assert naslora("evaluate", *LORA, *flags)[0] == 0
+    assert read_record(layout.record("kvasir", "lora", 0)).status == "diverged"
+
+
+def test_results_that_cannot_be_written(
+    naslora: Run, copied: Copy, options: Options, tmp_path: Path
+) -> None:
+    study = copied()
+    runs = Layout.of(study).root / "runs"
+    runs.write_text("a file in the way")
+    code, _, errors = naslora("train", *LORA, *options(study))
+    assert code == DiskError.exit_code
+    assert errors.splitlines()[-3].startswith("error: cannot write adapter.safetensors")
+
+
+def test_seed_and_study_reach_the_run(naslora: Run, copied: Copy, options: Options) -> None:
+    study = copied()
+    flags = [*options(study), "--set", "training.epochs=1", "--seed", "5"]
+    assert naslora("train", *LORA, *flags)[0] == 0
+    receipt = json.loads(Layout.of(study).receipt("kvasir", "lora", 5).read_text())
+    assert receipt["settings"]["seed"] == 5
+    assert len(receipt["history"]) == 1
