@@ -14,7 +14,8 @@ from naslora.report.style import COLOURS, DASHES, figure, save_png
 from naslora.report.tables import run_title
 from naslora.settings import Study
 
-_PANEL_WIDTH, _PANEL_HEIGHT, _LEGEND_HEIGHT = 3.6, 2.5, 0.3
+_PANEL_WIDTH, _PANEL_HEIGHT, _LEGEND_LINE = 3.6, 2.5, 0.2
+_LEGEND_COLUMNS = 4
 _PANELS_PER_ROW = 3
 
 
@@ -30,8 +31,9 @@ def draw_losses(study: Study, records: Aggregate, path: Path) -> None:
     tasks = study.tasks
     across = min(len(tasks), _PANELS_PER_ROW)
     down = -(-len(tasks) // across)
-    height = down * _PANEL_HEIGHT + _LEGEND_HEIGHT
-    with figure(max(across * _PANEL_WIDTH, 5.0), height) as canvas:
+    legend = _LEGEND_LINE * (1 + -(-len(study.run_names()) // _LEGEND_COLUMNS))
+    height = down * _PANEL_HEIGHT + legend
+    with figure(max(across * _PANEL_WIDTH, 6.0), height) as canvas:
         panels = canvas.subplots(down, across, squeeze=False).ravel()
         for axes, task in zip(panels, tasks, strict=False):
             _panel(axes, study, records, task)
@@ -44,9 +46,12 @@ def draw_losses(study: Study, records: Aggregate, path: Path) -> None:
         }
         if found:
             canvas.legend(
-                list(found.values()), list(found), loc="lower center", ncols=min(len(found), 5)
+                list(found.values()),
+                list(found),
+                loc="lower center",
+                ncols=min(len(found), _LEGEND_COLUMNS),
             )
-        canvas.tight_layout(rect=(0, _LEGEND_HEIGHT / height, 1, 1))
+        canvas.tight_layout(rect=(0, legend / height, 1, 1))
         save_png(canvas, path)
 
 
@@ -82,7 +87,7 @@ def _line(axes: Axes, losses: pd.DataFrame, title: str, index: int) -> None:
     by_epoch = losses.groupby("epoch")["loss"]
     mean, spread = by_epoch.mean(), by_epoch.std().fillna(0.0)
     colour = COLOURS[index % len(COLOURS)]
-    dash = DASHES[index % len(DASHES)]
+    dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]
     axes.plot(mean.index, mean, color=colour, linestyle=dash, label=title)
     axes.fill_between(
         mean.index, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0

@@ -18,7 +18,8 @@ from naslora.report.style import figure, save_png
 TRUTH_COLOUR, PREDICTION_COLOUR = "#FFFFFF", "#56B4E9"
 _RIM = [Stroke(linewidth=2.6, foreground="#000000"), Normal()]
 _PANEL_WIDTH = 1.8
-_LEFT, _TOP, _BOTTOM, _GAP = 0.42, 0.3, 0.5, 0.05
+_LEFT, _TITLE, _BOTTOM, _GAP = 0.42, 0.27, 0.5, 0.05
+_ACROSS = 7
 
 
 def choose_images(iou: Mapping[str, float], count: int = 3) -> dict[str, str]:
@@ -56,6 +57,8 @@ def draw_outlines(
 ) -> None:
     """Draw a grid: an image per row; the true outline first, then each method's beside it.
 
+    With more than six methods, an image takes several rows.
+
     Args:
         images: RGB, (H, W, 3), uint8; each its own size.
         truths: true masks, (H, W), 0 or 1.
@@ -70,16 +73,23 @@ def draw_outlines(
         DiskError: the file cannot be written.
     """
     _check(images, truths, predictions, titles)
+    columns = ["Image and truth", *predictions]
+    across = min(len(columns), _ACROSS)
+    lines = -(-len(columns) // across)
     heights = [_PANEL_WIDTH * image.shape[0] / image.shape[1] for image in images]
-    columns = 1 + len(predictions)
-    width = _LEFT + columns * (_PANEL_WIDTH + _GAP)
-    height = _TOP + sum(heights) + _GAP * len(heights) + _BOTTOM
+    width = _LEFT + across * (_PANEL_WIDTH + _GAP)
+    # Titles stand above the first image alone, unless an image takes more than one line.
+    titled = len(images) * lines if lines > 1 else 1
+    height = _TITLE * titled + sum(heights) * lines + _GAP * len(heights) * lines + _BOTTOM
     with figure(width, height) as canvas:
-        top = height - _TOP
+        top = height
         for row, (image, truth) in enumerate(zip(images, truths, strict=True)):
-            top -= heights[row]
-            for column, title in enumerate(("Image and truth", *predictions)):
-                left = _LEFT + column * (_PANEL_WIDTH + _GAP)
+            above = top
+            for column, title in enumerate(columns):
+                if column % across == 0:
+                    new_line = lines > 1 or row == 0
+                    top -= heights[row] + _GAP + (_TITLE if new_line else 0)
+                left = _LEFT + column % across * (_PANEL_WIDTH + _GAP)
                 axes = canvas.add_axes(
                     (left / width, top / height, _PANEL_WIDTH / width, heights[row] / height)
                 )
@@ -90,13 +100,12 @@ def draw_outlines(
                     foreground = np.asarray(predictions[title][row]) > THRESHOLD
                     _outline(axes, foreground, PREDICTION_COLOUR)
                     _score(axes, Counts.of(foreground, truth > 0).iou())
-                if row == 0:
+                if lines > 1 or row == 0:
                     axes.set_title(title, pad=4)
-            middle = (top + heights[row] / 2) / height
+            middle = (above + top) / 2 / height
             canvas.text(
                 _LEFT / 2 / width, middle, titles[row], rotation=90, ha="center", va="center"
             )
-            top -= _GAP
         handles = [
             Line2D([], [], color=colour, linewidth=1.4, path_effects=_RIM)
             for colour in (TRUTH_COLOUR, PREDICTION_COLOUR)

@@ -24,7 +24,7 @@ from naslora.settings import load_study
 # anything itself. Snakemake ignores params of functions that take `output`: so does `study_options`.
 
 TABLES = ("table1",)
-FIGURES = ("outlines",)
+FIGURES = ("outlines", "losses")
 CONTROLS = ("control_blank", "control_mean_mask")
 MEMORY_MB = {
     "tiny": 2000,
