@@ -186,7 +186,7 @@ def started(study: Study, flags: list[str], address: str) -> subprocess.Popen[st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_caller_ends_its_command_alone(
     server: Server, copied: Copy, options: Options, number: signal.Signals
 ) -> None:

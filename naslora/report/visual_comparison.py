@@ -13,7 +13,7 @@ from naslora.data.benchmark import Benchmark, get_benchmark
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import read_manifest
 from naslora.errors import RecordError
-from naslora.evaluation.evaluate import test_images, trained_sam
+from naslora.evaluation.evaluate import evaluation_device, test_images, trained_sam
 from naslora.layout import Layout
 from naslora.methods.registry import get_method, load_method_files
 from naslora.records import read_record
@@ -96,13 +96,16 @@ def _predict(
     record = read_record(Layout.of(study).record(benchmark.name, method, seed))
     if record.status != "done" or record.training is None:
         return None
-    sam = trained_sam(study, benchmark, method, seed, record.training)
+    device = evaluation_device(study)
+    sam = trained_sam(study, benchmark, method, seed, record.training).to(device)
     with torch.inference_mode():
-        prediction = sam(torch.stack([images[i][0] for i in indices]))
+        prediction = sam(torch.stack([images[i][0] for i in indices]).to(device))
         return [
             semantic_probabilities(
                 prediction.images(slice(row, row + 1)),
                 (images.samples[i].height, images.samples[i].width),
-            )[0, 0].numpy()
+            )[0, 0]
+            .cpu()
+            .numpy()
             for row, i in enumerate(indices)
         ]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from naslora.server import ADDRESS
+
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")
 
@@ -55,7 +57,8 @@ class Project:
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.root,
-            env={**os.environ, "PATH": path, "FAIL": fail},
+            # An address of a server, so that no server is started for the stand-in.
+            env={**os.environ, "PATH": path, "FAIL": fail, ADDRESS: "none"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from naslora.settings import load_study
 
 if TYPE_CHECKING:
     from conftest import History, Project
@@ -15,8 +18,11 @@ if TYPE_CHECKING:
 # One worker runs all of these, so that the finished project is made once.
 pytestmark = pytest.mark.xdist_group("workflow")
 
-METHODS = ("decoder_only", "lora", "nas_lora", "nas_pc_lora")
-RUNS = len(METHODS) * 3
+REHEARSAL = load_study("rehearsal", config=Path(__file__).parents[2] / "config")
+METHODS, SEEDS = REHEARSAL.methods, REHEARSAL.seeds
+RUNS = len(METHODS) * len(SEEDS)
+FIGURES = 2
+JOBS = 5 + 2 * RUNS + FIGURES  # generate, prepare, pretrain, controls, table
 
 
 def test_first_run_does_every_job_once(history: History) -> None:
@@ -29,19 +35,17 @@ def test_first_run_does_every_job_once(history: History) -> None:
         "evaluate": RUNS,
         "controls": 1,
         "table": 1,
-        "figure": 1,
+        "figure": FIGURES,
     }
     assert len(set(history.failed_calls)) == len(history.failed_calls)
-    assert {f"train kvasir {m} seed{s}" for m in METHODS for s in (0, 1, 2)} < set(
-        history.failed_calls
-    )
+    assert {f"train kvasir {m} seed{s}" for m in METHODS for s in SEEDS} < set(history.failed_calls)
 
 
 def test_finished_jobs_are_counted_with_the_time_left(history: History) -> None:
     lines = [line for line in history.failed.text.splitlines() if line.startswith("[")]
-    counted = [re.match(r"\[ *(\d+) of 30, about \d+ (s|min) left\] ", line) for line in lines]
+    counted = [re.match(rf"\[ *(\d+) of {JOBS}, about \d+ (s|min) left\] ", line) for line in lines]
     assert all(counted)
-    assert [int(match[1]) for match in counted if match] == list(range(1, 30))
+    assert [int(match[1]) for match in counted if match] == list(range(1, JOBS))
 
 
 def test_failed_job_shows_its_message_and_no_traceback(history: History) -> None:
@@ -53,7 +57,7 @@ def test_failed_job_shows_its_message_and_no_traceback(history: History) -> None
     assert f"  log: {log}\n" in text
     assert "Traceback" not in text
     assert "CalledProcessError" not in text
-    assert len(text.splitlines()) < 30 + 15
+    assert len(text.splitlines()) < JOBS + 15
 
 
 def test_repetition_does_what_is_left_and_says_where_results_are(history: History) -> None:
@@ -74,7 +78,7 @@ def test_training_setting_reruns_training_and_what_follows(finished: Project) ->
         "--profile", "slurm", "--dry-run", "--config", "training={epochs: 3}"
     )
     assert answer.code == 0
-    assert answer.planned() == {"train": RUNS, "evaluate": RUNS, "table": 1, "figure": 1}
+    assert answer.planned() == {"train": RUNS, "evaluate": RUNS, "table": 1, "figure": FIGURES}
 
 
 def test_evaluation_setting_reruns_evaluation_alone(finished: Project) -> None:
@@ -82,7 +86,7 @@ def test_evaluation_setting_reruns_evaluation_alone(finished: Project) -> None:
         "--profile", "local", "--dry-run", "--config", "evaluation={size: input}"
     )
     assert answer.code == 0
-    assert answer.planned() == {"evaluate": RUNS, "controls": 1, "table": 1, "figure": 1}
+    assert answer.planned() == {"evaluate": RUNS, "controls": 1, "table": 1, "figure": FIGURES}
 
 
 def test_deleted_record_reruns_one_evaluation(finished: Project) -> None:
@@ -90,7 +94,7 @@ def test_deleted_record_reruns_one_evaluation(finished: Project) -> None:
     answer = finished.snakemake("--profile", "local", "--dry-run")
     assert answer.code == 0
     assert "would run evaluate kvasir lora 1 " in answer.text
-    assert answer.planned() == {"evaluate": 1, "table": 1, "figure": 1}
+    assert answer.planned() == {"evaluate": 1, "table": 1, "figure": FIGURES}
 
 
 def test_records_alone_make_the_tables(finished: Project, fresh_elsewhere: Project) -> None:
