@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help tables test lock clean
+.PHONY: help tables test pictures lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -16,19 +16,28 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help:
 	@echo "make tables   the whole pipeline on generated images, to its table; about 5 min on 2 cores"
 	@echo "make test     checks and tests; about 8 min on 2 cores"
+	@echo "make pictures the README's picture anew, from the results of make tables"
 	@echo "make lock     requirements.lock and environment.yml anew, from pyproject.toml"
 	@echo "make clean    remove the results of the study rehearsal and all caches; keeps $(VENV)"
 	@echo "Both tables and test first make $(VENV), if need be: some GB of downloads, some minutes."
 	@echo "PYTHON=... chooses the Python (3.11, 3.12 or 3.13) to make it with."
 
 tables: $(COMPLETE)
-	@echo "== study rehearsal: generated images, a tiny SAM, four methods, three seeds"
+	@echo "== study rehearsal: generated images, a tiny SAM, twelve methods, three seeds"
 	@snakemake --profile local all_tables
 	@echo "The table: results/rehearsal/tables/table1.md; also .csv and .tex"
-	@echo "A picture: results/rehearsal/figures/outlines.png"
+	@echo "Pictures: results/rehearsal/figures/outlines.png and losses.png"
 
 test: $(COMPLETE)
 	@tests/run
+
+# Fewer colours, so that the picture weighs little in git.
+pictures: tables
+	@mkdir -p docs
+	@python -c "from PIL import Image; \
+		picture = Image.open('results/rehearsal/figures/outlines.png').convert('RGB'); \
+		picture.quantize(96).save('docs/outlines.png', optimize=True)"
+	@echo "docs/outlines.png: $$(du -k docs/outlines.png | cut -f 1) KB"
 
 $(COMPLETE): requirements.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(FITS)' 2> /dev/null; then \
