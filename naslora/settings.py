@@ -40,6 +40,7 @@ class PretrainingSettings(Settings):
     tasks: list[Name]
     images: Annotated[int, Field(ge=0)]
     epochs: Annotated[int, Field(ge=0)]
+    threads: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
     seed: int
@@ -78,6 +79,7 @@ class TrainingSettings(Settings):
     architecture: ArchitectureSettings
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    gradient_checkpointing: bool
     devices: Annotated[int, Field(ge=1)]
     num_nodes: Annotated[int, Field(ge=1)]
     threads: Annotated[int, Field(ge=1)]

@@ -69,6 +69,7 @@ def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
         study, classes=len(benchmark.classes), seed=seed, pretrained=method.pretrained
     )
     adapt(sam, run.method, run.method_settings, seed=seed)
+    sam.image_encoder.gradient_checkpointing = run.training.gradient_checkpointing
     torch.manual_seed(seed)
 
     # A method without a cell trains on all images, whatever the data for alpha.

@@ -46,7 +46,9 @@ def pretrain(study: Study) -> None:
             "sam.checkpoint is pretrained, but pretraining.images or pretraining.epochs is 0",
             remedy="set both, or choose another sam.checkpoint",
         )
-    fabric = launch_fabric(study.training.model_copy(update=_ALONE))
+    fabric = launch_fabric(
+        study.training.model_copy(update={**_ALONE, "threads": settings.threads})
+    )
     torch.manual_seed(settings.seed)
     images, labels = _draw(study)
     sam = build_sam(study.sam.backbone, study.sam.image_size)

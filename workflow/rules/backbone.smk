@@ -23,7 +23,7 @@ rule pretrain:
         layout.log("pretrain"),
     conda:
         "../../environment.yml"
-    threads: study.training.threads
+    threads: study.pretraining.threads
     resources:
         mem_mb=MEMORY,
         runtime=growing(TRAINING_MINUTES[study.sam.backbone]),

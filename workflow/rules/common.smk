@@ -134,14 +134,12 @@ def data_fingerprint(wildcards):
 
 
 def backbone_fingerprint(wildcards):
-    """Pretraining runs on the training's device and threads, and shares no more with it."""
+    """Pretraining runs on the training's device, and shares no more with it."""
     return fingerprint(
         {
             "sam": study.sam.model_dump(mode="json", exclude={"checkpoints"}),
             "pretraining": study.pretraining.model_dump(mode="json"),
-            "machine": study.training.model_dump(
-                mode="json", include={"accelerator", "threads"}
-            ),
+            "machine": study.training.model_dump(mode="json", include={"accelerator"}),
         }
     )
 
