@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from naslora.errors import DiskError
 
@@ -54,6 +55,45 @@ def fingerprint(value: Any) -> str:
 
 
 @contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to write a file, raised in the block, into errors for people.
+
+    Raises:
+        DiskError: the disk is full, or the folder cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise DiskError(
+            f"cannot write {path.name}: {os.strerror(error.errno)}",
+            where=path.parent,
+            remedy="free some space or choose another folder, then run the same command again",
+        ) from error
+
+
+@contextmanager
+def append_alone(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for appending; another process that does the same waits until the block ends.
+
+    The block may rename or remove the file. Some cluster file systems have no locks; on them,
+    nothing keeps two processes apart.
+    """
+    while True:
+        with path.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+            # While this one waited, the other may have renamed or removed the file.
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield file
+                return
+
+
+@contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` when the block ends well.
 
@@ -63,30 +103,20 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         DiskError: the disk is full, or the folder cannot be written to.
     """
-    temporary: Path | None = None
-    try:
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
         )
         os.close(descriptor)
         temporary = Path(name)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
-    except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
-        raise DiskError(
-            f"cannot write {path.name}: {os.strerror(error.errno)}",
-            where=path.parent,
-            remedy="free some space or choose another folder, then run the same command again",
-        ) from error
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
             temporary.unlink(missing_ok=True)
 
 

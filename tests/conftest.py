@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import http.server
 import json
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,3 +150,102 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     yield mount
     if folder.is_mount():
         subprocess.run(["umount", str(folder)], check=True)
+
+
+class FileServer(http.server.ThreadingHTTPServer):
+    """Serves `body`; each request gets the next of `answers`, the last again and again.
+
+    An answer is a status, or a dictionary of: status, headers, body (another one), etag, modified,
+    ranges and if_range (False: ignored), place (a Content-Range of its own), length (False: not
+    sent), pause (seconds before it), cut (break off after so many bytes), stall (seconds before
+    breaking off).
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _FileHandler)
+        self.body = b""
+        self.answers: list[int | dict[str, Any]] = [{}]
+        self.requests: list[dict[str, str]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/file.bin"
+
+
+class _FileHandler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        server: FileServer = self.server  # type: ignore[assignment]
+        server.requests.append(dict(self.headers))
+        answer = server.answers[min(len(server.requests), len(server.answers)) - 1]
+        answer = {"status": answer} if isinstance(answer, int) else answer
+        answer = {"body": server.body, "etag": '"1"', "status": 200, "length": True, **answer}
+        body, status, headers = answer["body"], answer["status"], dict(answer.get("headers", {}))
+        headers |= {"ETag": answer["etag"]} if answer["etag"] else {}
+        headers |= {"Last-Modified": answer["modified"]} if "modified" in answer else {}
+        wanted = self.headers.get("Range") if answer.get("ranges", True) else None
+        asked = self.headers.get("If-Range")
+        if asked and answer.get("if_range", True) and asked not in headers.values():
+            wanted = None
+        if status == 200 and wanted:
+            start, total = int(wanted.removeprefix("bytes=").removesuffix("-")), len(body)
+            if start >= total:
+                status, body = 416, b""
+                headers["Content-Range"] = f"bytes */{total}"
+            else:
+                status, body = 206, body[start:]
+                place = answer.get("place", f"bytes {start}-{total - 1}/{total}")
+                headers["Content-Range"] = place
+        time.sleep(answer.get("pause", 0))
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if answer["length"]:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: answer.get("cut", len(body))])
+        time.sleep(answer.get("stall", 0))
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client had enough
+            super().handle()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def file_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A server on this machine that misbehaves on demand."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with FileServer() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def download(file_server: FileServer, tmp_path: Path) -> Callable[..., bytes]:
+    """Download the server's file to tmp_path/to/file.bin, and return its bytes."""
+    from naslora.download import Download
+    from naslora.errors import ArchiveError
+
+    def run(**changes: Any) -> bytes:
+        body = file_server.body
+        options = {
+            "url": file_server.url,
+            "target": tmp_path / "to" / "file.bin",
+            "error": ArchiveError,
+            "by_hand": "carry it here",
+            "size": len(body),
+            "sha256": hashlib.sha256(body).hexdigest(),
+            "pause": 0.001,
+        }
+        wanted = Download(**(options | changes))
+        wanted.run()
+        return wanted.target.read_bytes()
+
+    return run

@@ -15,33 +15,19 @@ A file that this module downloads has no such freedom: it is official or an erro
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import logging
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from naslora.data.manifest import ManifestArchive, Sha256
 from naslora.data.unpack import archive_format
+from naslora.download import Download
 from naslora.errors import ArchiveError, SettingsError
-from naslora.files import sha256, whole_file
+from naslora.files import sha256
 from naslora.settings import CONFIG_FOLDER, Settings, read_yaml
 
-_CHUNK = 1 << 18
-_TIMEOUT_S = 60
 _log = logging.getLogger(__name__)
 
 
@@ -106,7 +92,7 @@ def obtain(archive: Archive, folder: Path) -> Path:
         raise ArchiveError(
             f"cannot look for {archive.file}: {error.strerror}", where=path
         ) from error
-    if archive.access == "manual":
+    if archive.url is None:
         raise ArchiveError(
             f"the archive of {archive.title} is missing, and needs a login or a browser to get "
             f"(terms: {archive.licence})",
@@ -114,7 +100,15 @@ def obtain(archive: Archive, folder: Path) -> Path:
             remedy=f"get {archive.file} from {archive.page}, put it there under this very name, "
             "then run the same command again",
         )
-    _download(archive, path)
+    Download(
+        url=archive.url,
+        target=path,
+        error=ArchiveError,
+        by_hand=f"get {archive.file} from {archive.page} and put it there",
+        size=archive.size,
+        sha256=archive.sha256,
+        check=lambda file: archive_format(file, name=path),
+    ).run()
     return path
 
 
@@ -149,66 +143,3 @@ def verify(archive: Archive, path: Path) -> ManifestArchive:
             archive.size or "the published",
         )
     return ManifestArchive(file=archive.file, sha256=digest, bytes=size, official=official)
-
-
-def _download(archive: Archive, path: Path) -> None:
-    """Stream a file to `path`, under a temporary name until it is whole and verified."""
-    assert archive.url is not None  # the model's validator
-    by_hand = (
-        f"check the network and run the same command again, or get {archive.file} from "
-        f"{archive.page} and put it there"
-    )
-    digest = hashlib.sha256()
-    got = 0
-    with whole_file(path) as temporary:
-        try:
-            response = urllib.request.urlopen(archive.url, timeout=_TIMEOUT_S)
-        except (OSError, http.client.HTTPException) as error:
-            raise ArchiveError(
-                f"cannot download {archive.title} from {urlsplit(archive.url).netloc}: {error}",
-                where=path,
-                remedy=by_hand,
-            ) from error
-        with response, temporary.open("wb") as file, _progress() as progress:
-            length = response.headers.get("Content-Length")
-            total = int(length) if length else archive.size
-            task = progress.add_task(archive.file, total=total)
-            while True:
-                try:
-                    chunk = response.read(_CHUNK)
-                except (OSError, http.client.HTTPException) as error:
-                    raise ArchiveError(
-                        f"the download of {archive.file} broke off after {got} bytes: {error}",
-                        where=path,
-                        remedy=by_hand,
-                    ) from error
-                if not chunk:
-                    break
-                file.write(chunk)
-                digest.update(chunk)
-                got += len(chunk)
-                progress.update(task, completed=got)
-        if total is not None and got < total:
-            raise ArchiveError(
-                f"the download of {archive.file} broke off after {got} of {total} bytes",
-                where=path,
-                remedy=by_hand,
-            )
-        archive_format(temporary, name=path)
-        if archive.sha256 is not None and digest.hexdigest() != archive.sha256:
-            raise ArchiveError(
-                f"the file at {archive.url} is not the official {archive.file}: "
-                f"its SHA-256 is {digest.hexdigest()}, not {archive.sha256}",
-                where=path,
-                remedy=f"see {archive.page} for a new version, and do not use this one unchecked",
-            )
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
+from naslora.download import looks_like_html
 from naslora.errors import ArchiveError, DiskError
 
 Format = Literal["zip", "tar"]
@@ -67,10 +68,9 @@ def archive_format(path: Path, name: Path | None = None) -> Format:
     name = name or path
     with path.open("rb") as file:
         head = file.read(1024)
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         raise ArchiveError(f"{name.name} is empty (0 bytes)", where=name, remedy=_AGAIN)
-    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
+    if looks_like_html(head):
         raise ArchiveError(
             f"{name.name} is a web page, not an archive",
             where=name,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from naslora.download import looks_like_html
 from naslora.errors import CheckpointError
 from naslora.files import sha256, whole_file
 from naslora.sam.building import BACKBONES, Sam, build_sam
@@ -20,7 +21,6 @@ from naslora.sam.official import (
     check_hash,
     fetch_checkpoint,
     find_checkpoint,
-    looks_like_html,
     official_checkpoints,
 )
 
@@ -93,16 +93,16 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
             remedy="correct the path, run the pretraining that writes the file, or fetch Meta's: "
             "naslora fetch --backbone vit_b",
         )
-    if looks_like_html(path):
+    with path.open("rb") as file:
+        head = file.read(512)
+    if looks_like_html(head):
         raise CheckpointError(
             f"{path.name} is a web page saved under the name of a checkpoint",
             where=path,
             remedy=_FETCH,
         )
     archive = zipfile.is_zipfile(path)
-    with path.open("rb") as file:
-        truncated = file.read(4) == b"PK\x03\x04" and not archive
-    if truncated or path.stat().st_size == 0:
+    if not head or (head.startswith(b"PK\x03\x04") and not archive):
         raise CheckpointError(
             f"{path.name} is truncated: it ends after {path.stat().st_size} bytes",
             where=path,

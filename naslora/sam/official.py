@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import re
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from naslora.download import Download
 from naslora.errors import CheckpointError, SettingsError
-from naslora.files import sha256, whole_file
+from naslora.files import sha256
 from naslora.settings import CONFIG_FOLDER
 
-_CHUNK = 1 << 20
 _HASH_IN_NAME = re.compile(r"^sam_vit_[bhl]_([0-9a-f]{6})\.pth$")
 
 
@@ -105,7 +97,7 @@ def fetch_checkpoint(
         backbone: vit_h, vit_l or vit_b.
         folder: where the file is, or goes.
         config: the folder of `checkpoints.yaml`.
-        attempts: how often a broken connection is tried in all.
+        attempts: how often in succession a connection may break without a new byte.
         pause: seconds before the second attempt; each later one waits twice as long.
         timeout: seconds without an answer after which a connection counts as broken.
 
@@ -122,9 +114,18 @@ def fetch_checkpoint(
     if path.is_file():
         check_hash(path, sha256(path))
         return path
-    with whole_file(path) as temporary:
-        digest = _retry(lambda: _download(known, temporary, path, timeout), known, attempts, pause)
-        check_hash(path, digest)
+    promised = _HASH_IN_NAME.match(known.name)
+    Download(
+        url=known.url,
+        target=path,
+        error=CheckpointError,
+        by_hand="get it by other means and put it there",
+        size=known.bytes,
+        sha256=promised[1] if promised else None,
+        attempts=attempts,
+        pause=pause,
+        timeout=timeout,
+    ).run()
     return path
 
 
@@ -152,70 +153,3 @@ def _official(backbone: str, config: Path) -> OfficialCheckpoint:
             remedy="choose one of these backbones, or sam.checkpoint: pretrained, random or a file",
         )
     return table[backbone]
-
-
-def _retry(
-    download: Callable[[], str], known: OfficialCheckpoint, attempts: int, pause: float
-) -> str:
-    """Call until it works; connections that break and servers in trouble are tried again."""
-    for attempt in range(1, attempts + 1):
-        try:
-            return download()
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-        ) as e:
-            final = isinstance(e, urllib.error.HTTPError) and e.code < 500 and e.code != 429
-            if final or attempt == attempts:
-                raise CheckpointError(
-                    f"cannot download {known.url}: {e}",
-                    remedy="check the connection and run the command again, or download the file "
-                    "by other means into the folder sam.checkpoints",
-                ) from e
-        time.sleep(pause * 2 ** (attempt - 1))
-    raise ValueError("there is at least one attempt")
-
-
-def _download(known: OfficialCheckpoint, temporary: Path, path: Path, timeout: float) -> str:
-    """Stream the file to `temporary`; return its SHA-256."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
-    request = urllib.request.Request(known.url, headers={"User-Agent": "naslora"})
-    with (
-        urllib.request.urlopen(request, timeout=timeout) as response,
-        temporary.open("wb") as file,
-        Progress(*columns, console=Console(stderr=True)) as progress,
-    ):
-        bar = progress.add_task(f"fetching {known.name}", total=known.bytes)
-        digest, size = _copy(response, file, lambda n: progress.update(bar, advance=n))
-    if looks_like_html(temporary):
-        raise CheckpointError(
-            f"{known.url} answered with a web page, not with a checkpoint",
-            where=path,
-            remedy="a proxy or login page may be in the way: open the address in a browser",
-        )
-    if size < known.bytes:
-        raise ConnectionError(f"the connection closed after {size} of {known.bytes} bytes")
-    return digest
-
-
-def _copy(source: BinaryIO, target: BinaryIO, advance: Callable[[int], None]) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
-    while chunk := source.read(_CHUNK):
-        target.write(chunk)
-        digest.update(chunk)
-        size += len(chunk)
-        advance(len(chunk))
-    return digest.hexdigest(), size
-
-
-def looks_like_html(path: Path) -> bool:
-    """Whether a file begins like a web page."""
-    with path.open("rb") as file:
-        return file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,52 +13,21 @@ from naslora.sam.official import fetch_checkpoint, find_checkpoint, official_che
 
 CONTENT = b"PK weights " * 400_000
 NAME = f"sam_vit_b_{hashlib.sha256(CONTENT).hexdigest()[:6]}.pth"
+BROKEN = {"cut": 1_000_000}
 CONFIG = Path(__file__).parents[2] / "config"
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Answers with one of `answers` after the other, the last again and again."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers = ["whole"]
-        self.asked = 0
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        server = self.server
-        answer = server.answers[min(server.asked, len(server.answers) - 1)]
-        server.asked += 1
-        if isinstance(answer, int):
-            self.send_error(answer)
-            return
-        body = b"<html>sign in</html>" if answer == "page" else CONTENT
-        body = CONTENT[:-1] + b"!" if answer == "other" else body
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[:1_000_000] if answer == "broken" else body)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
-def server():
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def server(file_server):
+    file_server.body = CONTENT
+    return file_server
 
 
 @pytest.fixture
 def config(server, tmp_path):
     folder = tmp_path / "config"
     folder.mkdir()
-    entry = {"url": f"http://127.0.0.1:{server.server_port}/{NAME}", "bytes": len(CONTENT)}
+    entry = {"url": server.url.replace("file.bin", NAME), "bytes": len(CONTENT)}
     (folder / "checkpoints.yaml").write_text(yaml.safe_dump({"vit_b": entry}))
     return folder
 
@@ -85,14 +52,14 @@ def test_download_then_found_without_asking_again(server, config, tmp_path):
     assert path.read_bytes() == CONTENT
     assert fetch(config, tmp_path) == path
     assert find_checkpoint("official", "vit_b", tmp_path / "to", config) == path
-    assert server.asked == 1
+    assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("trouble", [[503, "whole"], ["broken", 500, "whole"]])
+@pytest.mark.parametrize("trouble", [[503, {}], [BROKEN, 500, {}]])
 def test_trouble_on_the_way_is_tried_again(server, config, tmp_path, trouble):
     server.answers = trouble
     assert fetch(config, tmp_path).read_bytes() == CONTENT
-    assert server.asked == len(trouble)
+    assert len(server.requests) == len(trouble)
 
 
 @pytest.mark.parametrize(
@@ -100,17 +67,25 @@ def test_trouble_on_the_way_is_tried_again(server, config, tmp_path, trouble):
     [
         (404, 1, "cannot download http.*404"),
         (503, 3, "cannot download http.*503"),
-        ("broken", 3, "cannot download http"),
-        ("page", 1, "answered with a web page"),
-        ("other", 1, "damaged or not Meta's file"),
+        ({"body": b"<html>sign in</html>"}, 1, "answered with a web page"),
+        ({"body": CONTENT[:-1] + b"!"}, 1, "not the official sam_vit_b"),
     ],
 )
 def test_failures_leave_nothing(server, config, tmp_path, answer, asked, message):
     server.answers = [answer]
     with pytest.raises(CheckpointError, match=message):
         fetch(config, tmp_path, attempts=3)
-    assert server.asked == asked
+    assert len(server.requests) == asked
     assert not list((tmp_path / "to").iterdir())
+
+
+def test_a_broken_download_is_continued_by_the_next_call(server, config, tmp_path):
+    server.answers = [BROKEN, {}]
+    with pytest.raises(CheckpointError, match="cannot download http"):
+        fetch(config, tmp_path, attempts=1)
+    assert not (tmp_path / "to" / NAME).exists()
+    assert fetch(config, tmp_path).read_bytes() == CONTENT
+    assert server.requests[1]["Range"] == "bytes=1000000-"
 
 
 def test_no_server(config, tmp_path):
@@ -127,7 +102,7 @@ def test_a_damaged_file_in_the_folder_is_not_replaced_in_silence(server, config,
     (tmp_path / "to" / NAME).write_bytes(b"else")
     with pytest.raises(CheckpointError, match="damaged or not Meta's file"):
         fetch(config, tmp_path)
-    assert server.asked == 0
+    assert len(server.requests) == 0
 
 
 def test_missing_official_file_says_how_to_get_it(tmp_path):
