@@ -14,7 +14,13 @@ from torch import Tensor
 
 from naslora.errors import SettingsError, StateError
 from naslora.files import canonical_json, write_bytes
-from naslora.methods.registry import Adaptation, adapt, adaptation_of, trainable_parameters
+from naslora.methods.registry import (
+    Adaptation,
+    adapt,
+    adaptation_of,
+    get_method,
+    trainable_parameters,
+)
 from naslora.sam.building import Sam
 
 SCHEMA_VERSION = 1
@@ -158,6 +164,12 @@ def _adapt(sam: Sam, content: dict[str, Any], path: Path) -> None:
         except SettingsError as error:
             raise StateError(f"cannot restore the method: {error}", where=path) from None
         return
+    if not get_method(carried.method).pretrained and carried.seed != content["seed"]:
+        raise StateError(
+            f"this adapter began from seed {content['seed']}, and the model from {carried.seed}",
+            where=path,
+            remedy="load it onto a fresh SAM",
+        )
     same = json.loads(canonical_json(dataclasses.asdict(carried)["settings"]))
     if (carried.method, same) != (content["method"], content["settings"]) or carried.collapsed:
         raise StateError(

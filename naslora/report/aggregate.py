@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from naslora.errors import NasloraError, RecordError
+from naslora.files import sha256
 from naslora.layout import Layout
 from naslora.records import CONTROLS, Record, read_record
 from naslora.settings import Study
@@ -25,6 +26,7 @@ _RUN_COLUMNS = [
     "total_parameters",
     "searches",
     "images",
+    "code",
 ]
 _SCORE_COLUMNS = ["task", "test_set", "variant", "method", "seed", "metric", "value", "status"]
 _LOSS_COLUMNS = ["task", "variant", "seed", "epoch", "loss"]
@@ -52,7 +54,8 @@ class Aggregate:
             the record's unit) and the run's status, which is always `done`.
         runs: one row per record, with its status (`done`, `diverged`, `failed`, `interrupted`),
             its message, its parameter counts (None for a control), `searches` (whether it has
-            architecture parameters) and `images`, a mapping of test set to number of images.
+            architecture parameters), `images`, a mapping of test set to number of images, and
+            `code`, which names revision, torch and device.
         losses: one row per trained run and epoch (from 1) with its mean training loss.
         problems: the records that were left out, in path order.
     """
@@ -103,6 +106,9 @@ def _check(record: Record, path: Path, study: Study) -> None:
         raise RecordError(f"this record is of {' '.join(map(str, own))}", where=path)
     if record.evaluation.get("size") != study.evaluation.size:
         raise RecordError("evaluated at another size than the study names", where=path)
+    manifest = Layout.of(study).manifest(record.task)
+    if manifest.is_file() and sha256(manifest) != record.manifest_sha256:
+        raise RecordError("made with other images or another split than are here now", where=path)
     if record.variant in CONTROLS:
         return
     if record.task not in study.tasks or record.variant not in study.run_names():
@@ -135,7 +141,16 @@ def _run_row(record: Record) -> dict[str, Any]:
         "total_parameters": training.total_parameters if training else None,
         "searches": bool(training and training.alpha),
         "images": record.images,
+        "code": _code(record),
     }
+
+
+def _code(record: Record) -> str:
+    """What computed a record: revision, with a mark if files had changed, torch and device."""
+    made = record.provenance
+    revision = (made.git_revision or "unknown")[:8] + (" (changed)" if made.git_dirty else "")
+    torch = made.versions.get("torch", "unknown")
+    return f"revision {revision}, torch {torch}, {made.hardware.get('device', 'unknown')}"
 
 
 def _score_rows(record: Record) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 from naslora.report.published import Printed
 
 CONFIDENCE = 0.95
+WIDEST = 1.0  # a wider interval would call nearly anything reproduced
 
 
 class Verdict(StrEnum):
@@ -19,6 +20,7 @@ class Verdict(StrEnum):
 
     REPRODUCED = "reproduced"
     DIFFERS = "differs"
+    UNDECIDED = "undecided"
     NOT_COMPARABLE = "not comparable"
     MISSING = "missing"
     NOT_PRINTED = "not printed"
@@ -71,7 +73,10 @@ class Cell:
 
     @property
     def verdict(self) -> Verdict:
-        """Reproduced: the paper's unrounded number may lie in the t-interval of our mean."""
+        """Reproduced: the paper's unrounded number may lie in the t-interval of our mean.
+
+        Undecided: it does, but the interval reaches further than `WIDEST` to either side.
+        """
         if self.printed is None:
             return Verdict.NOT_PRINTED
         if self.difference is None:
@@ -81,4 +86,6 @@ class Cell:
         tolerance = self.half_width + self.printed.half_unit
         # Differences of decimal numbers are off in the last bits; a tie counts as inside.
         inside = abs(self.difference) <= tolerance + 1e-9
-        return Verdict.REPRODUCED if inside else Verdict.DIFFERS
+        if not inside:
+            return Verdict.DIFFERS
+        return Verdict.REPRODUCED if self.half_width <= WIDEST else Verdict.UNDECIDED

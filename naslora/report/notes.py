@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from naslora.layout import Layout
 from naslora.records import CONTROLS
 from naslora.report.aggregate import Aggregate
-from naslora.report.cells import Cell
+from naslora.report.cells import WIDEST, Cell
 from naslora.report.tables import Column, Row, image_counts, why_not_comparable
 from naslora.settings import Study
 
@@ -37,6 +37,14 @@ def what_was_run(study: Study, records: Aggregate, columns: tuple[Column, ...]) 
         f"checkpoint {study.sam.checkpoint}; {training.epochs} epochs of batches of "
         f"{training.batch_size}; seeds {seeds}; evaluated at {size}."
     ]
+    lines.append(
+        "The weights after the last epoch are evaluated; validation images choose nothing."
+        if training.architecture.data != "val"
+        else "The weights after the last epoch are evaluated; validation images train alpha."
+    )
+    made_by = sorted(set(records.runs["code"]))
+    mixed = " Records of different code are mixed here." if len(made_by) > 1 else ""
+    lines += [f"Computed by {'; '.join(made_by)}.{mixed}"] if made_by else []
     for task, test_set in dict.fromkeys((column.task, column.test_set) for column in columns):
         counts = image_counts(records, task, test_set)
         number = " or ".join(map(str, counts)) if counts else "no"
@@ -55,6 +63,7 @@ def verdict_rule(study: Study, records: Aggregate, columns: tuple[Column, ...]) 
     lines = [
         "Reproduced (=): the paper's number lies in the two-sided 95 % t-interval of our mean, "
         "widened by half a unit of its last printed digit; differs (≠): it lies outside. "
+        f"Undecided (?): it lies inside, but the interval reaches further than ±{WIDEST:g}. "
         "Not comparable (n/c): the setting is not the paper's, or there are fewer than two seeds."
     ]
     reasons: dict[str, list[str]] = {}

@@ -14,7 +14,22 @@ from naslora.report.cells import Cell
 from naslora.report.published import METHOD_ROWS, Printed, printed
 from naslora.settings import Study
 
-PAPER_BACKBONE, PAPER_IMAGE_SIZE, PAPER_EPOCHS = "vit_h", 1024, 40
+PAPER_BACKBONE, PAPER_IMAGE_SIZE = "vit_h", 1024
+PAPER_TRAINING = {
+    "epochs": 40,
+    "batch_size": 4,
+    "learning_rate": 1e-4,
+    "weight_decay": 1e-4,
+    "horizontal_flip": 0.5,
+    "lambda_seg": 1.0,
+    "lambda_cls": 2.0,
+}
+PAPER_ARCHITECTURE = {
+    "start_epoch": 10,
+    "alternation": "stage_wise",
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-3,
+}
 
 
 @dataclass(frozen=True)
@@ -126,8 +141,17 @@ def why_not_comparable(study: Study, task: str) -> list[str]:
         reasons.append(f"the checkpoint is {study.sam.checkpoint}, not SAM's official one")
     if task in study.generated:
         reasons.append("the images are generated")
-    if study.training.epochs != PAPER_EPOCHS:
-        reasons.append(f"training takes {study.training.epochs} epochs, not {PAPER_EPOCHS}")
+    training = study.training
+    for settings, paper, prefix in (
+        (training, PAPER_TRAINING, "training."),
+        (training.architecture, PAPER_ARCHITECTURE, "training.architecture."),
+    ):
+        for name, value in paper.items():
+            ours = getattr(settings, name)
+            if ours != value:
+                reasons.append(f"{prefix}{name} is {ours}, not {value}")
+    if study.method_settings:
+        reasons.append(f"method_settings changes {', '.join(sorted(study.method_settings))}")
     return reasons
 
 

@@ -17,6 +17,7 @@ DASH = "\N{EN DASH}"
 _SIGNS = {
     Verdict.REPRODUCED: "=",
     Verdict.DIFFERS: "≠",
+    Verdict.UNDECIDED: "?",
     Verdict.NOT_COMPARABLE: "n/c",
     Verdict.MISSING: "missing",
     Verdict.NOT_PRINTED: "",

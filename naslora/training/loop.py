@@ -139,6 +139,11 @@ def _loaders(
     fabric: Fabric, run: RunSettings, manifest: Manifest, prepared: Path, source: str
 ) -> _Loaders:
     training = run.training
+    if training.batch_size % fabric.world_size:
+        raise SettingsError(
+            f"training.batch_size {training.batch_size} is not shared evenly by"
+            f" {fabric.world_size} processes"
+        )
     images = SegmentationDataset(manifest, prepared, "train", run.sam.image_size)
 
     def loader(
@@ -153,7 +158,10 @@ def _loaders(
         )
         return (
             training_loader(
-                dataset, sampler, batch_size=training.batch_size, workers=training.workers
+                dataset,
+                sampler,
+                batch_size=training.batch_size // fabric.world_size,
+                workers=training.workers,
             ),
             sampler,
         )

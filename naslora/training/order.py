@@ -83,5 +83,7 @@ def training_loader(
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
+        # Not the global generator: what dropout draws from it must not depend on `workers`.
+        generator=torch.Generator().manual_seed(0),
         pin_memory=torch.cuda.is_available(),
     )

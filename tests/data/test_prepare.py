@@ -172,7 +172,7 @@ def test_preparing_needs_no_torch(kit: SimpleNamespace) -> None:
 
 
 def test_the_real_archive(study: Study, kit: SimpleNamespace) -> None:
-    folder = Path(os.environ.get("NASLORA_ARCHIVES", kit.root.parent / "shared" / "data"))
+    folder = Path(os.environ.get("NASLORA_ARCHIVES", kit.root / "data" / "archives"))
     if not (folder / REAL).is_file():
         pytest.skip(f"no {REAL} in {folder}; set NASLORA_ARCHIVES to its folder")
     real = study.model_copy(update={"archives": folder})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from naslora.files import sha256
 from naslora.layout import Layout
 from naslora.report.aggregate import aggregate
 from naslora.settings import Study
@@ -153,3 +154,18 @@ def test_record_of_a_run_that_the_study_does_not_have(full_study: Study, make_st
     [problem] = aggregate(full_study).problems
     assert problem.path == stray
     assert problem.run is None
+
+
+def test_records_of_other_images_are_left_out(full_study: Study) -> None:
+    layout = Layout.of(full_study)
+    path = layout.record("kvasir", "lora", 1)
+    manifest = layout.manifest("kvasir")
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("another preparation")
+    records = aggregate(full_study)
+    assert records.runs.empty
+    assert all("other images" in problem.message for problem in records.problems)
+
+    edit(path, lambda content: content.update(manifest_sha256=sha256(manifest)))
+    records = aggregate(full_study)
+    assert records.runs[["variant", "seed"]].values.tolist() == [["lora", 1]]

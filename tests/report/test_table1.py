@@ -19,7 +19,9 @@ from naslora.report.published import Printed, columns
 from naslora.report.table1 import COLUMNS, table1, write_table1
 from naslora.report.tables import why_not_comparable
 from naslora.report.writers import SUFFIXES, csv_text, markdown_text
-from naslora.settings import Study
+from naslora.settings import Study, load_study
+
+CONFIG = Path(__file__).parents[2] / "config"
 
 
 def rows_of(study: Study) -> dict[str, dict[str, str]]:
@@ -126,14 +128,24 @@ def test_standing_against_the_controls(study: Study, write_run) -> None:  # type
     )
 
 
-PAPER = {"sam.backbone": "vit_h", "sam.image_size": 1024, "sam.checkpoint": "official"}
+PAPER = {
+    "sam.backbone": "vit_h",
+    "sam.image_size": 1024,
+    "sam.checkpoint": "official",
+    "training.epochs": 40,
+    "training.learning_rate": 1e-4,
+    "training.architecture.start_epoch": 10,
+}
 
 
 def test_what_is_not_comparable(study: Study, make_study, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    assert len(why_not_comparable(study, "kvasir")) == 4
-    alike = make_study(tmp_path, **PAPER, **{"training.epochs": 40})
+    assert len(why_not_comparable(study, "kvasir")) == len(PAPER)
+    assert why_not_comparable(load_study("paper", config=CONFIG), "kvasir") == []
+    other = make_study(tmp_path, **PAPER, method_settings={"lora": {"rank": 24}})
+    assert why_not_comparable(other, "kvasir") == ["method_settings changes lora"]
+    alike = make_study(tmp_path, **PAPER)
     assert why_not_comparable(alike, "kvasir") == []
-    made = make_study(tmp_path, **PAPER, **{"training.epochs": 40}, generated={"kvasir": 9})
+    made = make_study(tmp_path, **PAPER, generated={"kvasir": 9})
     assert why_not_comparable(made, "kvasir") == ["the images are generated"]
 
 
@@ -148,7 +160,7 @@ def test_what_is_not_comparable(study: Study, make_study, tmp_path: Path) -> Non
 def test_verdict_in_the_paper_s_setting(  # type: ignore[no-untyped-def]
     make_study, write_run, tmp_path: Path, images: int, score: float, verdict: str
 ) -> None:
-    study = make_study(tmp_path, **PAPER, **{"training.epochs": 40})
+    study = make_study(tmp_path, **PAPER)
     for seed in study.seeds:
         write_run(study, "lora", seed, (score + 0.002 * (seed - 1), 0.9, 0.8), images=images)
     row = rows_of(study)["lora"]
@@ -174,7 +186,10 @@ def test_verdict_rule_at_its_edges() -> None:
     assert reach is not None
     assert math.isclose(reach, 4.302652729749 / math.sqrt(3), rel_tol=1e-9)
     # The interval is 91 ± 2.48; the last printed digit hides another 0.05.
-    assert cell(values, "93.5").verdict is Verdict.REPRODUCED
+    assert cell(values, "93.5").verdict is Verdict.UNDECIDED
+    close = (90.7, 91.0, 91.3)  # ± 0.745
+    assert cell(close, "91.7").verdict is Verdict.REPRODUCED
+    assert cell(close, "91.8").verdict is Verdict.DIFFERS
     assert cell(values, "93.6").verdict is Verdict.DIFFERS
     assert cell(values, "88.4").verdict is Verdict.DIFFERS
     assert cell((91.2,), "91.2").verdict is Verdict.NOT_COMPARABLE

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from naslora.evaluation.evaluate import evaluate
+from naslora.layout import Layout
 from naslora.settings import Study, load_study
 from naslora.training.loop import train
 
@@ -41,3 +42,15 @@ def test_alpha_rests_until_t_b_and_moves_after_it(
     assert np.array_equal(shares[0], shares[1])
     assert not np.array_equal(shares[1], shares[2])
     assert not np.array_equal(shares[2], shares[3])
+
+
+@pytest.mark.parametrize("method", ["conv_lora", "mona"])
+def test_workers_change_no_result(method: str, copied: Callable[..., Study]) -> None:
+    """These two draw random numbers in training."""
+    adapters = []
+    for workers in (0, 1):
+        settings = {"epochs": 2, "workers": workers}
+        study = copied({"methods": [method], "training": settings}, folder=f"workers{workers}")
+        train(study, "kvasir", method, 0)
+        adapters.append(Layout.of(study).adapter("kvasir", method, 0).read_bytes())
+    assert adapters[0] == adapters[1]

@@ -184,12 +184,12 @@ def generated_archives(wildcards):
 
 
 def starting_weights(wildcards):
-    """The SAM that a run adapts; a user's own file is left for the command to find or miss."""
+    """The SAM that a run adapts; a missing file of a user's own is left for the command to miss."""
     if study.sam.checkpoint == "pretrained":
         return [layout.backbone()]
     if study.sam.checkpoint == "official":
         return [ancient(official_checkpoint())]
-    return []
+    return [file for file in [study.sam.checkpoint] if Path(file).is_file()]
 
 
 def official_checkpoint():
