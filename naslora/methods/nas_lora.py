@@ -11,7 +11,7 @@ from torch import nn
 from naslora.methods.layers import LowRankLinear, replace_qkv
 from naslora.methods.lora import LoRASettings
 from naslora.methods.registry import register
-from naslora.nas.cell import NASCell
+from naslora.nas.cell import NASCell, Side, check_side
 from naslora.nas.operations import OPERATIONS, OperationOptions, check_operations
 from naslora.sam.building import Sam
 
@@ -34,7 +34,9 @@ class NASLoRASettings(LoRASettings):
     """Settings of NAS-LoRA, beside LoRA's: one cell for each low-rank branch.
 
     Attributes:
-        ratio: share of the channels that go through the cell; the first ceil(ratio * rank) do.
+        ratio: share of the channels that go through the cell: ceil(ratio * rank) of them.
+        channels: which ones, the "first" or the "last". The rows of A start alike, so that the
+            choice matters by chance alone; eq. 3 leaves it open.
         operations: candidates, in the order of alpha.
         style: linear, or darts with ReLU and batch normalisation.
         depth: pairs of depthwise and pointwise convolution in a separable convolution, 1 or 2.
@@ -47,6 +49,7 @@ class NASLoRASettings(LoRASettings):
     """
 
     ratio: float = 1.0
+    channels: Side = "first"
     operations: tuple[str, ...] = OPERATIONS
     style: Literal["linear", "darts"] = "linear"
     depth: int = 1
@@ -59,6 +62,7 @@ class NASLoRASettings(LoRASettings):
         super().__post_init__()
         if not 0 < self.ratio <= 1:
             raise ValueError(f"ratio must be above 0 and at most 1, not {self.ratio!r}")
+        check_side(self.channels)
         if isinstance(self.operations, str) or not isinstance(self.operations, Sequence):
             raise ValueError(f"operations must be a list, not {self.operations!r}")
         object.__setattr__(self, "operations", tuple(self.operations))
@@ -87,7 +91,13 @@ def put_cells(sam: Sam, settings: NASLoRASettings) -> None:
     """Put a low-rank branch with a cell on the qkv layer of every chosen block."""
 
     def cell() -> NASCell:
-        return NASCell(settings.rank, settings.operations, settings.ratio, settings.options())
+        return NASCell(
+            settings.rank,
+            settings.operations,
+            settings.ratio,
+            settings.options(),
+            settings.channels,
+        )
 
     def build(base: nn.Linear) -> LowRankLinear:
         return LowRankLinear(

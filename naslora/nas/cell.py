@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,18 @@ from naslora.nas.operations import (
     check_operations,
 )
 
+Side = Literal["first", "last"]
 _ALPHA_STD = 1e-3
+
+
+def check_side(side: str) -> None:
+    """See that a cell can be on this side of the channels.
+
+    Raises:
+        ValueError: it is neither first nor last.
+    """
+    if side not in get_args(Side):
+        raise ValueError(f"the side of the channels must be first or last, not {side!r}")
 
 
 def selected_channels(channels: int, ratio: float) -> int:
@@ -30,7 +41,7 @@ def selected_channels(channels: int, ratio: float) -> int:
 
 
 class NASCell(nn.Module):
-    """y = sum_i softmax(alpha)_i O_i(x) on the first ceil(ratio * r) channels; the rest passes by.
+    """y = sum_i softmax(alpha)_i O_i(x) on ceil(ratio * r) of the channels; the rest passes by.
 
     The operations are built on those channels alone: masking with zeros, as eq. 3 is written,
     would let pointwise convolutions leak into the channels that pass by.
@@ -44,13 +55,16 @@ class NASCell(nn.Module):
         operations: names, out of `OPERATIONS`; alpha has their order.
         ratio: share of the channels that go through the operations, in (0, 1].
         options: kind of the operations.
+        side: whether those are the "first" channels or the "last".
 
     Attributes:
         alpha: the architecture parameters before softmax, drawn from 0.001 * N(0, 1).
         fused: set False to apply the operations one by one.
+        selected: number of channels that go through the operations.
+        inside: these channels.
 
     Raises:
-        ValueError: an operation is unknown or listed twice, or the ratio is out of range.
+        ValueError: an operation is unknown or listed twice, or the ratio or the side is none.
     """
 
     def __init__(
@@ -59,13 +73,17 @@ class NASCell(nn.Module):
         operations: Sequence[str] = OPERATIONS,
         ratio: float = 1.0,
         options: OperationOptions | None = None,
+        side: Side = "first",
     ):
         super().__init__()
+        check_side(side)
         if not 0 < ratio <= 1:
             raise ValueError(f"ratio must be above 0 and at most 1, not {ratio!r}")
         check_operations(tuple(operations))
         self.channels = channels
         self.selected = selected_channels(channels, ratio)
+        start = 0 if side == "first" else channels - self.selected
+        self.inside = slice(start, start + self.selected)
         self.fused = True
         self.operation_names = tuple(operations)
         self.alpha = nn.Parameter(_ALPHA_STD * torch.randn(len(self.operation_names)))
@@ -83,9 +101,9 @@ class NASCell(nn.Module):
         shares = self.shares()
         operations = self.operation_list()
         if not self.fused:
-            return apply_selected(x, self.selected, None, shares, operations)
+            return apply_selected(x, self.inside, None, shares, operations)
         kernel, rest = self.decompose(shares)
-        return apply_selected(x, self.selected, kernel, shares[rest], [operations[i] for i in rest])
+        return apply_selected(x, self.inside, kernel, shares[rest], [operations[i] for i in rest])
 
     def operation_list(self) -> list[Operation]:
         """The operations, in the order of alpha."""
@@ -111,21 +129,23 @@ class NASCell(nn.Module):
 
 def apply_selected(
     x: Tensor,
-    selected: int,
+    chosen: slice,
     kernel: Tensor | None,
     shares: Tensor,
     operations: Sequence[Operation],
 ) -> Tensor:
-    """Put the first `selected` channels of (B, H, W, r) through a kernel plus some operations."""
-    inside = x[..., :selected].permute(0, 3, 1, 2)
+    """Put the chosen channels of (B, H, W, r) through a kernel plus some operations."""
+    inside = x[..., chosen].permute(0, 3, 1, 2)
     terms = [share * operation(inside) for share, operation in zip(shares, operations, strict=True)]
     if kernel is not None:
         terms.append(F.conv2d(inside, kernel, padding=kernel.shape[-1] // 2))
-    mixed = terms[0]
+    mixed: Tensor = terms[0]
     for term in terms[1:]:
         mixed = mixed + term
     mixed = mixed.permute(0, 2, 3, 1)
-    return mixed if selected == x.shape[-1] else torch.cat([mixed, x[..., selected:]], dim=-1)
+    if mixed.shape[-1] < x.shape[-1]:
+        mixed = torch.cat([x[..., : chosen.start], mixed, x[..., chosen.stop :]], dim=-1)
+    return mixed
 
 
 def cells(model: nn.Module) -> dict[str, NASCell]:

@@ -31,7 +31,7 @@ class CollapsedCell(nn.Module):
                 remedy="keep the adapter as it is, merge it approximately, or train style linear",
             )
         self.channels = cell.channels
-        self.selected = cell.selected
+        self.inside = cell.inside
         with torch.no_grad():
             shares = cell.shares()
             kernel, rest = cell.decompose(shares)
@@ -42,7 +42,7 @@ class CollapsedCell(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, r) to (B, H, W, r), as the cell did."""
         kernel = self._buffers["kernel"]
-        return apply_selected(x, self.selected, kernel, self.get_buffer("shares"), self.operations)
+        return apply_selected(x, self.inside, kernel, self.get_buffer("shares"), self.operations)
 
 
 def collapse(model: nn.Module) -> int:

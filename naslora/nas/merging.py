@@ -100,7 +100,7 @@ def cell_matrix(
         for i in rest:
             tap = _scalar_tap(cell.operations[i], estimator)
             inside += tap * cell.shares()[i].double().item() * torch.eye(cell.selected)
-    matrix[: cell.selected, : cell.selected] = inside
+    matrix[cell.inside, cell.inside] = inside
     return matrix
 
 

@@ -37,17 +37,20 @@ def both(cell: NASCell, x: Tensor) -> tuple[Tensor, Tensor]:
     return fused, cell(x)
 
 
-@pytest.mark.parametrize("ratio", [1.0, 2 / 3, 1 / 3])
-def test_is_the_mixture(ratio: float) -> None:
-    cell = make(ratio=ratio)
+@pytest.mark.parametrize("side", ["first", "last"])
+@pytest.mark.parametrize(("ratio", "count"), [(1.0, 3), (2 / 3, 2), (1 / 3, 1)])
+def test_is_the_mixture(ratio: float, count: int, side: str) -> None:
+    cell = make(ratio=ratio, side=side)
     x = torch.randn(2, 6, 5, 3, dtype=DOUBLE)
-    inside = x[..., : cell.selected].permute(0, 3, 1, 2)
+    chosen = list(range(3))[:count] if side == "first" else list(range(3))[3 - count :]
+    others = [channel for channel in range(3) if channel not in chosen]
+    inside = x[..., chosen].permute(0, 3, 1, 2)
     weights = cell.alpha.exp() / cell.alpha.exp().sum()
     mixed = sum(w * o(inside) for w, o in zip(weights, cell.operations, strict=True))
     assert isinstance(mixed, Tensor)
     y = cell(x)
-    torch.testing.assert_close(y[..., : cell.selected], mixed.permute(0, 2, 3, 1))
-    assert torch.equal(y[..., cell.selected :], x[..., cell.selected :])
+    torch.testing.assert_close(y[..., chosen], mixed.permute(0, 2, 3, 1))
+    assert torch.equal(y[..., others], x[..., others])
 
 
 @pytest.mark.parametrize("depth", [1, 2])

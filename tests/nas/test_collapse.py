@@ -21,10 +21,11 @@ def trained(**values: object) -> NASCell:
     return cell
 
 
-@pytest.mark.parametrize("count_padding", [True, False])
+@pytest.mark.parametrize(("count_padding", "side"), [(True, "first"), (False, "last")])
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-def test_is_exact(dtype: torch.dtype, bound: float, count_padding: bool) -> None:
-    cell = trained(ratio=2 / 3, options=OperationOptions(count_padding=count_padding)).to(dtype)
+def test_is_exact(dtype: torch.dtype, bound: float, count_padding: bool, side: str) -> None:
+    options = OperationOptions(count_padding=count_padding)
+    cell = trained(ratio=2 / 3, options=options, side=side).to(dtype)
     collapsed = CollapsedCell(cell)
     cell.fused = False
     for size in range(1, 21):

@@ -51,9 +51,11 @@ def test_centre_of_known_operations() -> None:
     )
 
 
+@pytest.mark.parametrize("side", ["first", "last"])
 @pytest.mark.parametrize("count_padding", [True, False])
-def test_sum_is_right_on_constant_maps(count_padding: bool) -> None:
-    cell = trained(ratio=2 / 3, options=OperationOptions(count_padding=count_padding))
+def test_sum_is_right_on_constant_maps(count_padding: bool, side: str) -> None:
+    options = OperationOptions(count_padding=count_padding)
+    cell = trained(ratio=2 / 3, options=options, side=side)
     constant = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64).expand(1, 19, 19, 3)
     inner = cell(constant)[0, 9, 9]
     torch.testing.assert_close(cell_matrix(cell, "sum") @ constant[0, 9, 9], inner)
