@@ -14,8 +14,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help:
-	@echo "make tables   the whole pipeline on generated images, to its table; about 5 min on 2 cores"
-	@echo "make test     checks and tests; about 8 min on 2 cores"
+	@echo "make tables   the whole pipeline on generated images, to its table; about 3 min on 2 cores"
+	@echo "make test     checks and tests; about 5 min on 2 cores"
 	@echo "make pictures the README's picture anew, from the results of make tables"
 	@echo "make lock     requirements.lock and environment.yml anew, from pyproject.toml"
 	@echo "make clean    remove the results of the study rehearsal and all caches; keeps $(VENV)"
