@@ -22,7 +22,17 @@ from naslora.data.masks import DecodedMask, Labels, MaskEncoding
 from naslora.errors import SettingsError
 
 # Name of a benchmark -> its module; a new benchmark adds its line here.
-_MODULES = {"kvasir": "naslora.data.kvasir"}
+_MODULES = {
+    "kvasir": "naslora.data.kvasir",
+    "cvc_clinicdb": "naslora.data.cvc_clinicdb",
+    "isic2017": "naslora.data.isic2017",
+    "cod": "naslora.data.cod",
+    "sbu": "naslora.data.sbu",
+    "leaf": "naslora.data.leaf",
+    "road": "naslora.data.road",
+    "trans10k_v1": "naslora.data.trans10k_v1",
+    "trans10k_v2": "naslora.data.trans10k_v2",
+}
 
 
 @dataclass(frozen=True)
