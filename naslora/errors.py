@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+TRY_AGAIN = 75  # sysexits.h calls it EX_TEMPFAIL
+
 
 class NasloraError(Exception):
     """A problem with the user's input or machine, never with the code itself.
@@ -67,3 +69,15 @@ class DivergedError(NasloraError):
     """Training produced a loss that is not finite."""
 
     exit_code = 3
+
+
+class LockError(NasloraError):
+    """Another process is at work on the same run."""
+
+    exit_code = TRY_AGAIN
+
+
+class StoppedError(NasloraError):
+    """Training was told to stop before its end; the same command goes on with it."""
+
+    exit_code = TRY_AGAIN

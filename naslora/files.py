@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +19,9 @@ from typing import Any, BinaryIO
 
 from naslora.errors import DiskError
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.[^.]+)?")
+_IDLE_S = 3600
 _DISK_ERRORS = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -31,13 +37,20 @@ _DISK_ERRORS = {
 }
 
 
+def digests(path: Path, *algorithms: str) -> list[str]:
+    """A file's digests by these algorithms of hashlib, in hexadecimal digits, in one reading."""
+    found = [hashlib.new(name, usedforsecurity=False) for name in algorithms]
+    buffer = memoryview(bytearray(_CHUNK))  # one for all chunks: a new one each takes longer
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            for digest in found:
+                digest.update(buffer[:size])
+    return [digest.hexdigest() for digest in found]
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return digests(path, "sha256")[0]
 
 
 def canonical_json(value: Any) -> str:
@@ -98,26 +111,75 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` when the block ends well.
 
     The temporary name keeps the suffix of `path`, so that writers which go by it do the same.
-    When the block raises, the temporary file is removed and `path` is as it was.
+    When the block raises, the temporary file is removed and `path` is as it was. A process that is
+    killed leaves it behind, for the next one to remove.
 
     Raises:
         DiskError: the disk is full, or the folder cannot be written to.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, path)
         descriptor, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
         )
-        os.close(descriptor)
         temporary = Path(name)
         try:
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
+            with in_use(descriptor):
+                yield temporary
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+                temporary.chmod(0o666 & ~_umask())
+                temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def in_use(descriptor: int) -> Iterator[None]:
+    """Lock an open temporary file or folder until the block ends, then close it."""
+    try:
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path, of: Path | None = None, *, alone: bool = False) -> None:
+    """Remove temporary files and folders that processes left when they were killed.
+
+    Args:
+        folder: where they lie.
+        of: the file or folder that they were to become; by default any.
+        alone: nobody else writes there, so remove all; else only those that are an hour old and
+            that no living process has locked.
+    """
+    for path in folder.iterdir():
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is None or (of and (of.stem, of.suffix) != (match["stem"], match["suffix"] or "")):
+            continue
+        if alone or _abandoned(path):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _abandoned(path: Path) -> bool:
+    try:
+        if time.time() - path.stat().st_mtime < _IDLE_S:
+            return False
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    except OSError:  # gone, or another user's
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # in use; or there are no locks here, and nothing is known
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:

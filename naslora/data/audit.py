@@ -2,8 +2,8 @@
 
 Errors stop a preparation: half pairs, other sizes, files that do not decode, values that are no
 labels, an id twice. Oddities are listed, and nothing is dropped over them: empty and full masks,
-equal files within and across splits, rotated files, files that nothing uses, counts other than
-Appendix B's. In an official archive, other counts are an error.
+images of one colour, equal and nearly equal images within and across splits, rotated files, files
+that nothing uses, counts other than Appendix B's; these are an error in an official archive.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,8 @@ from PIL import Image
 
 from naslora.data import images
 from naslora.data.benchmark import Benchmark, Finding, Listing, Sample
+from naslora.data.duplicates import find_duplicates
+from naslora.data.perceptual import Look, look
 from naslora.errors import AuditError
 
 # Where archives are from: official (as published), other (another file under the official name),
@@ -38,6 +40,7 @@ class Inspected:
         width, height: of the upright image, in pixels.
         foreground: share of pixels with a label above 0.
         grey: share of mask pixels that are not exactly one of the encoding's values.
+        look: what duplicates are found by; None for an image of one colour, or of a bad mode.
     """
 
     sample: Sample
@@ -48,17 +51,25 @@ class Inspected:
     foreground: float
     grey: float
     findings: tuple[Finding, ...]
+    look: Look | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The audit of one task; `splits` maps each split to its ids and is empty after errors."""
+    """The audit of one task.
+
+    Attributes:
+        splits: maps each split to its ids; empty after errors.
+        leaked: per split other than training, how many of its images equal a training image, or
+            nearly do.
+    """
 
     benchmark: Benchmark
     source: Source
     pairs: list[Inspected]
     splits: Mapping[str, Sequence[str]]
     findings: list[Finding]
+    leaked: Mapping[str, int]
 
     @property
     def errors(self) -> list[Finding]:
@@ -114,6 +125,7 @@ def audit(benchmark: Benchmark, root: Path, listing: Listing, seed: int, source:
         pairs = list(pool.map(partial(_inspect, benchmark, root), listing.samples))
     pairs.sort(key=lambda pair: pair.sample.id)
     findings += [finding for pair in pairs for finding in pair.findings]
+    findings += _all_alike(benchmark, pairs)
     splits: dict[str, list[str]] = {}
     if not any(finding.severity == "error" for finding in findings):
         try:
@@ -121,10 +133,12 @@ def audit(benchmark: Benchmark, root: Path, listing: Listing, seed: int, source:
         except ValueError as error:
             findings.append(Finding("split", "error", f"too few pairs: {error}"))
         else:
+            findings += _empty_splits(benchmark, splits, source)
             findings += _counts(benchmark, splits, source)
-    findings += _duplicates(pairs, splits)
     findings += _unused(root, listing)
-    return Audit(benchmark, source, pairs, splits, _merged(findings))
+    duplicates = find_duplicates(pairs, splits)
+    findings = _merged(findings) + duplicates.findings
+    return Audit(benchmark, source, pairs, splits, findings, duplicates.leaked)
 
 
 def _inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
@@ -138,14 +152,18 @@ def _inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
             upright.append(images.decode(data))
             if images.is_rotated(data):
                 findings.append(Finding("rotated", "oddity", "turned by its EXIF tag", [name]))
+            if other := images.foreign_format(data, name):
+                text = "format other than the name says"
+                findings.append(Finding("format", "oddity", text, [f"{name} ({other})"]))
         except (OSError, images.UnreadableImageError) as error:
             findings.append(_error("unreadable", "unreadable file", f"{name} {error}"))
         digests.append(hashlib.sha256(data).hexdigest())
     if len(upright) < 2:
         return Inspected(sample, digests[0], digests[1], 0, 0, 0.0, 0.0, tuple(findings))
     image, mask = upright
+    rgb = None
     try:
-        images.to_rgb(image)
+        rgb = images.to_rgb(image)
     except images.UnreadableImageError as error:
         findings.append(_error("mode", "unusable colours", f"{sample.image} {error}"))
     if image.size != mask.size:
@@ -154,6 +172,8 @@ def _inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
             for name, i in zip((sample.image, sample.mask), upright, strict=True)
         )
         findings.append(_error("size", "image and mask of unequal size", both))
+    if image.width * image.height < 2:
+        findings.append(_error("one_pixel", "image of one pixel", sample.image))
     decoded = benchmark.decode_mask(mask)
     foreground = float((decoded.labels > 0).mean())
     if decoded.problem is not None:
@@ -162,6 +182,11 @@ def _inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
     elif foreground in (0, 1):
         kind = "full" if foreground else "empty"
         findings.append(Finding(f"{kind}_mask", "oddity", f"{kind} mask", [sample.mask]))
+    if rgb is not None and rgb.size == mask.size:
+        findings += benchmark.remarks(sample, rgb, decoded.labels)
+    looks = None if rgb is None else look(rgb)
+    if rgb is not None and looks is None:
+        findings.append(Finding("flat_image", "oddity", "image of one colour", [sample.image]))
     return Inspected(
         sample,
         digests[0],
@@ -171,6 +196,7 @@ def _inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
         foreground,
         decoded.grey,
         tuple(findings),
+        looks,
     )
 
 
@@ -188,41 +214,45 @@ def _bad_ids(samples: Sequence[Sample]) -> list[Finding]:
     return [Finding("duplicate_id", "error", "id of several pairs", twice)] if twice else []
 
 
+def _all_alike(benchmark: Benchmark, pairs: Sequence[Inspected]) -> list[Finding]:
+    """Masks of which none shows where anything is, as after a wrong conversion."""
+    shares = {pair.foreground for pair in pairs if pair.width}
+    missing = {0.0: "foreground", 1.0: "background"}.get(shares.pop()) if len(shares) == 1 else None
+    if missing is None or (missing == "background" and len(benchmark.classes) > 1):
+        return []
+    return [Finding("all_alike", "error", f"no mask of the set has any {missing}")]
+
+
+def _empty_splits(
+    benchmark: Benchmark, splits: Mapping[str, Sequence[str]], source: Source
+) -> list[Finding]:
+    """Splits without samples: reduced archives may lack a test set, but nothing else."""
+    tested = [name for name in benchmark.test_sets if splits[name]]
+    empty = [name for name in ("train", *benchmark.test_sets) if not splits[name]]
+    if not empty:
+        return []
+    if source in ("official", "generated") or "train" in empty or not tested:
+        return [Finding("empty_split", "error", "split without images", empty)]
+    return [Finding("empty_split", "oddity", "test set without images, not evaluated", empty)]
+
+
 def _counts(
     benchmark: Benchmark, splits: Mapping[str, Sequence[str]], source: Source
 ) -> list[Finding]:
     if source == "generated":
         return []
+    found = {
+        name: sum(len(splits[split]) for split in name.split("+")) for name in benchmark.expected
+    }
     other = [
-        f"{split} {len(splits[split])} instead of {expected}"
-        for split, expected in benchmark.expected.items()
-        if len(splits[split]) != expected
+        f"{name} {found[name]} instead of {expected}"
+        for name, expected in benchmark.expected.items()
+        if found[name] != expected
     ]
     severity: Literal["error", "oddity"] = "error" if source == "official" else "oddity"
-    text = "counts other than Appendix B's"
+    whose = "the official ones" if benchmark.count_exception else "Appendix B's"
+    text = f"counts other than {whose}"
     return [Finding("counts", severity, text, other)] if other else []
-
-
-def _duplicates(pairs: Sequence[Inspected], splits: Mapping[str, Sequence[str]]) -> list[Finding]:
-    split_of = {id_: split for split, ids in splits.items() for id_ in ids}
-    by_hash = defaultdict(list)
-    for pair in pairs:
-        if pair.width:
-            by_hash[pair.image_sha256].append(pair.sample)
-    within: list[str] = []
-    across: list[str] = []
-    for same in by_hash.values():
-        if len(same) > 1:
-            names = [f"{s.image} [{split_of.get(s.id, '?')}]" for s in same]
-            places = {split_of.get(s.id) for s in same}
-            (across if len(places) > 1 else within).append(" = ".join(names))
-    found = []
-    if across:
-        text = "the same image in several splits (leakage)"
-        found.append(Finding("duplicate_across", "oddity", text, across))
-    if within:
-        found.append(Finding("duplicate_within", "oddity", "the same image twice", within))
-    return found
 
 
 def _unused(root: Path, listing: Listing) -> list[Finding]:

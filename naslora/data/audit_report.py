@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 from naslora.data.audit import Audit, describe
+from naslora.data.benchmark import Benchmark, Finding
 
 _SOURCES = {
     "official": "the official archives (SHA-256 as published)",
@@ -25,6 +27,8 @@ def audit_json(audit: Audit) -> dict[str, Any]:
         "pairs": len(audit.pairs),
         "splits": {split: len(ids) for split, ids in audit.splits.items()},
         "expected": dict(audit.benchmark.expected),
+        "count_exception": _exception(audit.benchmark),
+        "like_training_images": dict(audit.leaked),
         "statistics": _statistics(audit),
         "findings": [
             {"kind": f.kind, "severity": f.severity, "text": f.text, "items": list(f.items)}
@@ -34,7 +38,7 @@ def audit_json(audit: Audit) -> dict[str, Any]:
 
 
 def audit_markdown(audit: Audit) -> str:
-    """A report to read; long lists are cut at 200 items and say so."""
+    """A report to read; of an oddity it lists 200 items, of an error all."""
     total = sum(audit.benchmark.expected.values())
     lines = [
         f"# Audit of {audit.benchmark.title}",
@@ -44,12 +48,7 @@ def audit_markdown(audit: Audit) -> str:
         "",
     ]
     if audit.splits:
-        lines += ["| split | pairs | Appendix B |", "|---|---:|---:|"]
-        lines += [
-            f"| {split} | {len(ids)} | {audit.benchmark.expected[split]} |"
-            for split, ids in audit.splits.items()
-        ]
-        lines.append("")
+        lines += [*_split_table(audit), "", *_leakage(audit)]
     if columns := _statistics(audit):
         lines += ["| over all pairs | least | median | mean | most |", "|---|---:|---:|---:|---:|"]
         for name, row in columns.items():
@@ -59,9 +58,59 @@ def audit_markdown(audit: Audit) -> str:
         lines.append("")
     for title, findings in (("Errors", audit.errors), ("Oddities", audit.oddities)):
         lines += [f"## {title}", ""]
-        lines += [f"- {describe(finding, _LISTED)}" for finding in findings] or ["None."]
+        lines += [line for finding in findings for line in _listed(finding)] or ["None."]
         lines.append("")
     return "\n".join(lines)
+
+
+def _listed(finding: Finding) -> list[str]:
+    """A bullet, and one below it for each item unless there is but one."""
+    if len(finding.items) < 2:
+        return [f"- {describe(finding)}"]
+    lines = [f"- {finding.text} ({len(finding.items)}):"]
+    listed = len(finding.items) if finding.severity == "error" else _LISTED
+    lines += [f"    - {item}" for item in finding.items[:listed]]
+    if (more := len(finding.items) - listed) > 0:
+        lines.append(f"    - and {more} more")
+    return lines
+
+
+def _split_table(audit: Audit) -> list[str]:
+    """Counts beside Appendix B's and, where those differ from the archives', the official ones."""
+    expected, exception = audit.benchmark.expected, audit.benchmark.count_exception
+    columns = [expected] if exception is None else [expected, exception.printed]
+    titles = ["Appendix B"] if exception is None else ["official", "Appendix B"]
+    lines = [f"| split | pairs | {' | '.join(titles)} |", "|---|---:|" + "---:|" * len(titles)]
+    for split, ids in audit.splits.items():
+        cells = [_count_of(split, column) for column in columns]
+        lines.append(f"| {split} | {len(ids)} | {' | '.join(cells)} |")
+    if exception is not None:
+        lines += ["", f"Appendix B's counts are not the official ones: {exception.reason}."]
+    return lines
+
+
+def _count_of(split: str, counts: Mapping[str, int]) -> str:
+    name = next(name for name in counts if split in name.split("+"))
+    return str(counts[name]) if name == split else f"{counts[name]} ({name})"
+
+
+def _leakage(audit: Audit) -> list[str]:
+    """A sentence, where images outside training equal a training image, or nearly do."""
+    shares = [
+        f"{count} of {len(audit.splits[split])} {split} images"
+        for split, count in audit.leaked.items()
+        if count
+    ]
+    if not shares:
+        return []
+    return [f"**Leakage:** at least {', '.join(shares)} equal a training image, or nearly.", ""]
+
+
+def _exception(benchmark: Benchmark) -> dict[str, Any] | None:
+    exception = benchmark.count_exception
+    if exception is None:
+        return None
+    return {"appendix_b": dict(exception.printed), "reason": exception.reason}
 
 
 def _statistics(audit: Audit) -> dict[str, dict[str, float]]:

@@ -77,6 +77,19 @@ class Listing:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class CountException:
+    """Why Appendix B prints other counts than the archives of a benchmark hold.
+
+    Attributes:
+        printed: Appendix B's number of samples of each split.
+        reason: what is known about the difference; a clause without a full stop.
+    """
+
+    printed: Mapping[str, int]
+    reason: str
+
+
 class Benchmark(ABC):
     """A data set with its archives, layout, mask encoding, classes, split and generator.
 
@@ -88,7 +101,9 @@ class Benchmark(ABC):
         test_sets: names of the sets that are evaluated apart from each other.
         metrics: names of the metrics that tables show, in their order.
         masks: how mask files encode labels.
-        expected: number of samples of each split of the whole benchmark (Appendix B).
+        expected: number of samples of each split of the whole benchmark (Appendix B); splits
+            that are counted together are joined by a plus: "easy+hard".
+        count_exception: set where Appendix B's counts are not the `expected` ones.
     """
 
     name: ClassVar[str]
@@ -99,6 +114,7 @@ class Benchmark(ABC):
     metrics: ClassVar[tuple[str, ...]]
     masks: ClassVar[MaskEncoding]
     expected: ClassVar[Mapping[str, int]]
+    count_exception: ClassVar[CountException | None] = None
 
     @abstractmethod
     def samples(self, root: Path) -> Listing:
@@ -126,6 +142,14 @@ class Benchmark(ABC):
             DiskError: the folder cannot be written to.
         """
 
+    def remarks(self, sample: Sample, image: Image.Image, labels: Labels) -> list[Finding]:
+        """What the audit should tell about a pair beyond what it looks for in every set.
+
+        Called once for each pair that decodes, with the upright RGB image and its labels uint8
+        (H, W), from several threads. A benchmark whose domain has oddities of its own overrides it.
+        """
+        return []
+
     def decode_mask(self, mask: Image.Image) -> DecodedMask:
         """Labels of an upright mask, and how cleanly it encodes them."""
         return self.masks.decode(mask)
@@ -148,25 +172,39 @@ class Benchmark(ABC):
 
 
 def pair_files(
-    root: Path, images: Path, masks: Path, suffixes: Iterable[str], part: str | None = None
+    root: Path,
+    images: Path,
+    masks: Path,
+    suffixes: Iterable[str],
+    part: str | None = None,
+    mask_ending: str = "",
+    mask_suffixes: Iterable[str] | None = None,
 ) -> Listing:
     """Pair the files of two folders whose names agree up to the suffix.
 
-    Files with other suffixes are not looked at; the audit lists them as unused.
+    With a `mask_ending`, such as "_mask", the mask of `X.jpg` is `X_mask.png`. Masks have the same
+    suffixes as images unless `mask_suffixes` says others. Files with other suffixes or endings are
+    not looked at; the audit lists them as unused.
     """
     findings = []
     found: list[dict[str, str]] = []
-    for folder in (images, masks):
+    for folder, ending, wanted in (
+        (images, "", suffixes),
+        (masks, mask_ending, mask_suffixes or suffixes),
+    ):
         by_stem: dict[str, str] = {}
         twice = []
         if not folder.is_dir():
             findings.append(_no_folder(root, folder))
         for path in sorted(folder.glob("*")):
-            if path.suffix.lower() not in suffixes or not path.is_file():
+            if path.suffix.lower() not in wanted or not path.is_file():
                 continue
-            if path.stem in by_stem:
+            if not path.stem.endswith(ending):
+                continue
+            stem = path.stem.removesuffix(ending)
+            if stem in by_stem:
                 twice.append(path.relative_to(root).as_posix())
-            by_stem[path.stem] = path.relative_to(root).as_posix()
+            by_stem[stem] = path.relative_to(root).as_posix()
         if twice:
             findings.append(Finding("duplicate_name", "error", "two files of one name", twice))
         found.append(by_stem)
@@ -177,6 +215,27 @@ def pair_files(
     if masks_alone := [mask_of[s] for s in sorted(mask_of.keys() - image_of.keys())]:
         findings.append(Finding("no_image", "error", "mask without an image", masks_alone))
     return Listing([Sample(s, image_of[s], mask_of[s], part) for s in both], findings)
+
+
+def folder_with(root: Path, *patterns: str) -> Path:
+    """Where an archive's layout begins, which some packers put into a folder of its own.
+
+    Returns:
+        Of `root` and the folders in it, the first in which most of the glob patterns find
+        something; `root` when none finds anything.
+    """
+    candidates = [root, *sorted(path for path in root.glob("*") if path.is_dir())]
+    return max(candidates, key=lambda folder: sum(any(folder.glob(p)) for p in patterns))
+
+
+def joined(listings: Iterable[Listing]) -> Listing:
+    """One listing of what several folders hold, its samples sorted by id."""
+    listings = list(listings)
+    return Listing(
+        sorted((s for listing in listings for s in listing.samples), key=lambda s: s.id),
+        [finding for listing in listings for finding in listing.findings],
+        {name: why for listing in listings for name, why in listing.left_out.items()},
+    )
 
 
 def _no_folder(root: Path, folder: Path) -> Finding:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import inspect
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import features
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from naslora.data.benchmark import get_benchmark
+from naslora.data import images, masks
+from naslora.data.benchmark import Benchmark, get_benchmark
 from naslora.data.images import read_image, resized, resized_labels
 from naslora.data.manifest import Manifest, ManifestSample
+from naslora.data.resized import resized_images
+from naslora.errors import ManifestError
+from naslora.files import fingerprint, sha256
 
-CACHE_BYTES = 1 << 30
-_THREADS = 4
 Pair = tuple[Tensor, Tensor]
 
 
@@ -24,12 +27,13 @@ class SegmentationDataset(Dataset[Pair]):
     """One split of a prepared task, resized to a square.
 
     An item is an image uint8 (3, S, S), resized bilinearly with antialiasing, and its labels uint8
-    (S, S), resized by nearest neighbour. When the whole split fits into `cache_bytes` at this
-    size, it is decoded once, here, and kept in memory; workers that are forked share it.
+    (S, S), resized by nearest neighbour. With a folder `cache`, all are decoded once, now, and
+    kept there in one file, which other data sets of the same images open.
 
     Raises:
-        ManifestError: there is no such split, or a file is not there.
-        AuditError: a file does not decode. Without the cache, both may come with an item.
+        ManifestError: there is no such split, or a file is not there; with a cache, also if a
+            file is not the one that was prepared. Without a cache, files are missed with an item.
+        AuditError: a file does not decode; likewise.
     """
 
     def __init__(
@@ -38,24 +42,34 @@ class SegmentationDataset(Dataset[Pair]):
         root: Path,
         split: str,
         image_size: int,
-        cache: bool = True,
-        cache_bytes: int = CACHE_BYTES,
+        cache: Path | None = None,
     ):
         self.samples: list[ManifestSample] = manifest.of(split)
         self.root = root
         self.image_size = image_size
         self._benchmark = get_benchmark(manifest.task)
-        self._cached: list[Pair] | None = None
-        if cache and 4 * image_size**2 * len(self.samples) <= cache_bytes:
-            with ThreadPoolExecutor(_THREADS) as pool:
-                self._cached = list(pool.map(self._load, range(len(self.samples))))
+        self._cached = None
+        if cache is not None:
+            self._cached = resized_images(
+                cache / f"{split}-{image_size}.pixels",
+                self._key(),
+                len(self.samples),
+                (4, image_size, image_size),
+                self._verified,
+            )
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Pair:
-        """Image and labels; the caller must not write into them."""
-        return self._cached[index] if self._cached is not None else self._load(index)
+        """Image and labels.
+
+        Raises:
+            ManifestError, AuditError: the file is not there, or is damaged.
+        """
+        stack = self._load(index) if self._cached is None else self._cached[index]
+        pixels = torch.from_numpy(stack)
+        return pixels[:3], pixels[3]
 
     def native_mask(self, index: int) -> NDArray[np.uint8]:
         """Labels uint8 (H, W) in the mask's own size.
@@ -73,11 +87,49 @@ class SegmentationDataset(Dataset[Pair]):
         """
         return np.asarray(read_image(self.root / self.samples[index].image), np.uint8)
 
-    def _load(self, index: int) -> Pair:
+    def _load(self, index: int) -> NDArray[np.uint8]:
+        """Image and labels in one array, uint8 (4, S, S)."""
         image = read_image(self.root / self.samples[index].image)
-        pixels = resized(image, self.image_size).transpose(2, 0, 1)
-        labels = resized_labels(self.native_mask(index), self.image_size)
-        return torch.from_numpy(pixels.copy()), torch.from_numpy(labels.copy())
+        stack = np.empty((4, self.image_size, self.image_size), np.uint8)
+        stack[:3] = resized(image, self.image_size).transpose(2, 0, 1)
+        stack[3] = resized_labels(self.native_mask(index), self.image_size)
+        return stack
+
+    def _verified(self, index: int) -> NDArray[np.uint8]:
+        """The same, of files that are still the prepared ones."""
+        stack = self._load(index)
+        sample = self.samples[index]
+        for name, digest in (
+            (sample.image, sample.image_sha256),
+            (sample.mask, sample.mask_sha256),
+        ):
+            if sha256(self.root / name) != digest:
+                raise ManifestError(
+                    "this file is not the one that was prepared",
+                    where=self.root / name,
+                    remedy="prepare the task again",
+                )
+        return stack
+
+    def _key(self) -> str:
+        """What the resized pixels depend on: files, size, this code and its decoders."""
+        return fingerprint(
+            {
+                "files": [[s.image_sha256, s.mask_sha256] for s in self.samples],
+                "size": self.image_size,
+                "code": _sources(self._benchmark),
+                "pillow": features.version("pil"),
+                "jpeg": features.version("libjpeg_turbo") or features.version("jpg"),
+                "tiff": features.version("libtiff"),
+            }
+        )
+
+
+def _sources(benchmark: Benchmark) -> list[str]:
+    """The text of all files that turn a benchmark's files into pixels and labels."""
+    shared = [Path(inspect.getfile(m)) for m in (images, masks, Benchmark, SegmentationDataset)]
+    own = Path(inspect.getfile(type(benchmark).samples))
+    return [path.read_text(encoding="utf-8") for path in (*shared, own)]
 
 
 def mean_mask(

@@ -1,19 +1,71 @@
-"""Drawn colonoscopy images with polyps, in the look of Kvasir-SEG."""
+"""Drawn colonoscopy images with polyps, in the looks of Kvasir-SEG and CVC-ClinicDB."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from naslora.data.generator import Field, blob_distance, fractal_noise, normals, smooth_noise
+from naslora.data.generator import (
+    Field,
+    blob_distance,
+    fractal_noise,
+    normals,
+    photograph,
+    smooth_noise,
+)
 from naslora.data.masks import Labels
 
-_SHORT_SIDE = (130, 250)
-_ASPECT = (1.0, 1.3)
+_Range = tuple[float, float]
 
 
-def draw_polyps(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
+@dataclass(frozen=True)
+class Scope:
+    """How the frames of an endoscope come out.
+
+    Attributes:
+        height: of a frame, in pixels; the upper end is not reached.
+        aspect: width by height.
+        margin: of the black border on all sides, in short sides.
+        sides: of what the border has more on the left and on the right, likewise; None if nothing.
+        corner: leg of the cut corners, likewise.
+        border: how bright the border is.
+        inset: share of the frames with the position finder's picture.
+    """
+
+    height: tuple[int, int]
+    aspect: _Range
+    margin: _Range
+    sides: tuple[_Range, _Range] | None
+    corner: _Range
+    border: float
+    inset: float
+
+
+KVASIR = Scope(
+    height=(130, 250),
+    aspect=(1.0, 1.3),
+    margin=(0, 0.05),
+    sides=None,
+    corner=(0.05, 0.3),
+    border=0.02,
+    inset=0.25,
+)
+# 384 x 288 there; its frames come from a few recordings with one frame.
+CLINIC = Scope(
+    height=(180, 181),
+    aspect=(4 / 3, 4 / 3),
+    margin=(0.035, 0.05),
+    sides=((0.06, 0.12), (0.02, 0.1)),
+    corner=(0.09, 0.15),
+    border=0.045,
+    inset=0,
+)
+
+
+def draw_polyps(rng: np.random.Generator, scope: Scope) -> tuple[NDArray[np.uint8], Labels]:
     """Draw an image and the mask of its polyps.
 
     One or two domes rise from a folded, wet wall that is lit from the camera. Polyps differ in
@@ -21,10 +73,10 @@ def draw_polyps(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
     are there to be mistaken for them.
 
     Returns:
-        Image uint8 (H, W, 3) and labels uint8 (H, W), 1 on a polyp; sides of 130 to 325 pixels.
+        Image uint8 (H, W, 3) and labels uint8 (H, W), 1 on a polyp.
     """
-    height_px = int(rng.integers(*_SHORT_SIDE))
-    shape = (height_px, round(height_px * rng.uniform(*_ASPECT)))
+    height_px = int(rng.integers(*scope.height))
+    shape = (height_px, round(height_px * rng.uniform(*scope.aspect)))
     side = min(shape)
     lumen, relief = _wall(rng, shape)
     labels, domes, tint = _polyps(rng, shape)
@@ -37,14 +89,11 @@ def draw_polyps(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
     light, shine = _light(rng, shape, relief, lumen)
     white = np.array([1, 0.97, 0.93], np.float32)
     image = colour * light[..., None] + shine[..., None] * white
-    view = _frame(rng, shape)
+    view = _frame(rng, shape, scope)
     labels[view < 0.5] = 0
     image *= view[..., None]
-    sharp = rng.uniform(0.3, 0.9)
-    image = ndimage.gaussian_filter(image, (sharp, sharp, 0))
-    noisy = image + rng.normal(0, 0.008, image.shape)
-    pixels = (np.clip(noisy, 0, 1) * 255).astype(np.uint8)
-    if rng.random() < 0.25:
+    pixels = photograph(rng, image, rng.uniform(0.3, 0.9), 0.008)
+    if rng.random() < scope.inset:
         _inset(rng, pixels, labels)
     return pixels, labels
 
@@ -135,17 +184,20 @@ def _light(
     return diffuse, np.asarray(shine * falloff * (1 - lumen) * rng.uniform(0.4, 0.9), np.float32)
 
 
-def _frame(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
-    """1 inside the endoscope's view, 0 in the black border with cut corners."""
+def _frame(rng: np.random.Generator, shape: tuple[int, int], scope: Scope) -> Field:
+    """1 inside the endoscope's view; as dark as the border outside, with cut corners."""
+    side = min(shape)
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    margin = rng.uniform(0, 0.05) * min(shape)
-    from_edge = np.minimum.reduce([x, y, shape[1] - 1 - x, shape[0] - 1 - y]) - margin
-    corner = rng.uniform(0.05, 0.3) * min(shape)
-    diagonals = [x + y, shape[1] - 1 - x + y, x + shape[0] - 1 - y]
-    diagonals.append(shape[1] - 1 - x + shape[0] - 1 - y)
-    cut = (np.minimum.reduce(diagonals) - 2 * margin - corner) / np.sqrt(2)
-    inside = np.clip(np.minimum(from_edge, cut) / 2 + 0.5, 0, 1)
-    return np.asarray(0.02 + 0.98 * inside, np.float32)
+    margin = rng.uniform(*scope.margin) * side
+    corner = rng.uniform(*scope.corner) * side
+    left = right = margin
+    if scope.sides is not None:
+        left, right = (margin + rng.uniform(*more) * side for more in scope.sides)
+    from_sides = np.minimum(x - left, shape[1] - 1 - x - right)
+    from_ends = np.minimum(y, shape[0] - 1 - y) - margin
+    cut = (from_sides + from_ends - corner) / np.sqrt(2)
+    inside = np.clip(np.minimum.reduce([from_sides, from_ends, cut]) / 2 + 0.5, 0, 1)
+    return np.asarray(scope.border + (1 - scope.border) * inside, np.float32)
 
 
 def _inset(rng: np.random.Generator, pixels: NDArray[np.uint8], labels: Labels) -> None:

@@ -4,26 +4,56 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
+from scipy import ndimage
 
 from naslora.files import write_bytes
 
 Field: TypeAlias = NDArray[np.float32]
+AnyField: TypeAlias = NDArray[np.floating]
 Files: TypeAlias = Iterator[tuple[str, bytes]]
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
 _MARK = "generated: "
 
 
-def streams(seed: int, count: int) -> Iterator[np.random.Generator]:
-    """One independent random stream per image, so that image i is the same for every count."""
+def streams(seed: int, count: int, *part: int) -> Iterator[np.random.Generator]:
+    """One independent random stream per image, so that image i is the same for every count.
+
+    Parts of a benchmark that differ in the number `part` have streams of their own.
+    """
     for index in range(count):
-        yield np.random.default_rng([seed, index])
+        yield np.random.default_rng([seed, *part, index])
+
+
+def apportion(count: int, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Share `count` images among parts in proportion to their sizes, one each before any has two.
+
+    A larger count takes no image from any part (Adams's method); parts of size 0 get none.
+    """
+    shares = dict.fromkeys(sizes, 0)
+    filled = [part for part, size in sizes.items() if size]
+    for _ in range(count):
+        most = max(filled, key=lambda p: (shares[p] == 0, sizes[p] / max(shares[p], 1)))
+        shares[most] += 1
+    return shares
+
+
+def part_streams(
+    seed: int, count: int, sizes: Mapping[str, int]
+) -> Iterator[tuple[str, np.random.Generator]]:
+    """Name of the part and random stream of each of `count` images, apportioned by `sizes`.
+
+    Image i of a part is the same for every count.
+    """
+    for number, (part, share) in enumerate(apportion(count, sizes).items()):
+        for rng in streams(seed, share, number):
+            yield part, rng
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Field:
@@ -77,10 +107,40 @@ def normals(height: Field) -> tuple[Field, Field, Field]:
     return -dx * z, -dy * z, z
 
 
+def blend(image: AnyField, cover: AnyField, colour: Sequence[float] | AnyField) -> Field:
+    """Lay a colour, or another image (H, W, 3), over an image where `cover` (H, W) is above 0."""
+    share = np.clip(cover, 0, 1)[..., None]
+    return np.asarray(image * (1 - share) + share * np.asarray(colour, np.float32), np.float32)
+
+
+def photograph(
+    rng: np.random.Generator, image: Field, blur: float, noise: float
+) -> NDArray[np.uint8]:
+    """Pixels of an image in [0, 1]: blurred by `blur` pixels, with noise of deviation `noise`."""
+    blurred = ndimage.gaussian_filter(image, (blur, blur, 0))
+    noisy = blurred + rng.normal(0, noise, image.shape)
+    return np.asarray(np.clip(noisy, 0, 1) * 255, np.uint8)
+
+
 def jpeg(image: Image.Image, quality: int) -> bytes:
     """An image as the bytes of a JPEG file."""
+    return _encoded(image, "JPEG", quality=quality)
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as the bytes of a PNG file, palette and all."""
+    return _encoded(image, "PNG")
+
+
+def tiff(image: Image.Image, compression: str) -> bytes:
+    """An image as the bytes of a TIFF file; not compressed where Pillow comes without libtiff."""
+    wanted = compression if features.check("libtiff") else "raw"
+    return _encoded(image, "TIFF", compression=wanted)
+
+
+def _encoded(image: Image.Image, kind: str, **options: int | str) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from naslora.errors import AuditError, ManifestError
 # 16-bit grey, CMYK and the like have no one conversion to 8-bit RGB that all tools share.
 _IMAGE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 _ORIENTATION = 0x0112  # EXIF tag
+# A JPEG file with further pictures behind the first, such as a thumbnail, as cameras write it.
+_WITH_EXTRAS = "MPO"
 
 
 class UnreadableImageError(ValueError):
@@ -25,7 +27,7 @@ def decode(data: bytes) -> Image.Image:
     """Decode all pixels of an image file and turn them upright as its EXIF tag says.
 
     Raises:
-        UnreadableImageError: empty, truncated, damaged or too large.
+        UnreadableImageError: empty, truncated, damaged, too large, or of several frames.
     """
     if not data:
         raise UnreadableImageError("is empty (0 bytes)")
@@ -33,15 +35,26 @@ def decode(data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data))
+            frames = 1 if image.format == _WITH_EXTRAS else getattr(image, "n_frames", 1)
             image.load()
-            return ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image)
     except Exception as error:  # Pillow's decoders raise nearly every class on damaged files
         raise UnreadableImageError(f"cannot be decoded: {error}") from error
+    if frames != 1:
+        raise UnreadableImageError(f"holds {frames} frames, not one picture")
+    return upright
 
 
 def is_rotated(data: bytes) -> bool:
     """Whether the EXIF tag of an image file that decodes says to turn or mirror it."""
     return int(Image.open(io.BytesIO(data)).getexif().get(_ORIENTATION, 1)) != 1
+
+
+def foreign_format(data: bytes, name: str) -> str | None:
+    """The format of an image file that decodes, if its name's suffix says another."""
+    found = Image.open(io.BytesIO(data)).format
+    named = Image.registered_extensions().get(PurePosixPath(name).suffix.lower())
+    return None if found in (named, _WITH_EXTRAS) else found
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

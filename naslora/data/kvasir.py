@@ -51,7 +51,7 @@ class Kvasir(Benchmark):
         return {"train": train, "val": val, "test": test}
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
-        return endoscopy.draw_polyps(rng)
+        return endoscopy.draw_polyps(rng, endoscopy.KVASIR)
 
     def generate(self, folder: Path, count: int, seed: int) -> list[Path]:
         def files() -> generator.Files:

@@ -52,12 +52,15 @@ class GreyMask:
         if mask.mode not in ("1", "L", "RGB", "P"):
             empty = np.zeros((mask.height, mask.width), np.uint8)
             return DecodedMask(empty, 0.0, f"pixels are stored as {mask.mode}, not 8-bit grey")
-        pixels = np.asarray(mask.convert("RGB"), np.uint8)
-        grey = pixels[..., 1]
+        # Channel by channel: reducing over the last axis of (H, W, 3) takes ten times as long.
+        colours = mask.convert("RGB").split() if mask.mode in ("RGB", "P") else [mask.convert("L")]
+        channels = [np.asarray(channel, np.uint8) for channel in colours]
+        grey = channels[len(channels) // 2]
         extremes = (grey == 0) | (grey == 255)
         labels = (grey >= self.threshold).astype(np.uint8)
         doubtful = (grey >= self.margin) & (grey <= 255 - self.margin)
-        coloured = (pixels.max(axis=2) - pixels.min(axis=2)) >= self.margin
+        spread = np.maximum.reduce(channels) - np.minimum.reduce(channels)
+        coloured = spread >= self.margin
         share = float((doubtful | coloured).mean())
         problem = None
         if share > self.doubtful:
@@ -65,3 +68,26 @@ class GreyMask:
         elif not labels.any() and grey.any():
             problem = f"no pixel is white; the largest value is {grey.max()}"
         return DecodedMask(labels, float(1 - extremes.mean()), problem)
+
+
+@dataclass(frozen=True)
+class PaletteMask:
+    """Indices of `classes` classes as pixel values; the colours that a palette gives them are none.
+
+    Attributes:
+        classes: number of classes, the background among them.
+    """
+
+    classes: int
+
+    def decode(self, mask: Image.Image) -> DecodedMask:
+        if mask.mode not in ("1", "L", "P"):
+            empty = np.zeros((mask.height, mask.width), np.uint8)
+            return DecodedMask(empty, 0.0, f"pixels are stored as {mask.mode}, not as indices")
+        labels = np.asarray(mask, np.uint8)
+        unknown = labels >= self.classes
+        problem = None
+        if unknown.any():
+            values = ", ".join(map(str, np.unique(labels[unknown])[:5]))
+            problem = f"indices {values}, where only 0 to {self.classes - 1} are known"
+        return DecodedMask(labels, float(unknown.mean()), problem)

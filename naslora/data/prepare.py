@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from naslora.data.archives import Archive, load_archives, obtain, verify
 from naslora.data.audit import Audit, Source, audit
 from naslora.data.audit_report import audit_json, audit_markdown
-from naslora.data.benchmark import Benchmark, get_benchmark
+from naslora.data.benchmark import Listing, get_benchmark
+from naslora.data.bundles import recode_masks
 from naslora.data.generator import generated_mark
 from naslora.data.manifest import Manifest, ManifestArchive, ManifestSample, write_manifest
+from naslora.data.pins import pin_all
+from naslora.data.sources import Choice, Files, choose, collect, generated_files
 from naslora.data.unpack import unpack, whole_folder
-from naslora.errors import SettingsError
-from naslora.files import sha256, write_json, write_text
+from naslora.errors import ManifestError, SettingsError
+from naslora.files import append_alone, disk_errors, write_json, write_text
 from naslora.layout import Layout
 from naslora.settings import CONFIG_FOLDER, Study
 
@@ -56,21 +58,24 @@ def prepare(study: Study, task: str, config: Path = CONFIG_FOLDER) -> Manifest:
         DiskError: a folder cannot be written to.
     """
     layout = Layout.of(study)
-    benchmark = get_benchmark(task)
-    used = _archives(study, benchmark, config)
-    generated = any(generated_mark(path) for _, path, _ in used)
+    choice = choose(study, task, config)
+    benchmark = choice.benchmark
+    used = _files(choice, study, config)
+    archives = [archive for _, archive in used.values()]
+    generated = any(generated_mark(path) for path, _ in used.values())
     root = layout.prepared(task)
     with whole_folder(root) as folder:
-        for key, path, _ in used:
-            unpack(path, folder / key)
-        source = _source(generated, [archive for _, _, archive in used])
-        listing = benchmark.samples(folder)
+        listing = _unpacked(choice, used, folder)
+        source = _source(generated, archives)
         result = audit(benchmark, folder, listing, study.data.split_seed, source)
         log = layout.log("audit", task)
         if result.errors:
             write_text(log, audit_markdown(result))
-            result.check(used[0][1], log)
-        manifest = _manifest(result, [archive for _, _, archive in used], study, generated)
+            result.check(next(path for path, _ in used.values()), log)
+        if not generated and len(result.pairs) == choice.pairs:
+            unpublished = {a.key for a in choice.archives if not a.has_published_hash}
+            pin_all({key: used[key] for key in used if key in unpublished}, config)
+        manifest = _manifest(result, archives, study, generated)
         layout.manifest(task).unlink(missing_ok=True)
     _report(result)
     write_json(layout.audit(task), audit_json(result))
@@ -79,30 +84,62 @@ def prepare(study: Study, task: str, config: Path = CONFIG_FOLDER) -> Manifest:
     return manifest
 
 
-def _archives(
-    study: Study, benchmark: Benchmark, config: Path
-) -> list[tuple[str, Path, ManifestArchive]]:
-    """Key, file and hash of every archive of a benchmark, generated or found."""
-    known = load_archives(config)
-    if unknown := [key for key in benchmark.archives if key not in known]:
-        raise SettingsError(
-            f"no archive {unknown[0]!r}, which {benchmark.title} is made of",
-            where=config / "archives.yaml",
-        )
-    archives = {key: known[key] for key in benchmark.archives}
-    if benchmark.name in study.generated:
-        folder = Layout.of(study).archives / benchmark.name
-        generate_archives(study, benchmark.name)
-        return [(key, folder / a.file, _generated(a, folder)) for key, a in archives.items()]
-    paths = {key: obtain(archive, study.archives) for key, archive in archives.items()}
-    return [(key, path, verify(archives[key], path)) for key, path in paths.items()]
+def prepared_images(study: Study, manifest: Manifest, config: Path = CONFIG_FOLDER) -> Path:
+    """The folder of a task's images, which are unpacked again if only their manifest is here.
+
+    Copies of results come without images. Of several processes, one unpacks.
+
+    Raises:
+        SettingsError: config/archives.yaml is invalid.
+        ArchiveError: an archive is missing, damaged or unsafe.
+        ManifestError: the archives are not those that the manifest was made from.
+        DiskError: a folder cannot be written to.
+    """
+    root = Layout.of(study).prepared(manifest.task)
+    if root.is_dir():
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    lock = root.with_name(f".{root.name}.lock")
+    with disk_errors(lock), append_alone(lock):
+        if not root.is_dir():
+            _log.warning("%s: images are unpacked again, for the manifest here", manifest.task)
+            choice = choose(study, manifest.task, config, {a.file for a in manifest.archives})
+            used = _files(choice, study, config)
+            found = sorted(archive.sha256 for _, archive in used.values())
+            if found != sorted(archive.sha256 for archive in manifest.archives):
+                raise ManifestError(
+                    f"the archives of {manifest.task} are not those of its manifest",
+                    where=Layout.of(study).manifest(manifest.task),
+                    remedy=f"bring the archives back: {_names(manifest)}; or prepare the task anew",
+                )
+            with whole_folder(root) as folder:
+                _unpacked(choice, used, folder)
+                manifest.verify(folder)
+        lock.unlink(missing_ok=True)
+    return root
 
 
-def _generated(archive: Archive, folder: Path) -> ManifestArchive:
-    path = folder / archive.file
-    return ManifestArchive(
-        file=archive.file, sha256=sha256(path), bytes=path.stat().st_size, official=False
-    )
+def _names(manifest: Manifest) -> str:
+    return ", ".join(f"{a.file} (SHA-256 {a.sha256[:12]}…)" for a in manifest.archives)
+
+
+def _unpacked(choice: Choice, used: Files, folder: Path) -> Listing:
+    """Unpack all archives of a task to a folder, and list what is there."""
+    for key, (path, _) in used.items():
+        unpack(path, folder / key)
+    listing = choice.benchmark.samples(folder)
+    if choice.is_bundle:
+        samples, findings = recode_masks(choice.benchmark, folder, listing.samples)
+        listing = Listing(samples, [*listing.findings, *findings], listing.left_out)
+    return listing
+
+
+def _files(choice: Choice, study: Study, config: Path) -> Files:
+    """File and hash of every archive of a task, generated or found."""
+    if choice.benchmark.name not in study.generated:
+        return collect(choice, study, config)
+    generate_archives(study, choice.benchmark.name)
+    return generated_files(choice, study)
 
 
 def _source(generated: bool, archives: list[ManifestArchive]) -> Source:

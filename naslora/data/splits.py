@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from naslora.data.benchmark import Sample
 
 
 def shuffled(ids: Iterable[str], seed: int) -> list[str]:
@@ -37,3 +39,19 @@ def hold_out(ids: Iterable[str], share: float, seed: int) -> tuple[list[str], li
         raise ValueError(f"cannot split {len(order)} ids in two")
     count = min(max(math.floor(share * len(order) + 0.5), 1), len(order) - 1)
     return sorted(order[count:]), sorted(order[:count])
+
+
+def by_part(
+    samples: Iterable[Sample], splits: Sequence[str], may_be_empty: Sequence[str] = ("val",)
+) -> dict[str, list[str]]:
+    """The official split: ids, sorted, of the samples of the part that each split is named after.
+
+    Raises:
+        ValueError: a split has no samples, and is not one that may be empty.
+    """
+    found: dict[str, list[str]] = {split: [] for split in splits}
+    for sample in samples:
+        found[str(sample.part)].append(sample.id)
+    if missing := [split for split, ids in found.items() if not (ids or split in may_be_empty)]:
+        raise ValueError(f"none for {', '.join(missing)}")
+    return {split: sorted(ids) for split, ids in found.items()}

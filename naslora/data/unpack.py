@@ -1,58 +1,36 @@
-"""Unpacking zip and tar archives without trusting them."""
+"""Unpacking zip, tar and RAR archives without trusting them."""
 
 from __future__ import annotations
 
+import errno
 import lzma
-import re
+import os
 import shutil
 import stat
 import tarfile
 import tempfile
-import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Literal
 
+from naslora.data.entries import Entry, Limits, checked
+from naslora.data.rar import unpack_rar
+from naslora.data.rar_list import RarError, list_rar
 from naslora.download import looks_like_html
 from naslora.errors import ArchiveError, DiskError
+from naslora.files import in_use, remove_leftovers
 
-Format = Literal["zip", "tar"]
+Format = Literal["zip", "tar", "rar"]
 _AGAIN = "delete it and get it again"
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
-# Control characters, and what other systems take for a separator.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds on what an archive may unpack to.
-
-    The largest benchmark unpacks to about 20 GB in 31,000 files. Images hardly shrink in an
-    archive: whole sets reach a ratio of 2, raw label maps alone some hundred.
-    """
-
-    total_bytes: int = 64 << 30
-    files: int = 200_000
-    ratio: float = 100.0
-    # Small archives cannot do harm, whatever their ratio.
-    ratio_from_bytes: int = 64 << 20
-
-
+# Decompressors report damage as an OSError without a number; a place before the file's start, where
+# a cut archive's directory leads, is an invalid argument.
+_NO_DISK_ERROR = (None, errno.EINVAL)
 LIMITS = Limits()
-
-
-@dataclass(frozen=True)
-class _Entry:
-    name: str
-    size: int
-    is_folder: bool
-    refusal: str | None
-    open: Callable[[], IO[bytes]]
 
 
 def archive_format(path: Path, name: Path | None = None) -> Format:
@@ -63,7 +41,7 @@ def archive_format(path: Path, name: Path | None = None) -> Format:
         name: what to call it in errors, if not `path`.
 
     Raises:
-        ArchiveError: empty, truncated, a web page, a RAR file, or no archive at all.
+        ArchiveError: empty, truncated, a web page, or no archive at all.
     """
     name = name or path
     with path.open("rb") as file:
@@ -78,11 +56,7 @@ def archive_format(path: Path, name: Path | None = None) -> Format:
             "and save the archive itself",
         )
     if head.startswith(b"Rar!"):
-        raise ArchiveError(
-            f"{name.name} is a RAR file, which cannot be read here",
-            where=name,
-            remedy="unpack it, and pack the same folders as a zip file of the same name",
-        )
+        return "rar"
     if head.startswith(b"PK"):
         if not zipfile.is_zipfile(path):
             raise ArchiveError(
@@ -96,8 +70,25 @@ def archive_format(path: Path, name: Path | None = None) -> Format:
             return "tar"
     except _DAMAGE as error:
         raise ArchiveError(
-            f"{name.name} is neither a zip nor a tar file", where=name, remedy=_AGAIN
+            f"{name.name} is neither a zip nor a tar nor a RAR file", where=name, remedy=_AGAIN
         ) from error
+
+
+def file_names(path: Path) -> Iterator[str]:
+    """Names of the files in an archive, as they are.
+
+    Raises:
+        ArchiveError: see `archive_format`; or it is damaged.
+    """
+    kind = archive_format(path)
+    try:
+        if kind == "rar":
+            yield from (entry.name for entry in list_rar(path) if not entry.is_folder)
+            return
+        with _opened(path, kind) as entries:
+            yield from (entry.name for entry in entries if not entry.is_folder)
+    except (*_DAMAGE, RarError, NotImplementedError) as error:
+        raise _damaged(path, error) from error
 
 
 @contextmanager
@@ -105,7 +96,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `target`, and rename it to `target` when the block ends well.
 
     A folder that is at `target` already is replaced. When the block raises, the temporary folder
-    is removed and `target` is as it was.
+    is removed and `target` is as it was. A process that is killed leaves it behind, for the next
+    one to remove.
 
     Raises:
         DiskError: a file or folder cannot be written.
@@ -113,20 +105,22 @@ def whole_folder(target: Path) -> Iterator[Path]:
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent, target)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-        new, old = temporary / "new", temporary / "old"
-        new.mkdir()
-        yield new
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except BaseException:
-            if old.exists():
-                old.rename(target)
-            raise
+        with in_use(os.open(temporary, os.O_RDONLY)):
+            new, old = temporary / "new", temporary / "old"
+            new.mkdir()
+            yield new
+            if target.exists():
+                target.rename(old)
+            try:
+                new.rename(target)
+            except BaseException:
+                if old.exists():
+                    old.rename(target)
+                raise
     except OSError as error:
-        if error.errno is None:
+        if error.errno in _NO_DISK_ERROR:
             raise
         raise DiskError(
             f"cannot write {target.name}: {error.strerror}",
@@ -145,33 +139,39 @@ def unpack(archive: Path, target: Path, limits: Limits = LIMITS) -> int:
         The number of files.
 
     Raises:
-        ArchiveError: damaged, encrypted, or unsafe: an entry with an absolute path, `..`, a drive
-            letter, a backslash or a control character; a link or device; two entries of one name,
-            also up to case and Unicode form; more or larger entries than `limits`.
+        ArchiveError: damaged, encrypted, a RAR file that no program here reads, or unsafe: an entry
+            with an absolute path, `..`, a drive letter, a backslash or a control character; a link
+            or device; two entries of one name, also up to case and Unicode form; more or larger
+            entries than `limits`.
         DiskError: the disk is full, or the folder cannot be written to.
     """
     kind = archive_format(archive)
+
+    def check(entries: Iterable[Entry]) -> list[Entry]:
+        found = checked(archive, entries, limits)
+        total, free = sum(e.size for e in found), shutil.disk_usage(target.parent).free
+        if total > free:
+            raise DiskError(
+                f"{archive.name} unpacks to {total:,} bytes, but only {free:,} are free",
+                where=target.parent,
+                remedy="free some space or choose another folder for the results",
+            )
+        return found
+
     try:
-        with _opened(archive, kind) as entries:
-            found = _checked(archive, entries, limits)
-            total = sum(entry.size for entry in found)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(target.parent).free
-            if total > free:
-                raise DiskError(
-                    f"{archive.name} unpacks to {total:,} bytes, but only {free:,} are free",
-                    where=target.parent,
-                    remedy="free some space or choose another folder for the results",
-                )
-            with whole_folder(target) as folder:
-                for entry in found:
-                    _write(entry, folder / entry.name)
-            return sum(not entry.is_folder for entry in found)
+        with whole_folder(target) as folder:
+            if kind == "rar":
+                found = unpack_rar(archive, folder, check)
+            else:
+                with _opened(archive, kind) as entries:
+                    found = check(entries)
+                    for entry in found:
+                        _write(entry, folder / entry.name)
+        return sum(not entry.is_folder for entry in found)
     except (*_DAMAGE, NotImplementedError) as error:
         raise _damaged(archive, error) from error
     except OSError as error:
-        # Decompressors report damage as an OSError without a number.
-        if error.errno is None:
+        if error.errno in _NO_DISK_ERROR:
             raise _damaged(archive, error) from error
         raise DiskError(
             f"cannot unpack {archive.name}: {error.strerror}", where=target.parent
@@ -182,11 +182,12 @@ def _damaged(archive: Path, error: Exception) -> ArchiveError:
     return ArchiveError(f"{archive.name} is damaged: {error}", where=archive, remedy=_AGAIN)
 
 
-def _write(entry: _Entry, path: Path) -> None:
+def _write(entry: Entry, path: Path) -> None:
     if entry.is_folder:
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    assert entry.open is not None  # zip and tar entries are read one by one
     with entry.open() as source, path.open("xb") as file:
         shutil.copyfileobj(source, file, 1 << 20)
     if path.stat().st_size != entry.size:
@@ -194,7 +195,7 @@ def _write(entry: _Entry, path: Path) -> None:
 
 
 @contextmanager
-def _opened(archive: Path, kind: Format) -> Iterator[Iterator[_Entry]]:
+def _opened(archive: Path, kind: Format) -> Iterator[Iterator[Entry]]:
     if kind == "zip":
         with zipfile.ZipFile(archive) as zip_file:
             yield _zip_entries(zip_file)
@@ -203,7 +204,7 @@ def _opened(archive: Path, kind: Format) -> Iterator[Iterator[_Entry]]:
             yield _tar_entries(tar_file)
 
 
-def _zip_entries(file: zipfile.ZipFile) -> Iterator[_Entry]:
+def _zip_entries(file: zipfile.ZipFile) -> Iterator[Entry]:
     for info in file.infolist():
         mode = info.external_attr >> 16
         refusal = None
@@ -212,7 +213,7 @@ def _zip_entries(file: zipfile.ZipFile) -> Iterator[_Entry]:
         elif info.flag_bits & 1:
             refusal = "is encrypted"
         # orig_filename, since zipfile cuts names at a zero byte.
-        yield _Entry(
+        yield Entry(
             info.orig_filename,
             info.file_size,
             info.is_dir(),
@@ -221,10 +222,10 @@ def _zip_entries(file: zipfile.ZipFile) -> Iterator[_Entry]:
         )
 
 
-def _tar_entries(file: tarfile.TarFile) -> Iterator[_Entry]:
+def _tar_entries(file: tarfile.TarFile) -> Iterator[Entry]:
     for info in file:
         refusal = None if info.isreg() or info.isdir() else "is a link or a device"
-        yield _Entry(
+        yield Entry(
             info.name,
             info.size,
             info.isdir(),
@@ -237,56 +238,3 @@ def _extracted(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
     content = file.extractfile(info)
     assert content is not None  # only links and devices have none, and those are refused
     return content
-
-
-def _checked(archive: Path, entries: Iterator[_Entry], limits: Limits) -> list[_Entry]:
-    """All entries, if each is safe and they stay within the limits together."""
-    found: list[_Entry] = []
-    total = 0
-    allowed = max(limits.ratio * archive.stat().st_size, limits.ratio_from_bytes)
-    kinds: dict[str, bool] = {}
-    for entry in entries:
-        if refusal := entry.refusal or _refuse_name(entry.name) or _refuse_twice(entry, kinds):
-            raise _unsafe(archive, f"its entry {entry.name!r} {refusal}")
-        total += entry.size
-        if len(found) >= limits.files:
-            raise _unsafe(archive, f"it has more than {limits.files:,} entries")
-        if total > min(limits.total_bytes, allowed):
-            raise _unsafe(archive, f"it unpacks to more than {total:,} bytes")
-        found.append(entry)
-    return found
-
-
-def _unsafe(archive: Path, why: str) -> ArchiveError:
-    return ArchiveError(
-        f"{archive.name} is not safe to unpack: {why}",
-        where=archive,
-        remedy="no official archive is like this; delete it and get it from the official page",
-    )
-
-
-def _refuse_name(name: str) -> str | None:
-    path = name.removesuffix("/")
-    parts = path.split("/")
-    if PurePosixPath(path).is_absolute() or re.match(r"^[A-Za-z]:", path):
-        return "has an absolute path"
-    if ".." in re.split(r"[/\\]", path):
-        return "leads out of the folder"
-    if "" in parts or "." in parts[1:] or _UNSAFE.search(path):
-        return "has a name that is not portable"
-    if any(len(part.encode("utf-8", "surrogatepass")) > 255 for part in parts):
-        return "has a name of more than 255 bytes"
-    return None
-
-
-def _refuse_twice(entry: _Entry, kinds: dict[str, bool]) -> str | None:
-    """Remember the entry; a reason if it clashes with an earlier one on any file system."""
-    path = unicodedata.normalize("NFC", str(PurePosixPath(entry.name))).casefold()
-    parents = path.split("/")[:-1]
-    for depth in range(1, len(parents) + 1):
-        if not kinds.setdefault("/".join(parents[:depth]), True):
-            return "lies inside another entry that is a file"
-    if path in kinds and not (entry.is_folder and kinds[path]):
-        return "occurs twice, at least up to upper and lower case"
-    kinds[path] = entry.is_folder
-    return None

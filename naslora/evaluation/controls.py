@@ -1,7 +1,8 @@
 """Two predictions that need no training, and that any method must beat.
 
 The blank mask says "background" everywhere. The mean training mask says at each pixel how often
-it was foreground in the training images: the best guess of someone who has not seen the image.
+it was foreground in the training images: the best guess of someone who has not seen the image. For
+several classes it says the class that was there most often.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from naslora.data.benchmark import Benchmark, get_benchmark
 from naslora.data.dataset import mean_mask
 from naslora.data.manifest import Manifest, read_manifest
+from naslora.data.prepare import prepared_images
 from naslora.evaluation.evaluate import (
-    Probabilities,
+    Predicted,
     evaluation_size,
     score,
     test_images,
@@ -30,9 +32,10 @@ from naslora.files import sha256
 from naslora.layout import Layout
 from naslora.provenance import provenance
 from naslora.records import CONTROLS, Record, write_document
+from naslora.sam.inference import class_numbers
 from naslora.settings import Study
 
-Control = Callable[[tuple[int, int]], Probabilities]
+Control = Callable[[tuple[int, int]], Predicted]
 
 
 def evaluate_controls(study: Study, task: str) -> list[Path]:
@@ -40,7 +43,7 @@ def evaluate_controls(study: Study, task: str) -> list[Path]:
     layout = Layout.of(study)
     benchmark = get_benchmark(task)
     manifest = read_manifest(layout.manifest(task))
-    mean = mean_mask(manifest, layout.prepared(task), size=study.sam.image_size)
+    mean = mean_mask(manifest, prepared_images(study, manifest), size=study.sam.image_size)
     controls: dict[str, Control] = {
         "control_blank": lambda size: _blank(benchmark, size),
         "control_mean_mask": lambda size: _resized(mean, size),
@@ -59,7 +62,7 @@ def _evaluate_control(
     metrics: dict[str, dict[str, float]] = {}
     images: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
-    for test_set in benchmark.test_sets:
+    for test_set in manifest.evaluated:
         predicted = _predictions(study, manifest, test_set, control)
         metrics[test_set], set_rows = score(study, benchmark, manifest, test_set, predicted)
         images[test_set] = len(set_rows)
@@ -88,23 +91,22 @@ def _evaluate_control(
 
 def _predictions(
     study: Study, manifest: Manifest, test_set: str, control: Control
-) -> Iterator[Probabilities]:
+) -> Iterator[Predicted]:
     images = test_images(study, manifest, test_set)
     for index in range(len(images)):
         yield control(evaluation_size(study, images, index))
 
 
-def _blank(benchmark: Benchmark, size: tuple[int, int]) -> Probabilities:
-    """Background everywhere: for a multi-class task, certainty of class 0."""
-    if len(benchmark.classes) == 1:
-        return np.zeros(size, dtype=np.float32)
-    blank = np.zeros((len(benchmark.classes), *size), dtype=np.float32)
-    blank[0] = 1
-    return blank
+def _blank(benchmark: Benchmark, size: tuple[int, int]) -> Predicted:
+    """Background everywhere: no foreground probability, or class 0."""
+    binary = len(benchmark.classes) == 1
+    return np.zeros(size, dtype=np.float32 if binary else np.uint8)
 
 
-def _resized(mean: NDArray[np.float32], size: tuple[int, int]) -> Probabilities:
-    """The mean mask (S, S), or (K, S, S), at another size."""
+def _resized(mean: NDArray[np.float32], size: tuple[int, int]) -> Predicted:
+    """The mean mask (S, S) at another size; of one per class (K, S, S), each pixel's likeliest."""
     maps = torch.from_numpy(mean).reshape(1, -1, *mean.shape[-2:])
     resized = F.interpolate(maps, size, mode="bilinear", align_corners=False)
-    return np.asarray(resized.reshape(*mean.shape[:-2], *size).numpy(), dtype=np.float32)
+    if mean.ndim == 2:
+        return np.asarray(resized[0, 0].numpy(), dtype=np.float32)
+    return np.asarray(class_numbers(resized)[0].numpy(), dtype=np.uint8)

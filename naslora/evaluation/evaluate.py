@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from naslora.data.benchmark import Benchmark, get_benchmark
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import Manifest, read_manifest
+from naslora.data.prepare import prepared_images
 from naslora.errors import DivergedError, RecordError
 from naslora.evaluation.metrics import make_metrics
 from naslora.files import sha256, whole_file
@@ -23,11 +24,13 @@ from naslora.methods.state import load_adapter
 from naslora.provenance import provenance
 from naslora.records import FileHash, Receipt, Record, read_receipt, write_document
 from naslora.sam.building import Sam
-from naslora.sam.inference import semantic_probabilities
+from naslora.sam.inference import class_numbers, semantic_probabilities
 from naslora.sam.initial import initial_sam
+from naslora.sam.mask_decoder import Prediction
 from naslora.settings import Study
 
-Probabilities = NDArray[np.float32]
+# Of one image, (H, W): foreground probabilities, float32, or class numbers, uint8.
+Predicted = NDArray[Any]
 
 
 def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
@@ -42,14 +45,7 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     """
     began = time.perf_counter()
     layout = Layout.of(study)
-    receipt = read_receipt(layout.receipt(task, variant, seed))
-    if receipt.fingerprint != study.run(task, variant, seed).fingerprint():
-        raise RecordError(
-            "this run was trained with other settings than the study has now",
-            where=layout.receipt(task, variant, seed),
-            remedy=f"train it again: naslora train --study {study.study} --task {task} "
-            f"--variant {variant} --seed {seed}",
-        )
+    receipt = current_receipt(study, task, variant, seed)
     load_method_files(study.method_files.values())
     method = get_method(receipt.settings["method"])
     torch.set_num_threads(study.training.threads)  # results depend on it in the last bits
@@ -64,7 +60,7 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
         manifest = read_manifest(layout.manifest(task))
         sam = trained_sam(study, benchmark, variant, seed, receipt).to(device)
         try:
-            for test_set in benchmark.test_sets:
+            for test_set in manifest.evaluated:
                 predicted = predictions(study, manifest, test_set, sam)
                 metrics[test_set], set_rows = score(study, benchmark, manifest, test_set, predicted)
                 images[test_set] = len(set_rows)
@@ -95,6 +91,24 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     )
     write_document(layout.record(task, variant, seed), record)
     return record
+
+
+def current_receipt(study: Study, task: str, variant: str, seed: int) -> Receipt:
+    """The receipt of a run that was trained with the settings that the study has now.
+
+    Raises:
+        RecordError: it is missing or damaged, or the run was trained with other settings.
+    """
+    path = Layout.of(study).receipt(task, variant, seed)
+    receipt = read_receipt(path)
+    if receipt.fingerprint != study.run(task, variant, seed).fingerprint():
+        raise RecordError(
+            "this run was trained with other settings than the study has now",
+            where=path,
+            remedy=f"train it again: naslora train --study {study.study} --task {task} "
+            f"--variant {variant} --seed {seed}",
+        )
+    return receipt
 
 
 def evaluation_device(study: Study) -> torch.device:
@@ -148,13 +162,15 @@ def trained_sam(
 
 
 @torch.inference_mode()
-def predictions(
-    study: Study, manifest: Manifest, test_set: str, sam: Sam
-) -> Iterator[Probabilities]:
-    """Probabilities per test image, at the size that the evaluation settings name.
+def predictions(study: Study, manifest: Manifest, test_set: str, sam: Sam) -> Iterator[Predicted]:
+    """What is predicted for each test image, at the size that the evaluation settings name.
 
     Yields:
-        (K, H, W), or (H, W) for a binary task, float32 in [0, 1], in the manifest's order.
+        (H, W), in the manifest's order: for a binary task foreground probabilities, float32 in
+        [0, 1]; else class numbers, uint8, from a map per class that is not kept.
+
+    Raises:
+        DivergedError: class scores are not finite.
     """
     images = test_images(study, manifest, test_set)
     batch_size = study.evaluation.batch_size
@@ -164,15 +180,27 @@ def predictions(
         batch = torch.stack([images[i][0] for i in indices]).to(device)
         prediction = sam(batch)
         for position, index in enumerate(indices):
-            size = evaluation_size(study, images, index)
-            one = semantic_probabilities(prediction.images(slice(position, position + 1)), size)[0]
-            yield (one[0] if sam.classes == 1 else one).float().cpu().numpy()
+            one = prediction.images(slice(position, position + 1))
+            yield predicted_map(one, evaluation_size(study, images, index))
+
+
+def predicted_map(prediction: Prediction, size: tuple[int, int]) -> Predicted:
+    """One image's foreground probabilities or class numbers at a size (H, W).
+
+    A map per class, which the class numbers are read from, is freed when this returns.
+
+    Raises:
+        DivergedError: class scores are not finite.
+    """
+    maps = semantic_probabilities(prediction, size)
+    one = maps[:, 0].float() if prediction.class_logits is None else class_numbers(maps)
+    return np.asarray(one[0].cpu().numpy())
 
 
 def test_images(study: Study, manifest: Manifest, test_set: str) -> SegmentationDataset:
     """The images of one test set, at the model's input size."""
-    root = Layout.of(study).prepared(manifest.task)
-    return SegmentationDataset(manifest, root, test_set, study.sam.image_size, cache=False)
+    root = prepared_images(study, manifest)
+    return SegmentationDataset(manifest, root, test_set, study.sam.image_size)
 
 
 def evaluation_size(study: Study, images: SegmentationDataset, index: int) -> tuple[int, int]:
@@ -188,18 +216,18 @@ def score(
     benchmark: Benchmark,
     manifest: Manifest,
     test_set: str,
-    probabilities: Iterator[Probabilities],
+    predicted: Iterator[Predicted],
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Metrics of one test set, over the set and per image."""
     images = test_images(study, manifest, test_set)
     metrics = make_metrics(benchmark.classes, benchmark.metrics)
     rows = []
-    for index, probability in enumerate(probabilities):
+    for index, prediction in enumerate(predicted):
         if study.evaluation.size == "input":
             target = images[index][1].numpy()
         else:
             target = images.native_mask(index)
-        row = metrics.update(probability, target)
+        row = metrics.update(prediction, target)
         rows.append({"test_set": test_set, "id": images.samples[index].id, **row})
     return metrics.compute(), rows
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from naslora.errors import DivergedError
 from naslora.evaluation.means import ExactMean, balanced_error
 
 Confusion = npt.NDArray[np.int64]
@@ -22,13 +21,13 @@ def multiclass_metrics(classes: Sequence[str]) -> tuple[str, ...]:
 class MultiClassMetrics:
     """Metrics of a task with several classes over a test set, in constant memory.
 
-    A pixel's class is the one of the highest probability. Fractions in [0, 1], but for `MAE` (in
-    class numbers) and `mBER` (percent). Sources: the evaluation scripts of Trans10K and Trans2Seg.
+    Fractions in [0, 1], but for `MAE` (in class numbers) and `mBER` (percent). Sources: the
+    evaluation scripts of Trans10K and Trans2Seg. In one thing these values are not the script's:
+    for accuracy and mBER it cuts the logits to whole numbers before it compares them.
 
     - `Acc`: share of the set's pixels that are right; `Acc_foreground`: of its foreground pixels.
-    - `IoU_<class>`: over the set; 1 for a class that is neither true nor predicted anywhere.
-    - `mIoU`: their mean; `mIoU_foreground`: without background. Classes that are neither true nor
-      predicted anywhere are left out.
+    - `IoU_<class>`: over the set. A class that is neither true nor predicted anywhere has none.
+    - `mIoU`: the mean over the classes that have one; `mIoU_foreground`: without background.
     - `MAE`: mean absolute difference of class numbers, so that background against class 2 costs
       2; averaged over images.
     - `mBER`: for each image and each foreground class in it, half of the error on the class's
@@ -49,23 +48,24 @@ class MultiClassMetrics:
         self._errors = {name: ExactMean() for name in self.classes[1:]}
 
     def update(
-        self, probability: npt.NDArray[np.floating], target: npt.NDArray[np.uint8]
+        self, predicted: npt.NDArray[np.integer], target: npt.NDArray[np.integer]
     ) -> dict[str, float]:
         """Count one image.
 
         Args:
-            probability: class scores, (K, H, W), background first.
-            target: true class numbers, (H, W), 0 to K - 1.
+            predicted: predicted class numbers, (H, W), 0 to K - 1; 0 is the background.
+            target: the true ones, likewise.
 
         Returns:
-            The image's own values. What an image without foreground does not define
-            (`Acc_foreground`, `mBER`, `mIoU_foreground`) is left out of its row.
+            The image's own values, and the pixel counts that the set's are made of, of each class:
+            `true_positives_<class>`, `false_positives_<class>`, `false_negatives_<class>`. What
+            the image does not define is left out of its row: the IoU of classes that are not in
+            it, and without foreground `Acc_foreground`, `mBER` and `mIoU_foreground`.
 
         Raises:
-            DivergedError: a score is not finite.
             ValueError: shapes or values are not as above.
         """
-        confusion = self._confusion_of(np.asarray(probability), np.asarray(target))
+        confusion = self._confusion_of(np.asarray(predicted), np.asarray(target))
         mae, errors = _mae(confusion), _balanced_errors(confusion)
         self.images += 1
         self._confusion += confusion
@@ -75,10 +75,13 @@ class MultiClassMetrics:
         values = {"MAE": mae, **self._from_confusion(confusion)}
         if errors:
             values["mBER"] = float(np.mean(list(errors.values())))
-        return {name: values[name] for name in self.names if name in values}
+        row = {name: values[name] for name in self.names if name in values}
+        return row | self._counts(confusion)
 
     def compute(self) -> dict[str, float]:
         """The metrics over all images so far, by name.
+
+        The IoU of a class that is neither true nor predicted anywhere is left out.
 
         Raises:
             ValueError: there was no image, or a metric of the foreground is asked for and no
@@ -90,9 +93,10 @@ class MultiClassMetrics:
         errors = [mean.value() for mean in self._errors.values() if mean.count]
         if errors:
             values["mBER"] = float(np.mean(errors))
-        if undefined := [name for name in self.names if name not in values]:
+        needed = [name for name in self.names if not name.startswith("IoU_")]
+        if undefined := [name for name in needed if name not in values]:
             raise ValueError(f"undefined without foreground: {', '.join(undefined)}")
-        return {name: values[name] for name in self.names}
+        return {name: values[name] for name in self.names if name in values}
 
     def merge(self, other: MultiClassMetrics) -> None:
         """Count the images that `other` has counted, as after a distributed evaluation.
@@ -109,34 +113,53 @@ class MultiClassMetrics:
             mean.merge(other._errors[name])
 
     def _confusion_of(
-        self, probability: npt.NDArray[np.floating], target: npt.NDArray[np.uint8]
+        self, predicted: npt.NDArray[np.integer], target: npt.NDArray[np.integer]
     ) -> Confusion:
         """Pixels by true class (rows) and predicted class (columns)."""
         count = len(self.classes)
-        if probability.shape != (count, *target.shape) or target.ndim != 2 or not target.size:
+        if predicted.shape != target.shape or target.ndim != 2 or not target.size:
             raise ValueError(
-                f"scores {probability.shape} do not fit {count} classes and truth {target.shape}"
+                f"prediction {predicted.shape} and truth {target.shape} must be of one size (H, W)"
             )
-        if not np.isfinite(probability).all():
-            raise DivergedError("the model predicts values that are not finite")
-        if target.min() < 0 or target.max() >= count:
-            raise ValueError(f"class numbers {target.min()} to {target.max()}, of {count} classes")
-        predicted = probability.argmax(axis=0)
-        pairs = target.astype(np.int64) * count + predicted
+        for numbers in (predicted, target):
+            if not np.issubdtype(numbers.dtype, np.integer):
+                raise ValueError(f"class numbers are whole numbers, not {numbers.dtype}")
+            if numbers.min() < 0 or numbers.max() >= count:
+                least, most = numbers.min(), numbers.max()
+                raise ValueError(f"class numbers {least} to {most}, of {count} classes")
+        pairs = target.astype(np.uint16) * np.uint16(count) + predicted.astype(np.uint16)
         return np.bincount(pairs.ravel(), minlength=count * count).reshape(count, count)
+
+    def _counts(self, confusion: Confusion) -> dict[str, float]:
+        right = np.diag(confusion)
+        kinds = {
+            "true_positives": right,
+            "false_positives": confusion.sum(axis=0) - right,
+            "false_negatives": confusion.sum(axis=1) - right,
+        }
+        return {
+            f"{kind}_{name}": float(count)
+            for kind, counts in kinds.items()
+            for name, count in zip(self.classes, counts, strict=True)
+        }
 
     def _from_confusion(self, confusion: Confusion) -> dict[str, float]:
         right, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
         union = true + predicted - right
-        iou = np.where(union > 0, right / np.maximum(union, 1), 1.0)
-        values = {"Acc": float(right.sum() / true.sum()), "mIoU": float(iou[union > 0].mean())}
+        iou = {
+            name: float(both / either)
+            for name, both, either in zip(self.classes, right, union, strict=True)
+            if either
+        }
+        values = {
+            "Acc": float(right.sum() / true.sum()),
+            "mIoU": float(np.mean(list(iou.values()))),
+            **{f"IoU_{name}": value for name, value in iou.items()},
+        }
         if true[1:].any():
             values["Acc_foreground"] = float(right[1:].sum() / true[1:].sum())
-        if union[1:].any():
-            values["mIoU_foreground"] = float(iou[1:][union[1:] > 0].mean())
-        values |= {
-            f"IoU_{name}": float(value) for name, value in zip(self.classes, iou, strict=True)
-        }
+        if foreground := [iou[name] for name in self.classes[1:] if name in iou]:
+            values["mIoU_foreground"] = float(np.mean(foreground))
         return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -16,7 +17,7 @@ _TOKENS = "mask_decoder.mask_tokens.weight"
 _HYPERNETWORKS = "mask_decoder.output_hypernetworks_mlps."
 _IOU = "mask_decoder.iou_prediction_head.layers.2."
 _CLASS = "mask_decoder.class_prediction_head."
-_NOISE = 0.1
+_NOISE = math.sqrt(2)  # in standard deviations of the token
 _NOISE_SEED = 0
 
 
@@ -43,9 +44,10 @@ def convert(state: Mapping[str, Tensor], sam: Sam) -> State:
     Position embeddings are interpolated to the image size. The number of mask tokens changes by
     this law: mask token i, hypernetwork MLP i and output i of the IoU head are those of token
     i mod T of the file, which has T. So a binary decoder gets token 0, Meta's single mask. Where a
-    token repeats one (i >= T), it gets seeded noise of a tenth of its standard deviation: without
-    it, both would learn the same for ever. The class branch comes from the file if it has one for
-    the same classes, and stays as it is in `sam` otherwise.
+    token repeats one (i >= T), it gets seeded noise, which puts it as far from that one as
+    unrelated tokens are from each other. Without noise both would learn the same for ever; with
+    little of it, most of a short training goes into telling them apart. The class branch comes
+    from the file if it has one for the same classes, and stays as it is in `sam` otherwise.
     """
     own = sam.state_dict()
     grid = (own["image_encoder.pos_embed"].shape[1], own["image_encoder.pos_embed"].shape[2])

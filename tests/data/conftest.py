@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +14,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from naslora.data.archives import Archive
+from naslora.data.archives import Archive, find, load_archives
+from naslora.data.benchmark import get_benchmark
+from naslora.data.prepare import prepare
+from naslora.layout import Layout
+from naslora.records import read_record
 from naslora.settings import Study, load_study
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +59,11 @@ def zipped(files: Files) -> bytes:
     return buffer.getvalue()
 
 
+def unzipped(path: Path) -> Files:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 def tree(folder: Path) -> list[str]:
     """Every file and folder below, hidden ones too."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
@@ -61,7 +73,13 @@ def tree(folder: Path) -> list[str]:
 def kit() -> SimpleNamespace:
     """The helpers above, which test modules cannot import from here."""
     return SimpleNamespace(
-        root=ROOT, encode=encode, pair=pair, kvasir_files=kvasir_files, zipped=zipped, tree=tree
+        root=ROOT,
+        encode=encode,
+        pair=pair,
+        kvasir_files=kvasir_files,
+        zipped=zipped,
+        unzipped=unzipped,
+        tree=tree,
     )
 
 
@@ -100,4 +118,34 @@ KVASIR = {
 
 @pytest.fixture
 def archive() -> Callable[..., Archive]:
-    return lambda **changes: Archive.model_validate({**KVASIR, **changes})
+    return lambda **changes: Archive.model_validate({"key": "kvasir_seg", **KVASIR, **changes})
+
+
+@pytest.fixture
+def real(study: Study, tmp_path: Path) -> Callable[[str], SimpleNamespace]:
+    """Prepares a task from real archives, where they are, and evaluates both controls on it.
+
+    Returns its manifest, its audit, the kinds of its findings, and the controls' records.
+    """
+
+    def run(task: str) -> SimpleNamespace:
+        folder = Path(os.environ.get("NASLORA_ARCHIVES", ROOT / "data" / "archives"))
+        known = load_archives(ROOT / "config")
+        for key in get_benchmark(task).archives:
+            if find(known[key], folder) is None:
+                pytest.skip(f"no {known[key].file} in {folder}; set NASLORA_ARCHIVES to its folder")
+        from naslora.evaluation.controls import evaluate_controls
+
+        config = shutil.copytree(ROOT / "config", tmp_path / "real config")  # takes the pins
+        used = study.model_copy(update={"archives": folder})
+        manifest = prepare(used, task, config)
+        audit = json.loads(Layout.of(used).audit(task).read_text())
+        records = [read_record(path) for path in evaluate_controls(used, task)]
+        return SimpleNamespace(
+            manifest=manifest,
+            audit=audit,
+            kinds={finding["kind"] for finding in audit["findings"]},
+            controls={record.variant: record for record in records},
+        )
+
+    return run

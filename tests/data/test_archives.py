@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from naslora.data.archives import Archive, load_archives, obtain, verify
+from naslora.data.archives import Archive, find, load_archives, obtain, verify
 from naslora.data.benchmark import benchmark_names, get_benchmark
 from naslora.errors import ArchiveError, SettingsError
 
@@ -97,6 +97,34 @@ def test_official_unofficial_and_damaged(
         verify(archive(sha256="0" * 64, size=size), path)
 
 
+def test_other_names(archive: Callable[..., Archive], kit: SimpleNamespace, tmp_path: Path) -> None:
+    cvc = archive(file="CVC-ClinicDB.rar", other_names=["CVC-ClinicDB.zip", "cvc.tar"])
+    assert find(cvc, tmp_path) is None
+    with pytest.raises(ArchiveError) as caught:
+        obtain(cvc, tmp_path)
+    assert "under this name or as CVC-ClinicDB.zip or cvc.tar" in str(caught.value)
+    (tmp_path / "cvc.tar").write_bytes(kit.zipped({"a": b"1"}))
+    assert obtain(cvc, tmp_path) == tmp_path / "cvc.tar"
+    assert verify(cvc, tmp_path / "cvc.tar").file == "cvc.tar"
+    (tmp_path / "CVC-ClinicDB.rar").write_bytes(kit.zipped({"a": b"1"}))
+    assert find(cvc, tmp_path) == tmp_path / "CVC-ClinicDB.rar"
+
+
+def test_a_published_md5(server, archive, kit: SimpleNamespace, tmp_path: Path, caplog) -> None:
+    known = {"access": "http", "url": server.url}
+    isic = archive(md5=hashlib.md5(server.body).hexdigest(), **known)
+    path = obtain(isic, tmp_path)
+    assert verify(isic, path).official is True
+    assert not caplog.records
+    path.write_bytes(kit.zipped({"a": b"1"}))
+    assert verify(isic, path).official is False
+    assert "not the official archive" in caplog.text
+    path.unlink()
+    with pytest.raises(ArchiveError, match=r"its MD5 is .*, not 00000"):
+        obtain(archive(md5="0" * 32, **known), tmp_path)
+    assert kit.tree(tmp_path) == []
+
+
 def test_a_folder_in_the_archives_place(archive, tmp_path: Path) -> None:
     (tmp_path / "kvasir-seg.zip").mkdir()
     with pytest.raises(ArchiveError, match="cannot read"):
@@ -108,6 +136,29 @@ def test_the_shipped_file_serves_every_benchmark(kit: SimpleNamespace) -> None:
     for name in benchmark_names():
         for key in get_benchmark(name).archives:
             assert archives[key].licence
+            assert archives[key].layout
+            assert not archives[key].replaces
+
+
+def test_the_shipped_file_counts_what_appendix_b_counts(kit: SimpleNamespace) -> None:
+    archives = load_archives(kit.root / "config")
+    for name in benchmark_names():
+        benchmark = get_benchmark(name)
+        whole = [key for key in benchmark.archives if not key.endswith("_masks")]
+        assert sum(archives[key].pairs for key in whole) == sum(benchmark.expected.values()), name
+        for key in benchmark.archives:
+            if key.endswith("_masks"):
+                assert archives[key].pairs == archives[key.replace("_masks", "_data")].pairs
+
+
+def test_the_shipped_bundles(kit: SimpleNamespace) -> None:
+    archives = load_archives(kit.root / "config")
+    bundles = [archive for archive in archives.values() if archive.replaces]
+    assert len(bundles) == 6
+    assert {task for bundle in bundles for task in bundle.replaces} < set(benchmark_names())
+    official = {name for a in archives.values() if not a.replaces for name in a.names}
+    assert not official & {name for bundle in bundles for name in bundle.names}
+    assert all(bundle.access == "http" for bundle in bundles)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +170,11 @@ def test_the_shipped_file_serves_every_benchmark(kit: SimpleNamespace) -> None:
         (dict(access="http"), "needs a url"),
         (dict(colour="red"), "kvasir_seg.colour"),
         (dict(licence=None), "kvasir_seg.licence"),
+        (dict(md5="12"), "kvasir_seg.md5"),
+        (dict(other_names=["a/b"]), "kvasir_seg.other_names.0"),
+        (dict(folder="x"), "both folder and replaces"),
+        (dict(replaces={"leaf": {}}), "both folder and replaces"),
+        (dict(folder="x", replaces={"leaf": {"stems": "("}}), "no regular expression"),
     ],
 )
 def test_invalid_entries(changes, says, config) -> None:

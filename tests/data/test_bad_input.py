@@ -1,11 +1,18 @@
-"""Every kind of bad archive and image: its own clear message, and nothing left behind."""
+"""Every kind of bad archive and image: its own clear message, and nothing left behind.
+
+What surrounds an archive and may go wrong (disk, rights, network, changed results) is in
+test_bad_surroundings.py.
+"""
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
+import shutil
 import stat
 import tarfile
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -17,6 +24,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from naslora.data.archives import load_archives
+from naslora.data.benchmark import get_benchmark
 from naslora.data.prepare import prepare
 from naslora.errors import ArchiveError, AuditError, NasloraError
 from naslora.layout import Layout
@@ -32,6 +41,7 @@ class Case:
     error: type[NasloraError]
     says: str
     spoil: Callable[[SimpleNamespace], bytes | None]
+    task: str = "kvasir"
 
 
 def replaced(**files: Callable[[SimpleNamespace], bytes | None]):
@@ -102,6 +112,91 @@ def oversized(kit: SimpleNamespace) -> bytes:
     return bytes(data)
 
 
+def changed(change: Callable[[dict[str, bytes]], dict[str, bytes]]):
+    """A good archive with its files, by name, as `change` makes them."""
+    return lambda kit: kit.zipped(change(kit.kvasir_files()))
+
+
+def renamed(old: str, new: str):
+    return changed(lambda files: {name.replace(old, new): data for name, data in files.items()})
+
+
+def one_pixel(kit: SimpleNamespace) -> bytes:
+    return kit.encode(np.full((1, 1), 255, np.uint8))
+
+
+def all_masks(value: int):
+    def spoil(kit: SimpleNamespace) -> bytes:
+        files = kit.kvasir_files()
+        return kit.zipped({n: grey(value)(kit) if "masks" in n else d for n, d in files.items()})
+
+    return spoil
+
+
+def swapped(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Images in the folder of masks, and the other way round."""
+    other = {"images": "masks", "masks": "images"}
+    return {re.sub("images|masks", lambda m: other[m[0]], name): files[name] for name in files}
+
+
+def cut_inside(kit: SimpleNamespace) -> bytes:
+    """The directory is whole, but bytes before it are gone."""
+    data = kit.zipped(kit.kvasir_files())
+    return data[:2000] + data[2600:]
+
+
+def in_directory(offset: int, value: bytes):
+    """A good archive with other bytes in the directory's first entry."""
+
+    def spoil(kit: SimpleNamespace) -> bytes:
+        data = bytearray(kit.zipped(kit.kvasir_files()))
+        at = data.index(b"PK\x01\x02") + offset
+        data[at : at + len(value)] = value
+        return bytes(data)
+
+    return spoil
+
+
+def mixed_forms(kit: SimpleNamespace) -> bytes:
+    """An image's name in Unicode's composed form, and its mask's decomposed."""
+    files = kit.kvasir_files()
+    files["Kvasir-SEG/images/caf\u00e9.jpg"], files["Kvasir-SEG/masks/cafe\u0301.jpg"] = kit.pair(3)
+    return kit.zipped(files)
+
+
+def both_forms(kit: SimpleNamespace) -> bytes:
+    files = kit.kvasir_files()
+    for name in ("caf\u00e9", "cafe\u0301"):
+        files[f"Kvasir-SEG/images/{name}.jpg"] = b"x"
+    return kit.zipped(files)
+
+
+def animated(kind: str):
+    def make(kit: SimpleNamespace) -> bytes:
+        frames = [Image.new("RGB", (24, 20), (shade, 0, 0)) for shade in (0, 90, 200)]
+        return kit.encode(frames[0], kind, save_all=True, append_images=frames[1:])
+
+    return make
+
+
+def flat(mode: str, kind: str = "TIFF", colour: int | tuple[int, ...] = 1):
+    return lambda kit: kit.encode(Image.new(mode, (24, 20), colour), kind)
+
+
+def spoilt_generated(task: str, ending: str, make: Callable[[SimpleNamespace], bytes]):
+    """The generated archive of a task with the first file of that ending replaced."""
+
+    def spoil(kit: SimpleNamespace) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            files = kit.unzipped(get_benchmark(task).generate(Path(folder), 24, 1)[0])
+        name = next(name for name in sorted(files) if name.endswith(ending))
+        size = Image.open(io.BytesIO(files[name])).size
+        files[name] = kit.encode(make(kit).resize(size, Image.Resampling.NEAREST), "PNG")
+        return kit.zipped(files)
+
+    return spoil
+
+
 def grey(value: int):
     return lambda kit: kit.encode(np.full((20, 24), value, np.uint8))
 
@@ -120,8 +215,24 @@ CASES = {
     "half": Case(ArchiveError, "truncated", lambda kit: kit.zipped(kit.kvasir_files())[:4000]),
     "web page": Case(ArchiveError, "web page", lambda kit: b"\n<!DOCTYPE html><html>Log in</html>"),
     "old web page": Case(ArchiveError, "web page", lambda kit: b"<HTML><body>404</body></HTML>"),
-    "RAR": Case(ArchiveError, "RAR file", lambda kit: b"Rar!\x1a\x07\x01\x00" + bytes(99)),
+    "RAR": Case(ArchiveError, "RAR file|damaged", lambda kit: b"Rar!\x1a\x07\x01\x00" + bytes(99)),
     "neither": Case(ArchiveError, "neither a zip nor a tar", lambda kit: b"hello" * 400),
+    "one compressed file": Case(ArchiveError, "neither", lambda kit: gzip.compress(b"x" * 900)),
+    "cut inside": Case(ArchiveError, "damaged", cut_inside),
+    "size that is a lie": Case(ArchiveError, "damaged", in_directory(24, b"\x10\x00\x00\x00")),
+    "size beyond all": Case(ArchiveError, "more than 4,294", in_directory(24, b"\xf0\xff\xff\xff")),
+    "unknown compression": Case(ArchiveError, "damaged: .*compression", in_directory(10, b"\x61")),
+    "archive in an archive": Case(
+        AuditError,
+        r"folder not found .*holds \['kvasir-seg\.zip'\]",
+        lambda kit: kit.zipped({"kvasir-seg.zip": kit.zipped(kit.kvasir_files())}),
+    ),
+    "one folder more": Case(
+        AuditError,
+        r"folder not found .*holds \['download'\]",
+        renamed("Kvasir-SEG/", "download/Kvasir-SEG/"),
+    ),
+    "another set": Case(AuditError, "folder not found", renamed("Kvasir-SEG/", "SBU-shadow/")),
     "one bit": Case(ArchiveError, "damaged: .*CRC", flipped),
     "cut tar": Case(ArchiveError, "damaged|neither", lambda kit: tarred(tarfile.REGTYPE)(kit)[:40]),
     "encrypted": Case(ArchiveError, "encrypted", encrypted),
@@ -140,11 +251,17 @@ CASES = {
     "device": Case(ArchiveError, "link or a device", extra("d", stat.S_IFCHR)),
     "same name": Case(ArchiveError, "occurs twice", extra(IMAGE)),
     "same up to case": Case(ArchiveError, "occurs twice", extra(IMAGE.upper())),
+    "same up to Unicode form": Case(ArchiveError, "occurs twice", both_forms),
     "file as folder": Case(ArchiveError, "inside another entry", extra(IMAGE + "/x")),
     "folder as file": Case(ArchiveError, "occurs twice", extra("Kvasir-SEG/images")),
     "bomb": Case(ArchiveError, "more than", extra("z", 0, bytes(80 << 20), zipfile.ZIP_DEFLATED)),
     "tar symlink": Case(ArchiveError, "link or a device", tarred(tarfile.SYMTYPE)),
     "tar hard link": Case(ArchiveError, "link or a device", tarred(tarfile.LNKTYPE)),
+    "tar device": Case(ArchiveError, "link or a device", tarred(tarfile.BLKTYPE)),
+    "tar pipe": Case(ArchiveError, "link or a device", tarred(tarfile.FIFOTYPE)),
+    "name that is no text": Case(
+        ArchiveError, "not portable", tarred(tarfile.REGTYPE, "Kvasir-SEG/images/\udcff.jpg")
+    ),
     "tar escape": Case(ArchiveError, "leads out", tarred(tarfile.REGTYPE, "../x")),
     # pairs
     "no mask": Case(
@@ -160,6 +277,28 @@ CASES = {
     ),
     "mask turned": Case(
         AuditError, "24x20.*20x24", replaced(mask=lambda k: k.pair(3, (20, 24))[1])
+    ),
+    "one image and mask swapped": Case(
+        AuditError,
+        "neither black nor white",
+        replaced(image=lambda k: k.pair(3)[1], mask=lambda k: k.pair(3)[0]),
+    ),
+    "all images and masks swapped": Case(
+        AuditError, r"neither black nor white.*and 2 more", changed(swapped)
+    ),
+    "half of the masks": Case(
+        AuditError,
+        r"image without a mask \(6\)",
+        changed(
+            lambda files: {n: d for n, d in files.items() if not re.search("masks/id0[0-5]", n)}
+        ),
+    ),
+    "another suffix": Case(AuditError, "no pair of an image and a mask", renamed(".jpg", ".jpeg2")),
+    "names of another case": Case(
+        AuditError, r"without an image(.|\n)*without a mask", renamed("masks/id03", "masks/ID03")
+    ),
+    "names in other Unicode forms": Case(
+        AuditError, r"without an image(.|\n)*without a mask", mixed_forms
     ),
     "too few": Case(AuditError, "too few pairs", lambda kit: kit.zipped(kit.kvasir_files(2))),
     "one of two folders": Case(
@@ -184,6 +323,21 @@ CASES = {
         f"{IMAGE} .*stored as CMYK",
         replaced(image=lambda k: k.encode(Image.new("CMYK", (24, 20)))),
     ),
+    "float image": Case(AuditError, f"{IMAGE} .*stored as F", replaced(image=flat("F"))),
+    "32-bit image": Case(AuditError, f"{IMAGE} .*stored as I", replaced(image=flat("I"))),
+    "Lab image": Case(
+        AuditError, f"{IMAGE} .*stored as LAB", replaced(image=flat("LAB", colour=(9, 9, 9)))
+    ),
+    "animated image": Case(AuditError, f"{IMAGE} holds 3 frames", replaced(image=animated("GIF"))),
+    "image of several pages": Case(
+        AuditError, f"{IMAGE} holds 3 frames", replaced(image=animated("TIFF"))
+    ),
+    "vector image": Case(
+        AuditError, f"{IMAGE} cannot be decoded", replaced(image=lambda k: b"<svg></svg>")
+    ),
+    "one pixel": Case(
+        AuditError, "one pixel", replaced(image=lambda k: k.pair(3, (1, 1))[0], mask=one_pixel)
+    ),
     # masks
     "empty mask file": Case(AuditError, f"{MASK} is empty", replaced(mask=lambda k: b"")),
     "grey mask": Case(AuditError, "neither black nor white", replaced(mask=grey(100))),
@@ -196,6 +350,45 @@ CASES = {
         replaced(mask=lambda k: k.encode(Image.new("RGB", (24, 20), (255, 0, 0)))),
     ),
     "image as mask": Case(AuditError, "neither black", replaced(mask=lambda k: k.pair(3)[0])),
+    "mask with transparency": Case(
+        AuditError, "stored as RGBA", replaced(mask=flat("RGBA", "PNG", (255, 255, 255, 255)))
+    ),
+    "grey mask with transparency": Case(
+        AuditError, "stored as LA", replaced(mask=flat("LA", "PNG", (255, 255)))
+    ),
+    "float mask": Case(AuditError, "stored as F", replaced(mask=flat("F"))),
+    "animated mask": Case(AuditError, f"{MASK} holds 3 frames", replaced(mask=animated("GIF"))),
+    "cut mask": Case(
+        AuditError, f"{MASK} cannot be decoded", replaced(mask=lambda k: k.pair(3)[1][:300])
+    ),
+    "no mask has anything": Case(AuditError, "no mask .*any foreground", all_masks(0)),
+    "every mask is full": Case(AuditError, "no mask .*any background", all_masks(255)),
+    "index of no class": Case(
+        AuditError,
+        r"_mask\.png \(indices 12, where only 0 to 11",
+        spoilt_generated("trans10k_v2", "_mask.png", lambda k: Image.new("L", (1, 1), 12)),
+        task="trans10k_v2",
+    ),
+    "colours for indices": Case(
+        AuditError,
+        r"_mask\.png \(pixels are stored as RGB",
+        spoilt_generated("trans10k_v2", "_mask.png", lambda k: Image.new("RGB", (1, 1))),
+        task="trans10k_v2",
+    ),
+    "colour of no class": Case(
+        AuditError,
+        r"_mask\.png \(",
+        spoilt_generated("trans10k_v1", "_mask.png", lambda k: Image.new("L", (1, 1), 170)),
+        task="trans10k_v1",
+    ),
+    "white for one": Case(
+        AuditError,
+        r"\.png \(indices 255, where only 0 to 1",
+        spoilt_generated(
+            "leaf", "orig_data/train_masks/00000.png", lambda k: Image.new("L", (1, 1), 255)
+        ),
+        task="leaf",
+    ),
     "16-bit mask": Case(AuditError, "stored as I;16", replaced(mask=sixteen_bit)),
 }
 
@@ -204,22 +397,29 @@ CASES = {
 def test_bad_input(name: str, kit: SimpleNamespace, study: Study, config, tmp_path: Path) -> None:
     case = CASES[name]
     data = case.spoil(kit)
-    archive = study.archives / "kvasir-seg.zip"
+    settings = (
+        config()
+        if case.task == "kvasir"
+        else shutil.copytree(kit.root / "config", tmp_path / "config")
+    )
+    archive = study.archives / load_archives(settings)[get_benchmark(case.task).archives[0]].file
     if data is not None:
         archive.write_bytes(data)
     before = kit.tree(tmp_path)
     with pytest.raises(case.error) as caught:
-        prepare(study, "kvasir", config())
+        prepare(study, case.task, settings)
     message = str(caught.value)
     assert re.search(case.says, message), message
     assert str(archive) in message
     assert "Traceback" not in message
-    left = set(kit.tree(tmp_path)) - set(before) - {"config", "config/archives.yaml"}
+    left = set(kit.tree(tmp_path)) - set(before)
     folders = {"results", "results/sample", "results/sample/prepared"}
     if case.error is AuditError:
-        log = Layout.of(study).log("audit", "kvasir")
+        log = Layout.of(study).log("audit", case.task)
         assert "## Errors" in log.read_text()
-        folders |= {f"results/sample/logs{below}" for below in ("", "/audit", "/audit/kvasir.log")}
+        folders |= {
+            f"results/sample/logs{below}" for below in ("", "/audit", f"/audit/{case.task}.log")
+        }
     assert left - folders == set()
 
 

@@ -20,6 +20,7 @@ from naslora.layout import Layout
 from naslora.settings import Study
 
 REAL = "kvasir-seg.zip"
+PLACES = ("within", "across")
 
 
 @pytest.fixture
@@ -178,7 +179,8 @@ def test_the_real_archive(study: Study, kit: SimpleNamespace) -> None:
     real = study.model_copy(update={"archives": folder})
     manifest = prepare(real, "kvasir", kit.root / "config")
     assert not manifest.generated
-    assert set(findings(real)) <= {"counts", "unused", "duplicate_within"}
+    alike = {f"{kind}_{place}" for kind in ("duplicate", "near_duplicate") for place in PLACES}
+    assert set(findings(real)) <= {"counts", "unused", *alike}
     audit = json.loads(Layout.of(real).audit("kvasir").read_text())
     assert audit["pairs"] == len(manifest.samples) >= 400
     assert audit["source"] in ("official", "other")

@@ -92,15 +92,17 @@ def test_blank_of_several_classes_is_background() -> None:
         classes = ("background", "things", "stuff")
 
     blank = controls._blank(Three(), (4, 6))  # type: ignore[arg-type]
-    assert blank.shape == (3, 4, 6)
-    assert (blank.argmax(0) == 0).all()
-    assert controls._blank(get_benchmark(TASK), (4, 6)).shape == (4, 6)
+    assert (blank.shape, blank.dtype) == ((4, 6), np.uint8)
+    assert not blank.any()
+    binary = controls._blank(get_benchmark(TASK), (4, 6))
+    assert (binary.shape, binary.dtype) == ((4, 6), np.float32)
+    assert not binary.any()
 
 
-def test_maps_of_several_classes_are_resized_one_by_one() -> None:
+def test_maps_of_several_classes_are_resized_and_then_compared() -> None:
     mean = np.random.default_rng(0).random((3, 8, 8), np.float32)
-    large = controls._resized(mean, (16, 12))
-    assert large.shape == (3, 16, 12)
-    for index in range(3):
-        np.testing.assert_array_equal(large[index], controls._resized(mean[index], (16, 12)))
-    np.testing.assert_array_equal(controls._resized(mean, (8, 8)), mean)
+    likeliest = controls._resized(mean, (16, 12))
+    each = np.stack([controls._resized(one, (16, 12)) for one in mean])
+    np.testing.assert_array_equal(likeliest, each.argmax(axis=0))
+    assert likeliest.dtype == np.uint8
+    np.testing.assert_array_equal(controls._resized(mean, (8, 8)), mean.argmax(axis=0))

@@ -178,6 +178,23 @@ def test_predictions_that_are_not_finite_make_a_diverged_record(
     assert read_record(Layout.of(study).record(TASK, VARIANT, 0)) == record
 
 
+def test_a_test_set_without_images_is_left_out(
+    trained_study: Study, copied: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = ["absent", "test"]
+    monkeypatch.setattr(type(get_benchmark(TASK)), "test_sets", tuple(two))
+    monkeypatch.setattr(
+        module,
+        "read_manifest",
+        lambda path: read_manifest(path).model_copy(update={"test_sets": two}),
+    )
+    study = copied(of=trained_study)
+    before = read_record(Layout.of(study).record(TASK, VARIANT, 0))
+    record = evaluate(study, TASK, VARIANT, 0)
+    assert set(record.metrics) == set(record.images) == {"test"}
+    assert record.metrics == before.metrics
+
+
 def test_a_study_for_the_cpu_is_evaluated_there(
     prepared_study: Study, copied: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

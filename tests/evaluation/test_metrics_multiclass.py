@@ -6,21 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from naslora.errors import DivergedError
 from naslora.evaluation.metrics import MultiClassMetrics, make_metrics, multiclass_metrics
 
 CLASSES = ("background", "things", "stuff")
+KINDS = ("background", *(f"kind {number}" for number in range(1, 12)))
 LABELS = hnp.arrays(np.uint8, (5, 6), elements=st.integers(0, 2))
-
-
-def scores(labels: np.ndarray) -> np.ndarray:
-    return np.moveaxis(np.eye(len(CLASSES))[labels], -1, 0)
 
 
 def evaluate(pairs: list[tuple[np.ndarray, np.ndarray]], *names: str) -> dict[str, float]:
     metrics = MultiClassMetrics(CLASSES, names or None)
     for predicted, target in pairs:
-        metrics.update(scores(predicted), target)
+        metrics.update(predicted, target)
     return metrics.compute()
 
 
@@ -85,6 +81,52 @@ def test_equal_scikit_learn() -> None:
     assert found["Acc"] == pytest.approx(accuracy_score(target, predicted))
 
 
+def test_twelve_classes_equal_scikit_learns_confusion_matrix() -> None:
+    """Three of them are neither true nor predicted, one is true and never found."""
+    from sklearn.metrics import confusion_matrix
+
+    rng = np.random.default_rng(5)
+    there = np.array([0, 1, 2, 4, 5, 7, 8, 10, 11])
+    targets = [rng.choice(there, (9, 7 + i)).astype(np.uint8) for i in range(4)]
+    predictions = [
+        np.where((rng.random(t.shape) < 0.6) & (t != 8), t, 0).astype(np.uint8) for t in targets
+    ]
+    metrics = MultiClassMetrics(KINDS)
+    for predicted, target in zip(predictions, targets, strict=True):
+        metrics.update(predicted, target)
+    found = metrics.compute()
+    matrix = confusion_matrix(
+        np.concatenate([t.ravel() for t in targets]),
+        np.concatenate([p.ravel() for p in predictions]),
+        labels=range(12),
+    )
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
+    iou = {KINDS[i]: matrix[i, i] / union[i] for i in range(12) if union[i]}
+    assert {n[4:]: v for n, v in found.items() if n.startswith("IoU_")} == pytest.approx(iou)
+    assert set(KINDS) - set(iou) == {KINDS[i] for i in (3, 6, 9)}
+    assert iou[KINDS[8]] == 0
+    assert found["mIoU"] == pytest.approx(sum(iou.values()) / 9)
+    assert found["mIoU_foreground"] == pytest.approx((sum(iou.values()) - iou["background"]) / 8)
+    assert found["Acc"] == pytest.approx(matrix.trace() / matrix.sum())
+
+
+def test_rows_are_what_the_image_alone_would_give() -> None:
+    metrics = MultiClassMetrics(CLASSES)
+    pairs = random_set(6, seed=3)
+    rows = [metrics.update(predicted, target) for predicted, target in pairs]
+    names = multiclass_metrics(CLASSES)
+    for row, pair in zip(rows, pairs, strict=True):
+        assert {name: row[name] for name in names if name in row} == evaluate([pair])
+    # The counts of all rows give the set's IoU.
+    for name in CLASSES:
+        right, wrong, missed = (
+            sum(row[f"{kind}_{name}"] for row in rows)
+            for kind in ("true_positives", "false_positives", "false_negatives")
+        )
+        iou = right / (right + wrong + missed)
+        assert metrics.compute()[f"IoU_{name}"] == pytest.approx(iou, abs=1e-12)
+
+
 def test_background_for_stuff_costs_two() -> None:
     target = np.full((2, 2), 2, dtype=np.uint8)
     assert evaluate([(np.zeros((2, 2), dtype=int), target)], "MAE") == {"MAE": 2.0}
@@ -97,10 +139,12 @@ def test_other_class_of_foreground_is_an_error_in_mber() -> None:
     assert evaluate([(predicted, target)], "mBER")["mBER"] == pytest.approx((25 + 50) / 2)
 
 
-def test_absent_class_is_left_out_of_the_mean() -> None:
+def test_absent_class_is_left_out() -> None:
+    """Of its own IoU, which would look found at 1 and missed at 0, and of the means."""
     target = np.array([[0, 1]], dtype=np.uint8)
     found = evaluate([(target, target)])
-    assert found["IoU_stuff"] == 1
+    assert set(multiclass_metrics(CLASSES)) - set(found) == {"IoU_stuff"}
+    assert found["mIoU"] == found["mIoU_foreground"] == 1
     predicted = np.array([[0, 0]])
     found = evaluate([(predicted, target)])
     assert found["mIoU"] == pytest.approx((0.5 + 0) / 2)
@@ -110,7 +154,9 @@ def test_absent_class_is_left_out_of_the_mean() -> None:
 def test_without_foreground() -> None:
     target = np.zeros((3, 3), dtype=np.uint8)
     metrics = MultiClassMetrics(CLASSES, ["Acc", "Acc_foreground", "mBER"])
-    assert metrics.update(scores(target), target) == {"Acc": 1.0}
+    row = metrics.update(target, target)
+    assert row["Acc"] == 1.0
+    assert not {"Acc_foreground", "mBER"} & row.keys()
     with pytest.raises(ValueError, match="undefined without foreground: Acc_foreground, mBER"):
         metrics.compute()
 
@@ -132,23 +178,28 @@ def test_laws(pairs: list[tuple[np.ndarray, np.ndarray]], data: st.DataObject) -
     first, second = MultiClassMetrics(CLASSES, names), MultiClassMetrics(CLASSES, names)
     for part, some in ((first, order[:cut]), (second, order[cut:])):
         for predicted, target in some:
-            part.update(scores(predicted), target)
+            part.update(predicted, target)
     first.merge(second)
     assert first.compute() == whole
     perfect = evaluate([(target, target) for _, target in pairs], *names)
-    assert perfect == {name: 0.0 if name == "MAE" else 1.0 for name in names}
+    assert perfect == {name: 0.0 if name == "MAE" else 1.0 for name in perfect}
+    assert {"Acc", "mIoU", "MAE"} <= set(perfect)
 
 
 def test_bad_input_is_refused() -> None:
     metrics = make_metrics(CLASSES, ["Acc"])
     target = np.zeros((3, 3), dtype=np.uint8)
-    good = scores(target)
-    with pytest.raises(DivergedError, match="not finite"):
-        metrics.update(good * np.nan, target)
-    with pytest.raises(ValueError, match="do not fit"):
-        metrics.update(good[:2], target)
-    with pytest.raises(ValueError, match="class numbers"):
-        metrics.update(good, target + np.uint8(3))
+    with pytest.raises(ValueError, match="of one size"):
+        metrics.update(target[:2], target)
+    with pytest.raises(ValueError, match="of one size"):
+        metrics.update(np.stack([target] * 3), np.stack([target] * 3))
+    with pytest.raises(ValueError, match="class numbers 3 to 3, of 3 classes"):
+        metrics.update(target, target + np.uint8(3))
+    with pytest.raises(ValueError, match="class numbers -1 to -1"):
+        metrics.update(target.astype(int) - 1, target)
+    with pytest.raises(ValueError, match="whole numbers, not float32"):
+        metrics.update(target.astype(np.float32), target)
+    assert metrics.images == 0
     with pytest.raises(ValueError, match="unknown metrics"):
         make_metrics(CLASSES, ["Dice"])
     with pytest.raises(ValueError, match="other classes"):

@@ -1,0 +1,1 @@
+"""Whether this machine has everything that a study needs."""

@@ -1,0 +1,188 @@
+"""Checks of a study's archives and of its SAM checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from naslora.data.acquire import standing
+from naslora.data.archives import Archive, find, verify
+from naslora.data.bundles import find_bundle
+from naslora.data.manifest import read_manifest
+from naslora.data.pins import Pin, read_pins
+from naslora.data.rar import rar_programs
+from naslora.data.sources import Choice, choose
+from naslora.data.unpack import archive_format
+from naslora.doctor.check import Check, gigabytes, short
+from naslora.errors import CheckpointError, NasloraError
+from naslora.files import sha256
+from naslora.layout import Layout
+from naslora.needs import archive_bytes
+from naslora.sam.official import check_hash, find_checkpoint, official_checkpoints
+from naslora.settings import CONFIG_FOLDER, Study
+
+# Smaller than this share of what people report, a file is surely not all of it.
+_REDUCED = 0.8
+
+
+def data_checks(study: Study, verifying: bool, config: Path = CONFIG_FOLDER) -> list[Check]:
+    """Checks of every task's images.
+
+    Args:
+        study: the study.
+        verifying: whether to read the archives whole, for their hashes.
+        config: the folder of archives.yaml and the pins.
+
+    Raises:
+        SettingsError: no such benchmark, or a file in `config` is invalid.
+    """
+    checks = []
+    for task in study.tasks:
+        try:
+            checks += _task(study, task, verifying, config)
+        except NasloraError as error:
+            checks.append(Check.of("data", task, error))
+    return checks
+
+
+def _task(study: Study, task: str, verifying: bool, config: Path) -> list[Check]:
+    layout = Layout.of(study)
+    if task in study.generated:
+        finding = f"{study.generated[task]} images are generated here; no archive is needed"
+        return [Check("data", task, "note", finding)]
+    checks = []
+    recorded: list[str] = []
+    prepared = layout.manifest(task).is_file() and layout.prepared(task).is_dir()
+    if prepared:
+        manifest = read_manifest(layout.manifest(task))
+        recorded = [archive.file for archive in manifest.archives]
+        finding = f"prepared: {len(manifest.samples)} images"
+        if manifest.generated or any(a.official is False for a in manifest.archives):
+            what = "generated" if manifest.generated else "not the official archives"
+            checks.append(Check("data", task, "warning", f"{finding}, {what}"))
+        else:
+            checks.append(Check("data", task, "ok", finding))
+    choice = choose(study, task, config, recorded)
+    for archive in choice.archives:
+        check = _archive(choice, archive, study, verifying, config)
+        if prepared and check.state == "problem":
+            finding = f"{check.finding}; not needed while the task is prepared"
+            check = Check("data", check.name, "warning", finding, check.remedy)
+        checks.append(check)
+    return checks
+
+
+def _archive(
+    choice: Choice, archive: Archive, study: Study, verifying: bool, config: Path
+) -> Check:
+    name = archive.title
+    path = find_bundle(archive, study.archives) if choice.is_bundle else None
+    path = path or find(archive, study.archives)
+    if path is None:
+        return _missing(choice, archive, study)
+    try:
+        pin = read_pins(config).get(archive.key, {}).get(path.name)
+        # Larger than its pin, it is another file for sure, and verifying says all about it.
+        if verifying or (pin is not None and path.stat().st_size > pin.bytes):
+            record = verify(archive, path, config)
+            kind = standing(archive, record)
+            bad = record.official is False
+            finding = f"{short(path)}, {gigabytes(record.bytes)}, {kind}"
+        else:
+            kind, bad = _glance(archive, path, pin)
+            finding = f"{short(path)}, {gigabytes(path.stat().st_size)}{kind}"
+        if archive_format(path) == "rar" and not rar_programs():
+            remedy = "install unrar, 7z, bsdtar or unar; or repack it as a zip file"
+            return Check("data", name, "problem", f"{finding}: no program to unpack it", remedy)
+    except OSError as error:
+        return Check("data", name, "problem", f"{short(path)}: {error.strerror}")
+    except NasloraError as error:
+        return Check.of("data", name, error)
+    if choice.caveat and choice.is_bundle:
+        finding = f"{finding}; {choice.caveat}"
+    return Check("data", name, "warning" if bad else "ok", finding)
+
+
+def _glance(archive: Archive, path: Path, pin: Pin | None) -> tuple[str, bool]:
+    """What size and format tell, without a hash: a remark, and whether to warn."""
+    size = path.stat().st_size
+    archive_format(path)
+    wanted = archive.size or (pin.bytes if pin else None)
+    if archive.replaces:
+        return ", a bundle, not official", True
+    if wanted is not None and size != wanted:
+        whose = "official" if archive.size else "pinned"
+        return f" instead of {gigabytes(wanted)}: not the {whose} archive", True
+    if wanted is None and archive.rough_size and size < _REDUCED * archive.rough_size:
+        return f" instead of about {gigabytes(archive.rough_size)}: a reduced copy?", True
+    return "", False
+
+
+def _missing(choice: Choice, archive: Archive, study: Study) -> Check:
+    if archive.url is not None:
+        size = archive.size or archive.rough_size
+        much = f", {'' if archive.size else 'about '}{gigabytes(size)}" if size else ""
+        finding = f"not here; will be downloaded from {urlsplit(archive.url).netloc}{much}"
+        return Check("data", archive.title, "note", finding)
+    place = short(study.archives / archive.file)
+    others = f" (or {', '.join(archive.other_names)})" if archive.other_names else ""
+    remedy = f"get it from {archive.page} and put it there; naslora data says how"
+    if choice.bundle is not None:
+        remedy += f", and what {choice.bundle.title} offers instead without a login"
+    finding = f"missing: {place}{others}; terms: {archive.licence}"
+    return Check("data", archive.title, "problem", finding, remedy)
+
+
+def outstanding(study: Study, config: Path = CONFIG_FOLDER) -> tuple[int, list[Choice]]:
+    """Bytes of archives still to be downloaded, and what tasks not yet prepared are made from.
+
+    Raises:
+        SettingsError, ArchiveError: see `naslora.data.sources.choose`.
+    """
+    layout = Layout.of(study)
+    total, open_ = 0, []
+    for task in study.tasks:
+        if task not in study.generated and not layout.manifest(task).is_file():
+            choice = choose(study, task, config)
+            open_.append(choice)
+            total += sum(
+                archive_bytes(a)
+                for a in choice.archives
+                if a.url is not None and find(a, study.archives) is None
+            )
+    return total, open_
+
+
+def checkpoint_check(study: Study, verifying: bool, config: Path = CONFIG_FOLDER) -> Check:
+    """Check of the weights that the study starts from.
+
+    Raises:
+        SettingsError: config/checkpoints.yaml is invalid.
+    """
+    sam = study.sam
+    name = f"SAM {sam.backbone}"
+    if sam.checkpoint == "pretrained":
+        here = Layout.of(study).backbone().is_file()
+        finding = "is here" if here else f"will be trained on {study.pretraining.images} images"
+        return Check("model", name, "ok" if here else "note", f"own small backbone, {finding}")
+    if sam.checkpoint == "random":
+        return Check("model", name, "warning", "random weights, as sam.checkpoint says")
+    known = official_checkpoints(config).get(sam.backbone)
+    try:
+        path = find_checkpoint(sam.checkpoint, sam.backbone, sam.checkpoints, config)
+    except CheckpointError as error:
+        if sam.checkpoint != "official" or known is None:
+            return Check.of("model", name, error)
+        finding = f"not here; {known.name} will be downloaded, {gigabytes(known.bytes)}"
+        return Check("model", name, "note", finding)
+    size = path.stat().st_size
+    finding = f"{short(path)}, {gigabytes(size)}"
+    if known is not None and sam.checkpoint == "official" and size != known.bytes:
+        finding = f"{finding}, {size:,} bytes instead of {known.bytes:,}: truncated or another file"
+        return Check("model", name, "problem", finding, "delete it and run naslora fetch")
+    if verifying:
+        try:
+            check_hash(path, sha256(path))
+        except CheckpointError as error:
+            return Check.of("model", name, error)
+    return Check("model", name, "ok", finding)

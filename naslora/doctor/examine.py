@@ -1,0 +1,43 @@
+"""All checks of a study, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from naslora.doctor.check import Check
+from naslora.doctor.data import checkpoint_check, data_checks, outstanding
+from naslora.doctor.machine import (
+    disk_checks,
+    environment_checks,
+    gpu_check,
+    memory_check,
+    slurm_check,
+)
+from naslora.errors import ArchiveError
+from naslora.settings import CONFIG_FOLDER, Study
+
+
+def examine(study: Study, verifying: bool = False, config: Path = CONFIG_FOLDER) -> list[Check]:
+    """Check everything that a run of the study will need; nothing is downloaded or written.
+
+    Args:
+        study: the study.
+        verifying: whether to read archives and checkpoint whole, for their hashes.
+        config: the folder of archives.yaml, checkpoints.yaml and the pins.
+
+    Raises:
+        SettingsError: no such benchmark, or a file in `config` is invalid.
+    """
+    try:
+        download, unprepared = outstanding(study, config)
+    except ArchiveError:
+        download, unprepared = 0, []  # which data_checks reports
+    return [
+        *environment_checks(),
+        memory_check(study),
+        *disk_checks(study, download, unprepared),
+        gpu_check(study),
+        slurm_check(),
+        checkpoint_check(study, verifying, config),
+        *data_checks(study, verifying, config),
+    ]

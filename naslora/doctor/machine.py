@@ -1,0 +1,188 @@
+"""Checks of the machine: Python, packages, memory, disk, GPU, SLURM."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from naslora.data.sources import Choice
+from naslora.doctor.check import Check, State, gigabytes, short
+from naslora.needs import MEMORY_MB, resized_bytes, runs_bytes, unpacked_bytes
+from naslora.settings import Study
+
+_PYTHONS = ((3, 11), (3, 13))
+_SHOWN = ("torch", "lightning-fabric", "numpy", "pillow", "pandas", "snakemake")
+_EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
+_INSTALL = "make the environment anew: make .venv/complete, or see the README"
+
+
+def environment_checks() -> list[Check]:
+    """Python, and the packages that pyproject.toml asks for."""
+    version = sys.version_info[:2]
+    fits = _PYTHONS[0] <= version <= _PYTHONS[1]
+    told = f"{platform.python_version()}, {short(Path(sys.executable))}"
+    remedy = None if fits else "use Python 3.11, 3.12 or 3.13"
+    return [
+        Check("machine", "Python", "ok" if fits else "problem", told, remedy),
+        _packages("packages", None),
+        _packages("workflow packages", "workflow"),
+    ]
+
+
+def _packages(name: str, extra: str | None) -> Check:
+    """Packages of naslora itself, or of an extra, without which its commands still work."""
+    try:
+        asked = importlib.metadata.requires("naslora") or []
+    except importlib.metadata.PackageNotFoundError:
+        return Check("machine", name, "problem", "naslora itself is not installed", _INSTALL)
+    bad, versions = [], {}
+    for text in asked:
+        requirement = Requirement(text)
+        match = _EXTRA.search(str(requirement.marker or ""))
+        if (match[1] if match else None) != extra:
+            continue
+        try:
+            found = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            bad.append(f"{requirement.name} is not installed")
+            continue
+        versions[requirement.name] = found
+        if not requirement.specifier.contains(found, prereleases=True):
+            bad.append(f"{requirement.name} {found} is not {requirement.specifier}")
+    if bad:
+        state: State = "warning" if extra else "problem"
+        return Check("machine", name, state, "; ".join(bad), _INSTALL)
+    shown = [f"{key} {versions[key]}" for key in _SHOWN if key in versions]
+    return Check("machine", name, "ok", f"{', '.join(shown)}; all {len(versions)} fit")
+
+
+def memory_check(study: Study) -> Check:
+    """Memory against what one job of the study is given."""
+    need = MEMORY_MB[study.sam.backbone] * 1_000_000
+    free = _available_memory()
+    finding = f"{gigabytes(free)} available, {os.cpu_count()} cores; a job asks for"
+    finding = f"{finding} {gigabytes(need)}"
+    if free >= need:
+        return Check("machine", "memory", "ok", finding)
+    if shutil.which("sbatch"):
+        return Check("machine", "memory", "note", f"{finding}, which SLURM gives it elsewhere")
+    remedy = "run on a larger machine, or a smaller backbone (sam.backbone)"
+    return Check("machine", "memory", "warning", finding, remedy)
+
+
+def _available_memory() -> int:
+    """Bytes of memory that new processes can have."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
+    except OSError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    match = re.search(r"MemAvailable:\s+(\d+) kB", text)
+    return int(match[1]) * 1024 if match else 0
+
+
+def disk_checks(study: Study, download: int, unprepared: list[Choice]) -> list[Check]:
+    """Free disk space against an estimate of what the study will write.
+
+    Args:
+        study: the study.
+        download: bytes that will be downloaded to the archives folder.
+        unprepared: what is still to be unpacked.
+    """
+    images = sum(
+        unpacked_bytes(choice.archives) + resized_bytes(choice.benchmark, study.sam.image_size)
+        for choice in unprepared
+    )
+    results = images + runs_bytes(study)
+    places = {"results": (study.results, results), "archives": (study.archives, download)}
+    existing = {name: _existing(path) for name, (path, _) in places.items()}
+    if existing["results"].stat().st_dev == existing["archives"].stat().st_dev:
+        return [_disk("disk", study.results, existing["results"], results + download)]
+    return [_disk(f"disk, {n}", path, existing[n], need) for n, (path, need) in places.items()]
+
+
+def _disk(name: str, path: Path, existing: Path, need: int) -> Check:
+    free = shutil.disk_usage(existing).free
+    finding = f"{gigabytes(free)} free for {short(path)}; about {gigabytes(need)} to be written"
+    if need and not os.access(existing, os.W_OK):
+        return Check("machine", name, "problem", f"{short(existing)} cannot be written to")
+    if free < need:
+        remedy = "free some space, or choose another folder (archives, results)"
+        return Check("machine", name, "problem", finding, remedy)
+    return Check("machine", name, "ok", finding)
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def gpu_check(study: Study) -> Check:
+    """GPUs against the study's accelerator; on a cluster, those of this machine do not count."""
+    wanted = study.training.accelerator in ("gpu", "cuda", "mps")
+    devices = study.training.devices
+    found = _gpus()
+    if not wanted:
+        why = f"not needed: training.accelerator is {study.training.accelerator}"
+        return Check("machine", "GPU", "note", ", ".join(found) or f"none; {why}")
+    if shutil.which("sbatch"):
+        here = ", ".join(found) or "none on this machine"
+        return Check("machine", "GPU", "note", f"{here}; SLURM gives each job its own")
+    if study.training.accelerator != "mps" and not found:
+        remedy = (
+            "run on a machine with an NVIDIA GPU or on a cluster (SLURM); on a CPU, a study of its "
+            "own with a small backbone, such as sample"
+        )
+        finding = f"none; the study asks for {devices}"
+        return Check("machine", "GPU", "problem", finding, remedy)
+    return _seen_by_torch(study, found)
+
+
+def _seen_by_torch(study: Study, found: list[str]) -> Check:
+    import torch  # takes seconds, so only where there is a GPU to see
+
+    count = torch.cuda.device_count()
+    if study.training.accelerator == "mps" or (torch.backends.mps.is_available() and not found):
+        count, found = int(torch.backends.mps.is_available()), ["Apple GPU"]
+    text = f"{', '.join(found)}; torch {torch.__version__} sees {count}"
+    if count < study.training.devices:
+        remedy = "install a torch for this driver, or lower training.devices"
+        finding = f"{text}, the study asks for {study.training.devices}"
+        return Check("machine", "GPU", "problem", finding, remedy)
+    return Check("machine", "GPU", "ok", text)
+
+
+def _gpus() -> list[str]:
+    """Names and memory of the NVIDIA GPUs that the driver shows."""
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    text = _output(command)
+    return [line.strip() for line in text.splitlines() if line.strip()] if text else []
+
+
+def slurm_check() -> Check:
+    """Whether jobs can be submitted from here."""
+    if shutil.which("sbatch") is None:
+        return Check("machine", "SLURM", "note", "no sbatch here: snakemake --profile local")
+    version = (_output(["sbatch", "--version"]) or "").strip() or "sbatch of unknown version"
+    return Check("machine", "SLURM", "ok", f"{version}: snakemake --profile slurm")
+
+
+def _output(command: list[str]) -> str | None:
+    """What a command prints; None if there is no such command, or it fails."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
