@@ -33,7 +33,7 @@ from naslora.provenance import provenance
 from naslora.sam.building import build_sam
 from naslora.settings import load_study
 from naslora.training.losses import task_loss
-from naslora.training.order import EpochSampler, training_loader
+from naslora.training.order import EpochSampler, FlippedImages, training_loader
 
 METHOD = "decoder_only"
 BATCH = 4
@@ -88,7 +88,7 @@ def resident_mib() -> float:
 def epochs(data: SegmentationDataset, workers: int) -> dict[str, list[float]]:
     """Images per second in each epoch, and MiB of memory after it."""
     sampler = EpochSampler(range(len(data)), seed=0, horizontal_flip=0.5)
-    loader = training_loader(data, sampler, batch_size=BATCH, workers=workers)
+    loader = training_loader(FlippedImages(data), sampler, batch_size=BATCH, workers=workers)
     rates, memory = [], []
     for epoch in range(1, EPOCHS + 1):
         sampler.epoch = epoch

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,6 +52,47 @@ def generate(task: TaskOption, study: StudyOption = None, set_: SetOption = None
 
     for archive in generate_archives(_study(study, set_), task):
         _say("generated", archive)
+
+
+@app.command()
+def data(study: StudyOption = None, set_: SetOption = None) -> None:
+    """Find, download and verify all archives of a study; list everything that is missing."""
+    from naslora.data.acquire import acquire, check_complete
+
+    settings = _study(study, set_)
+    words = ["naslora", "data", "--study", settings.study]
+    words += [word for pair in set_ or [] for word in ("--set", pair)]
+    check_complete(acquire(settings, tell=typer.echo), settings, shlex.join(words))
+
+
+@app.command()
+def doctor(
+    study: StudyOption = None,
+    set_: SetOption = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read archives and checkpoint whole, for their hashes.")
+    ] = False,
+    format_: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="Of the output.")
+    ] = "text",
+    picture: Annotated[
+        Path | None, typer.Option(help="Also write the table as an SVG picture.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Check whether this machine has everything that a study needs; exit code 1 if not."""
+    from naslora.doctor.examine import examine
+    from naslora.doctor.report import can_run, checks_json, print_checks, save_picture
+
+    settings = _study(study, set_)
+    checks = examine(settings, verify)
+    if format_ == "json":
+        typer.echo(checks_json(checks, settings.study), nl=False)
+    else:
+        print_checks(checks, settings.study)
+    if picture is not None:
+        save_picture(checks, settings.study, picture)
+    if not can_run(checks):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -135,6 +179,39 @@ def controls(task: TaskOption, study: StudyOption = None, set_: SetOption = None
 
 
 @app.command()
+def analyse(
+    model: Annotated[
+        str, typer.Option(help="random, sam, or a trained method or variant.", metavar="MODEL")
+    ],
+    task: Annotated[str | None, typer.Option(help="Default: analysis.task.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: the study's first seed.")] = None,
+    study: StudyOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Measure attention distances and log amplitudes of a model's layers (Table 4)."""
+    from naslora.analysis.analyse import analyse as analyse_model
+
+    settings = _study(study, set_)
+    done = analyse_model(settings, model, task, seed)
+    _say("analysis", Layout.of(settings).analysis(done.task, done.model, done.seed))
+
+
+@app.command("time")
+def time_(
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Default: named after the hardware, in the results.", metavar="FILE"),
+    ] = None,
+    study: StudyOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Time training and inference of all methods on this machine (Table 5); needs no images."""
+    from naslora.timing.measure import time_methods
+
+    _say("timing", time_methods(_study(study, set_), output, typer.echo))
+
+
+@app.command()
 def params(
     backbone: Annotated[str, typer.Option(help="vit_h, vit_l, vit_b, small or tiny.")] = "vit_h",
     format_: Annotated[
@@ -152,7 +229,9 @@ def params(
 
 @app.command()
 def table(
-    names: Annotated[list[str], typer.Argument(help="Tables, e.g. table1.", metavar="NAME...")],
+    names: Annotated[
+        list[str], typer.Argument(help="Tables, e.g. table1; or all.", metavar="NAME...")
+    ],
     study: StudyOption = None,
     set_: SetOption = None,
 ) -> None:
@@ -166,20 +245,41 @@ def table(
 @app.command()
 def figure(
     names: Annotated[
-        list[str], typer.Argument(help="Figures: outlines, losses.", metavar="NAME...")
+        list[str], typer.Argument(help="Figures, e.g. figure3, or all.", metavar="NAME...")
     ],
     study: StudyOption = None,
     set_: SetOption = None,
 ) -> None:
     """Draw figures from records and adapter weights."""
-    from naslora.report.products import write_figures
+    from naslora.report.figures import write_figures
 
     for path in write_figures(_study(study, set_), names):
         _say("figure", path)
 
 
+@app.command()
+def report(study: StudyOption = None, set_: SetOption = None) -> None:
+    """Write report.html: all tables, figures, claims and runs in one file, for any browser."""
+    from naslora.report.page.build import write_report
+
+    _say("report", write_report(_study(study, set_)))
+
+
+@app.command()
+def audit(study: StudyOption = None, set_: SetOption = None) -> None:
+    """Print the paper's claims, the arithmetic of its own numbers, and what was measured here."""
+    from naslora.report.aggregate import aggregate
+    from naslora.report.claims.audit import audit_claims, claims_markdown
+
+    settings = _study(study, set_)
+    typer.echo(claims_markdown(settings, audit_claims(settings, aggregate(settings))), nl=False)
+
+
 def main() -> None:
     """Run the command line; show a `NasloraError` as one message and exit with its code."""
+    if threading.current_thread() is threading.main_thread():
+        # A scheduler's warning that time is running out: training saves itself, others go on.
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)
     try:
         app()
     except NasloraError as error:

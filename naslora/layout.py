@@ -27,6 +27,10 @@ class Layout:
         """Folder with the unpacked images and masks of a task."""
         return self.root / "prepared" / task
 
+    def resized(self, task: str) -> Path:
+        """Folder of a task's images at training size; whatever is missing there is made anew."""
+        return self.root / "resized" / task
+
     def manifest(self, task: str) -> Path:
         return self.root / "manifests" / f"{task}.json"
 
@@ -48,6 +52,10 @@ class Layout:
     def adapter(self, task: str, variant: str, seed: int | str) -> Path:
         return self.run(task, variant, seed) / "adapter.safetensors"
 
+    def attempt(self, task: str, variant: str, seed: int | str) -> Path:
+        """What became of the last attempt at a run; there until the run has a receipt."""
+        return self.run(task, variant, seed) / "attempt.json"
+
     def record(self, task: str, variant: str, seed: int | str) -> Path:
         return self.root / "records" / task / variant / f"seed{seed}.json"
 
@@ -61,8 +69,31 @@ class Layout:
     def table(self, name: str, suffix: str) -> Path:
         return self.root / "tables" / f"{name}.{suffix}"
 
-    def figure(self, name: str) -> Path:
-        return self.root / "figures" / f"{name}.png"
+    def analysis(self, task: str, model: str, seed: int | str) -> Path:
+        """Attention distances and log amplitudes; with the records, so that tables need no more."""
+        return self.records / "analysis" / f"{task}-{model}-seed{seed}.json"
+
+    @property
+    def timing(self) -> Path:
+        """Folder of measurements of speed and memory, one JSON per machine."""
+        return self.root / "timing"
+
+    def figure(self, name: str, suffix: str = "png") -> Path:
+        return self.root / "figures" / f"{name}.{suffix}"
+
+    @property
+    def report(self) -> Path:
+        """All results in one page."""
+        return self.root / "report.html"
+
+    @property
+    def metrics(self) -> Path:
+        """Folder of mean scores for `dvc metrics`, one JSON per method or variant."""
+        return self.root / "metrics"
+
+    def history(self, part: str) -> Path:
+        """How the results of a part of the pipeline were made; see naslora.history."""
+        return self.root / "history" / f"{part}.json"
 
     def log(self, *parts: str) -> Path:
         return self.root.joinpath("logs", *parts).with_suffix(".log")

@@ -49,8 +49,14 @@ class Provenance(_Document):
 class Receipt(_Document):
     """What a training run did; written as `training.json` when the run ends.
 
-    `history` has one entry per epoch; `alpha` one per epoch with the softmax of the architecture
-    parameters by cell, empty for methods without a cell.
+    `original_parameters` counts those of Meta's SAM of the same backbone and image size, None in
+    old receipts; `total_parameters` those of the adapted one. `history` has one entry per epoch;
+    `alpha` one per epoch with the softmax of the architecture parameters by cell, empty for
+    methods without a cell.
+
+    A run that was stopped and went on took several `attempts`. `wall_time_s` adds up what led to
+    the result: each attempt from its start to the checkpoint that the next went on from, the last
+    one to its end. `provenance` is that of the last attempt, `peak_memory_bytes` the largest.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -63,8 +69,10 @@ class Receipt(_Document):
     adapter: FileHash | None
     trainable_parameters: int
     total_parameters: int
+    original_parameters: int | None = None
     history: list[dict[str, float]]
     alpha: list[dict[str, list[float]]] = []
+    attempts: int = 1
     wall_time_s: float
     peak_memory_bytes: int
     provenance: Provenance
@@ -74,6 +82,20 @@ class Receipt(_Document):
         if (self.status == "done") != (self.adapter is not None):
             raise ValueError("adapter weights belong to a run that is done, and to no other")
         return self
+
+
+class Attempt(_Document):
+    """What became of the last attempt at a run that has no receipt yet; written as `attempt.json`.
+
+    It says "interrupted" from the start, since a process that is killed cannot say so. An error
+    makes it "failed". Once the run has a receipt, done or diverged, the file is gone.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["failed", "interrupted"]
+    message: str
+    fingerprint: str
+    attempts: int
 
 
 class Record(_Document):
@@ -119,8 +141,8 @@ class Record(_Document):
         return self
 
 
-def write_document(path: Path, document: Receipt | Record) -> None:
-    """Write a receipt or record, whole or not at all.
+def write_document(path: Path, document: Receipt | Attempt | Record) -> None:
+    """Write a receipt, attempt or record, whole or not at all.
 
     Raises:
         DiskError: the file cannot be written.
@@ -135,6 +157,15 @@ def read_receipt(path: Path) -> Receipt:
         RecordError: it is missing, damaged, or of an unknown schema version.
     """
     return _read(path, Receipt)
+
+
+def read_attempt(path: Path) -> Attempt:
+    """Read what became of the last attempt at a run.
+
+    Raises:
+        RecordError: it is missing, damaged, or of an unknown schema version.
+    """
+    return _read(path, Attempt)
 
 
 def read_record(path: Path) -> Record:
@@ -160,14 +191,27 @@ def read_record(path: Path) -> Record:
 
 def _read(path: Path, kind: type[_D]) -> _D:
     noun = kind.__name__.lower()
-    remedy = "delete it and run the same command again"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
-        step = "train" if kind is Receipt else "evaluate"
+        step = "evaluate" if kind is Record else "train"
         raise RecordError(
             f"{noun} not found", where=path, remedy=f"run the step that writes it: naslora {step}"
         ) from None
+    try:
+        document = kind.model_validate_json(data)  # six times as fast as by way of json.loads
+    except ValidationError:
+        return _explained(path, data, kind, noun)
+    if "schema_version" not in document.model_fields_set:
+        return _explained(path, data, kind, noun)
+    return document
+
+
+def _explained(path: Path, data: bytes, kind: type[_D], noun: str) -> _D:
+    """Read a document that was refused, step by step, to say what is wrong with it."""
+    remedy = "delete it and run the same command again"
+    try:
+        content = json.loads(data.decode("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"this {noun} is damaged: {error}", where=path, remedy=remedy) from None
     version = content.get("schema_version") if isinstance(content, dict) else None

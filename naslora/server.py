@@ -3,8 +3,9 @@
 Importing torch and its friends takes longer than a small job. A workflow that runs hundreds of
 jobs on one machine starts a server, names its socket in the environment, and every `naslora`
 command that finds one there runs in a fork of it: with the caller's arguments, folder, environment
-and open streams, and with the exit code that it would have had. Linux only; elsewhere, and
-wherever the server cannot be reached, commands run as always.
+and open streams, and with the exit code that it would have had. Signals that ask the caller to stop
+are passed on. Linux only; elsewhere, and wherever the server cannot be reached, commands run as
+always.
 """
 
 from __future__ import annotations
@@ -21,26 +22,35 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 ADDRESS = "NASLORA_SERVER"
 # Commands that import torch; the others are quicker by themselves.
-SERVED = frozenset({"pretrain", "train", "evaluate", "controls", "figure"})
+SERVED = frozenset({"pretrain", "train", "evaluate", "controls", "analyse", "time", "figure"})
 _PRELOADED = (
     "lightning_fabric",
+    "matplotlib.backends.backend_pdf",
     "matplotlib.pyplot",
     "py_sod_metrics",
     "pyarrow.parquet",
     "naslora.cli",
     "naslora.evaluation.controls",
+    "naslora.analysis.analyse",
     "naslora.report.curves",
+    "naslora.report.features",
+    "naslora.report.figure4",
     "naslora.report.products",
     "naslora.report.visual_comparison",
+    "naslora.timing.measure",
     "naslora.training.loop",
     "naslora.training.pretraining",
 )
+# Passed on; the command decides what to do, and its caller waits for it.
+_RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _STREAMS = 3
 _MESSAGE_BYTES = 1 << 20
 
@@ -94,11 +104,34 @@ def delegate(arguments: list[str]) -> int | None:
             socket.send_fds(connection, [json.dumps(request).encode()], list(range(_STREAMS)))
         except OSError:
             return None
-        answer = connection.recv(_MESSAGE_BYTES)
+        with _relaying(connection):
+            answer = connection.recv(_MESSAGE_BYTES)
     if not answer:
         print("error: the server that ran this command is gone", file=sys.stderr)
         return 1
     return int(answer)
+
+
+@contextlib.contextmanager
+def _relaying(connection: socket.socket) -> Iterator[None]:
+    """Send the numbers of signals to the server, instead of obeying them."""
+
+    def relay(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):  # the command has just ended
+            connection.send(str(number).encode())
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {
+            number: signal.signal(number, relay)
+            for number in _RELAYED
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass
@@ -154,15 +187,20 @@ class _Server:
         job = _Job(pid, os.pidfd_open(pid), connection)
         self._jobs.append(job)
         self._selector.register(job.pidfd, selectors.EVENT_READ, lambda: self._ended(job))
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._abandoned(job))
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._heard(job))
 
-    def _abandoned(self, job: _Job) -> None:
-        """The caller was killed, so the command is to end too."""
+    def _heard(self, job: _Job) -> None:
+        """The caller got a signal; or it was killed, so the command is to end too."""
         if job not in self._jobs:  # it ended just now
             return
-        self._selector.unregister(job.connection)
+        try:
+            number = job.connection.recv(_MESSAGE_BYTES)
+        except OSError:
+            number = b""
+        if not number:
+            self._selector.unregister(job.connection)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(job.pid, signal.SIGTERM)
+            os.killpg(job.pid, int(number or signal.SIGTERM))
 
     def _ended(self, job: _Job) -> None:
         _, status = os.waitpid(job.pid, 0)
@@ -183,6 +221,9 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
     try:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
+        for number in _RELAYED:
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
@@ -216,7 +257,13 @@ def _listen(address: str) -> socket.socket:
 
 
 def serve(address: str, descriptor: int) -> None:
-    """Import everything, then serve at a socket that listens already."""
+    """Import everything, then serve at a socket that listens already.
+
+    A scheduler signals all processes of a job. Commands obey; the server outlives them, and ends
+    when its standard input does.
+    """
+    for number in _RELAYED:
+        signal.signal(number, lambda number, frame: None)
     try:
         with socket.socket(fileno=descriptor) as listener:
             for module in _PRELOADED:

@@ -18,6 +18,7 @@ CONFIG_FOLDER = Path("config")
 _NO_STUDIES = ("defaults", "archives", "checkpoints")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+AttentionBackend = Literal["folded", "banded", "reference"]
 
 
 class Settings(BaseModel):
@@ -32,6 +33,7 @@ class SamSettings(Settings):
     checkpoint: str
     checkpoints: Path
     mask_tokens: Annotated[int, Field(ge=1)]
+    attention: Literal["auto"] | AttentionBackend
 
 
 class PretrainingSettings(Settings):
@@ -84,6 +86,7 @@ class TrainingSettings(Settings):
     num_nodes: Annotated[int, Field(ge=1)]
     threads: Annotated[int, Field(ge=1)]
     workers: Annotated[int, Field(ge=0)]
+    checkpoint_minutes: Annotated[float, Field(ge=0)]
 
 
 class EvaluationSettings(Settings):
@@ -91,10 +94,28 @@ class EvaluationSettings(Settings):
     batch_size: Annotated[int, Field(ge=1)]
 
 
+class AnalysisSettings(Settings):
+    """Table 4, and whose images its figures show."""
+
+    task: Name | None
+    images: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class TimingSettings(Settings):
+    """Table 5: each method has so many turns (`repeats`) of so many iterations (`steps`)."""
+
+    steps: Annotated[int, Field(ge=1)]
+    warm_up: Annotated[int, Field(ge=0)]
+    repeats: Annotated[int, Field(ge=1)]
+    batch_sizes: list[Annotated[int, Field(ge=1)]]
+
+
 class Variant(Settings):
-    """A method with deltas to its settings and to the training's."""
+    """A method with deltas to its settings and to the training's, on some tasks or on all."""
 
     method: Name
+    tasks: list[Name] | None = None
     settings: dict[str, Any] = {}
     training: dict[str, Any] = {}
 
@@ -117,8 +138,14 @@ class RunSettings(Settings):
     training: TrainingSettings
 
     def fingerprint(self) -> str:
-        """SHA-256 over every setting but those that change no result: folders and workers."""
-        idle = {"sam": {"checkpoints"}, "training": {"workers"}}
+        """SHA-256 over every setting but those that change no result: folders, workers, saving.
+
+        The ways to compute attention agree to 1e-5, so theirs is none of them either.
+        """
+        idle = {
+            "sam": {"checkpoints", "attention"},
+            "training": {"workers", "checkpoint_minutes"},
+        }
         return fingerprint(self.model_dump(mode="json", exclude=idle))
 
 
@@ -138,11 +165,14 @@ class Study(Settings):
     seeds: list[Annotated[int, Field(ge=0)]]
     variants: dict[Name, Variant]
     generated: dict[Name, Annotated[int, Field(ge=1)]]
+    bundles: list[Name]
     sam: SamSettings
     pretraining: PretrainingSettings
     data: DataSettings
     training: TrainingSettings
     evaluation: EvaluationSettings
+    analysis: AnalysisSettings
+    timing: TimingSettings
     method_settings: dict[Name, dict[str, Any]]
 
     @model_validator(mode="before")
@@ -166,18 +196,40 @@ class Study(Settings):
     def _distinct_names(self) -> Study:
         if both := set(self.variants) & set(self.methods):
             raise ValueError(f"variants named like a method: {', '.join(sorted(both))}")
+        if self.analysis_task not in self.tasks:
+            raise ValueError(f"analysis.task {self.analysis_task} is none of the study's tasks")
         return self
 
-    def run_names(self) -> list[str]:
-        """Methods in table order, then variants."""
-        return [*self.methods, *self.variants]
+    @property
+    def analysis_task(self) -> str:
+        """The task whose images are analysed: the setting, else the study's first."""
+        return self.analysis.task or self.tasks[0]
+
+    def run_names(self, task: str | None = None) -> list[str]:
+        """Methods in table order, then variants; of a task, or of any task of the study."""
+        tasks = self.tasks if task is None else [task]
+        return [*self.methods, *(v for v in self.variants if set(self.tasks_of(v)) & set(tasks))]
+
+    def tasks_of(self, variant: str) -> list[str]:
+        """The study's tasks that a method or a variant runs on."""
+        chosen = self.variants[variant].tasks if variant in self.variants else None
+        return [task for task in self.tasks if chosen is None or task in chosen]
+
+    def runs(self) -> list[tuple[str, str, int]]:
+        """All training runs of the study, as task, variant and seed."""
+        return [
+            (task, variant, seed)
+            for task in self.tasks
+            for variant in self.run_names(task)
+            for seed in self.seeds
+        ]
 
     def run(self, task: str, variant: str, seed: int) -> RunSettings:
         """The settings of one run.
 
         Raises:
-            SettingsError: no such task, method or variant in this study, or a setting of the
-                variant is unknown or invalid.
+            SettingsError: no such task, method or variant in this study, the variant does not
+                run on the task, or a setting of the variant is unknown or invalid.
         """
         if task not in self.tasks:
             raise SettingsError(_unknown("task", task, self.tasks, self.study))
@@ -188,6 +240,11 @@ class Study(Settings):
         else:
             raise SettingsError(
                 _unknown("method or variant", variant, self.run_names(), self.study)
+            )
+        if task not in self.tasks_of(variant):
+            raise SettingsError(
+                f"the variant {variant} of study {self.study!r} does not run on {task}",
+                remedy=f"add {task} to variants.{variant}.tasks",
             )
         training = merge(
             self.training.model_dump(), nest(chosen.training.items()), f"variant {variant}"

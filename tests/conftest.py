@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,11 +25,12 @@ ROOT = Path(__file__).parents[1]
 
 # The rehearsal, smaller still: seconds for all of it.
 SMALL = {
+    "tasks": ["kvasir"],
     "methods": ["lora", "nas_lora"],
     "seeds": [0],
     "generated": {"kvasir": 24},
     "sam": {"image_size": 64},
-    "pretraining": {"images": 8, "epochs": 1},
+    "pretraining": {"tasks": ["kvasir"], "images": 8, "epochs": 1},
     "training": {"epochs": 2, "architecture": {"start_epoch": 1}},
 }
 
@@ -80,6 +82,21 @@ def trained_study(prepared_study: Study, tmp_path_factory: pytest.TempPathFactor
         evaluate(study, "kvasir", variant, 0)
     evaluate_controls(study, "kvasir")
     return study
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A server of commands: its process and its address."""
+    from naslora.server import start_server
+
+    if not hasattr(os, "pidfd_open"):
+        pytest.skip("servers run on Linux only")
+    process, address = start_server()
+    yield process, address
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    process.wait(60)
 
 
 StudyCopy = Callable[..., "Study"]

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from naslora import errors, files
-from naslora.errors import DiskError, DivergedError, NasloraError, SettingsError
+from naslora.data.unpack import whole_folder
+from naslora.errors import (
+    DiskError,
+    DivergedError,
+    LockError,
+    NasloraError,
+    SettingsError,
+    StoppedError,
+)
 
 JSON = st.recursive(
     st.none()
@@ -45,11 +54,12 @@ def test_an_error_says_what_where_and_what_to_do(
     assert str(NasloraError("no such thing")) == "no such thing"
 
 
-def test_only_divergence_has_an_exit_code_of_its_own() -> None:
+def test_exit_codes_tell_divergence_and_what_may_go_well_later() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {kind: kind.exit_code for kind in kinds if issubclass(kind, NasloraError)}
     assert len(codes) > 5
     assert codes.pop(DivergedError) == 3
+    assert codes.pop(LockError) == codes.pop(StoppedError) == 75
     assert set(codes.values()) == {1}
 
 
@@ -191,3 +201,60 @@ def test_light_modules_do_not_import_torch() -> None:
 def test_errors_are_caught_as_one_kind() -> None:
     with pytest.raises(NasloraError):
         raise SettingsError("no")
+
+
+def aged(path: Path, folder: bool = False) -> Path:
+    path.mkdir() if folder else path.write_text("half of it")
+    two_hours_ago = time.time() - 7200
+    os.utime(path, (two_hours_ago, two_hours_ago))
+    return path
+
+
+def test_what_killed_processes_left_goes_with_the_next_writing(tmp_path: Path) -> None:
+    stale = aged(tmp_path / ".a-0a_b1c2d.json")
+    others = [
+        aged(tmp_path / name)
+        for name in (".a-0a_b1c2d.txt", ".b-0a_b1c2d.json", ".a-b-0a_b1c2d.json", "a-0a_b1c2d.json")
+    ]
+    fresh = tmp_path / ".a-ffffffff.json"
+    fresh.write_text("half of it, by another process")
+    used = aged(tmp_path / ".a-gggggggg.json")
+    with files.in_use(os.open(used, os.O_RDWR)):
+        files.write_json(tmp_path / "a.json", 1)
+    assert not stale.exists()
+    assert all(path.exists() for path in (fresh, used, *others))
+    files.write_json(tmp_path / "a.json", 2)
+    assert not used.exists()
+
+
+def test_folders_that_killed_processes_left(tmp_path: Path) -> None:
+    stale, used = (aged(tmp_path / f".task-{c * 8}", folder=True) for c in "ab")
+    with files.in_use(os.open(used, os.O_RDONLY)), whole_folder(tmp_path / "task") as folder:
+        assert not stale.exists()
+        (folder / "image").write_text("image")
+        aged_self = folder.parent
+        os.utime(aged_self, (0, 0))
+        files.remove_leftovers(tmp_path, tmp_path / "task")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [used.name, "task"]
+
+
+def test_leftovers_where_nobody_else_writes(tmp_path: Path) -> None:
+    with files.whole_file(tmp_path / "a.json") as temporary:
+        files.remove_leftovers(tmp_path)
+        assert temporary.exists()
+        files.remove_leftovers(tmp_path, alone=True)
+        assert not temporary.exists()
+        temporary.write_text("1")
+    (tmp_path / ".gitkeep").touch()
+    files.remove_leftovers(tmp_path, alone=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".gitkeep", "a.json"]
+
+
+def test_without_locks_leftovers_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    stale = aged(tmp_path / ".a-0a_b1c2d.json")
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    files.write_json(tmp_path / "a.json", 1)
+    assert stale.exists()

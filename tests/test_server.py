@@ -9,14 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from naslora.errors import TRY_AGAIN
 from naslora.layout import Layout
 from naslora.records import read_receipt
-from naslora.server import ADDRESS, SERVED, delegate, start_server
+from naslora.server import ADDRESS, SERVED, delegate
 from naslora.settings import Study
 
 ROOT = Path(__file__).parents[1]
@@ -94,18 +95,6 @@ def test_an_unreachable_server_means_running_here(tmp_path: Path) -> None:
     done = run(["train", *LORA, "--study", "nowhere"], str(tmp_path / "gone"))
     assert done.returncode == 1
     assert "no study named 'nowhere'" in done.stderr
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    if not hasattr(os, "pidfd_open"):
-        pytest.skip("servers run on Linux only")
-    process, address = start_server()
-    yield process, address
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    process.wait(60)
 
 
 def timeless(text: str) -> str:
@@ -186,10 +175,11 @@ def started(study: Study, flags: list[str], address: str) -> subprocess.Popen[st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL])
 def test_a_killed_caller_ends_its_command_alone(
     server: Server, copied: Copy, options: Options, number: signal.Signals
 ) -> None:
+    """Signals are passed on, and the caller waits for what the command does about them."""
     process, address = server
     assert children(process.pid) == set()
     killed, kept = (
@@ -198,7 +188,12 @@ def test_a_killed_caller_ends_its_command_alone(
     )
     assert len(children(process.pid)) == 2
     killed.send_signal(number)
-    killed.communicate()
+    _, errors = killed.communicate()
+    if number == signal.SIGKILL:
+        assert killed.returncode == -number
+    else:
+        assert killed.returncode == TRY_AGAIN
+        assert f"training was stopped by {number.name} after epoch" in errors
     assert soon(lambda: len(children(process.pid)) == 1)
     time.sleep(0.2)
     assert kept.poll() is None

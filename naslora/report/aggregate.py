@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import cached_property
 
 import pandas as pd
 
-from naslora.errors import NasloraError, RecordError
-from naslora.files import sha256
-from naslora.layout import Layout
-from naslora.records import CONTROLS, Record, read_record
+from naslora.report.reading import Problem, Reading, readings
 from naslora.settings import Study
 
 _RUN_COLUMNS = [
@@ -23,26 +21,14 @@ _RUN_COLUMNS = [
     "status",
     "message",
     "trainable_parameters",
-    "total_parameters",
+    "original_parameters",
     "searches",
     "images",
     "code",
 ]
 _SCORE_COLUMNS = ["task", "test_set", "variant", "method", "seed", "metric", "value", "status"]
-_LOSS_COLUMNS = ["task", "variant", "seed", "epoch", "loss"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A record that was left out.
-
-    `run` is the task, variant and seed that its place in the folder stands for; None where its
-    place names no run.
-    """
-
-    path: Path
-    message: str
-    run: tuple[str, str, int] | None
+_LOSS_COLUMNS = ["task", "variant", "seed", "epoch", "loss", "seconds", "searching"]
+_Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -53,10 +39,11 @@ class Aggregate:
         scores: one row per task, test set, variant, method, seed and metric, with its value (in
             the record's unit) and the run's status, which is always `done`.
         runs: one row per record, with its status (`done`, `diverged`, `failed`, `interrupted`),
-            its message, its parameter counts (None for a control), `searches` (whether it has
-            architecture parameters), `images`, a mapping of test set to number of images, and
-            `code`, which names revision, torch and device.
-        losses: one row per trained run and epoch (from 1) with its mean training loss.
+            its message, its parameter counts (trainable, and those of Meta's SAM; None for a
+            control), `searches` (whether it has architecture parameters), `images`, a mapping of
+            test set to number of images, and `code`, which names revision, torch and device.
+        losses: one row per trained run and epoch (from 1) with its mean training loss, its
+            seconds, and whether alpha was trained in it.
         problems: the records that were left out, in path order.
     """
 
@@ -65,6 +52,78 @@ class Aggregate:
     losses: pd.DataFrame
     problems: tuple[Problem, ...]
 
+    def values(self, task: str, test_set: str, variant: str, metric: str) -> Mapping[int, float]:
+        """The values of a metric by seed, in the record's unit and in the order of seeds."""
+        return self._values.get((task, test_set, variant, metric), {})
+
+    def status(self, task: str, variant: str, seed: int) -> str:
+        """How a run ended: its record's status, `left out`, or `missing`."""
+        run = (task, variant, seed)
+        return "left out" if run in self._left_out else self._statuses.get(run, "missing")
+
+    def image_counts(self, task: str, *test_sets: str) -> list[int]:
+        """The distinct numbers of images of these test sets together, over a task's records."""
+        counted = [dict(items) for items in self._images.get(task, ())]
+        return sorted(
+            {
+                sum(images[name] for name in test_sets)
+                for images in counted
+                if {*test_sets} <= images.keys()
+            }
+        )
+
+    def parameters(self, variant: str, tasks: Iterable[str], kind: str) -> int | None:
+        """A run's parameters of a `kind`, a column of `runs`; None if runs of it do not agree."""
+        found = {n for task in tasks for n in self._parameters[kind].get((task, variant), ())}
+        return found.pop() if len(found) == 1 else None
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """What the records call each method, by its key."""
+        own = self.runs[self.runs["variant"] == self.runs["method"]]
+        return dict(zip(own["variant"], own["title"], strict=True))
+
+    # A table asks thousands of times; looking through the data frames each time would take minutes.
+
+    @cached_property
+    def _values(self) -> dict[_Key, dict[int, float]]:
+        values: dict[_Key, dict[int, float]] = defaultdict(dict)
+        frame = self.scores.sort_values("seed", kind="stable")
+        names = ("task", "test_set", "variant", "metric", "seed", "value")
+        for *key, seed, value in zip(*(frame[name].tolist() for name in names), strict=True):
+            values[key[0], key[1], key[2], key[3]][seed] = value
+        return dict(values)
+
+    @cached_property
+    def _statuses(self) -> dict[tuple[str, str, int], str]:
+        names = ("task", "variant", "seed", "status")
+        rows = zip(*(self.runs[name].tolist() for name in names), strict=True)
+        return {(task, variant, seed): status for task, variant, seed, status in rows}
+
+    @cached_property
+    def _left_out(self) -> set[tuple[str, str, int] | None]:
+        return {problem.run for problem in self.problems}
+
+    @cached_property
+    def _images(self) -> dict[str, set[frozenset[tuple[str, int]]]]:
+        counts: dict[str, set[frozenset[tuple[str, int]]]] = defaultdict(set)
+        done = self.runs[self.runs["status"] == "done"]
+        for task, images in zip(done["task"], done["images"], strict=True):
+            counts[task].add(frozenset(images.items()))
+        return dict(counts)
+
+    @cached_property
+    def _parameters(self) -> dict[str, dict[tuple[str, str], set[int]]]:
+        counts: dict[str, dict[tuple[str, str], set[int]]] = {}
+        for kind in ("trainable_parameters", "original_parameters"):
+            counted = self.runs[self.runs[kind].notna()]
+            counts[kind] = defaultdict(set)
+            for task, name, count in zip(
+                counted["task"], counted["variant"], counted[kind], strict=True
+            ):
+                counts[kind][task, name].add(int(count))
+        return counts
+
 
 def aggregate(study: Study) -> Aggregate:
     """Read all records of a study.
@@ -72,112 +131,21 @@ def aggregate(study: Study) -> Aggregate:
     A record is left out, and named in `problems`, when it cannot be read, does not belong where
     it lies, or was made with other settings than the study has now.
     """
-    root = Layout.of(study).records
-    runs: list[dict[str, Any]] = []
-    scores: list[dict[str, Any]] = []
-    losses: list[dict[str, Any]] = []
-    problems: list[Problem] = []
-    for path in sorted(root.glob("*/*/*.json")):
-        try:
-            record = read_record(path)
-            _check(record, path, study)
-        except NasloraError as error:
-            problems.append(Problem(path, error.what, _run_of(path)))
-            continue
-        except OSError as error:
-            problems.append(Problem(path, f"cannot be read: {error.strerror}", _run_of(path)))
-            continue
-        runs.append(_run_row(record))
-        scores += _score_rows(record)
-        losses += _loss_rows(record)
+    found = readings(study)
+    good = [one for one in found if isinstance(one, Reading)]
     return Aggregate(
-        scores=pd.DataFrame(scores, columns=_SCORE_COLUMNS),
-        runs=pd.DataFrame(runs, columns=_RUN_COLUMNS),
-        losses=pd.DataFrame(losses, columns=_LOSS_COLUMNS),
-        problems=tuple(problems),
+        scores=pd.DataFrame([row for one in good for row in one.scores], columns=_SCORE_COLUMNS),
+        runs=pd.DataFrame([one.run for one in good], columns=_RUN_COLUMNS),
+        losses=_losses(good),
+        problems=tuple(one for one in found if isinstance(one, Problem)),
     )
 
 
-def _check(record: Record, path: Path, study: Study) -> None:
-    """Raise RecordError when a sound record has no place in this study."""
-    here = (study.study, *(_run_of(path) or ()))
-    own = (record.study, record.task, record.variant, record.seed)
-    if own != here:
-        raise RecordError(f"this record is of {' '.join(map(str, own))}", where=path)
-    if record.evaluation.get("size") != study.evaluation.size:
-        raise RecordError("evaluated at another size than the study names", where=path)
-    manifest = Layout.of(study).manifest(record.task)
-    if manifest.is_file() and sha256(manifest) != record.manifest_sha256:
-        raise RecordError("made with other images or another split than are here now", where=path)
-    if record.variant in CONTROLS:
-        return
-    if record.task not in study.tasks or record.variant not in study.run_names():
-        raise RecordError("the study has no such task and variant now", where=path)
-    if record.training is None:
-        raise RecordError("a trained run without the receipt of its training", where=path)
-    if (
-        record.training.fingerprint
-        != study.run(record.task, record.variant, record.seed).fingerprint()
-    ):
-        raise RecordError("trained with other settings than the study has now", where=path)
-
-
-def _run_of(path: Path) -> tuple[str, str, int] | None:
-    seed = path.stem.removeprefix("seed")
-    return (path.parts[-3], path.parts[-2], int(seed)) if seed.isdecimal() else None
-
-
-def _run_row(record: Record) -> dict[str, Any]:
-    training = record.training
-    return {
-        "task": record.task,
-        "variant": record.variant,
-        "method": record.method,
-        "title": record.title,
-        "seed": record.seed,
-        "status": record.status,
-        "message": record.message,
-        "trainable_parameters": training.trainable_parameters if training else None,
-        "total_parameters": training.total_parameters if training else None,
-        "searches": bool(training and training.alpha),
-        "images": record.images,
-        "code": _code(record),
-    }
-
-
-def _code(record: Record) -> str:
-    """What computed a record: revision, with a mark if files had changed, torch and device."""
-    made = record.provenance
-    revision = (made.git_revision or "unknown")[:8] + (" (changed)" if made.git_dirty else "")
-    torch = made.versions.get("torch", "unknown")
-    return f"revision {revision}, torch {torch}, {made.hardware.get('device', 'unknown')}"
-
-
-def _score_rows(record: Record) -> list[dict[str, Any]]:
-    return [
-        {
-            "task": record.task,
-            "test_set": test_set,
-            "variant": record.variant,
-            "method": record.method,
-            "seed": record.seed,
-            "metric": metric,
-            "value": value,
-            "status": record.status,
-        }
-        for test_set, values in record.metrics.items()
-        for metric, value in values.items()
-    ]
-
-
-def _loss_rows(record: Record) -> list[dict[str, Any]]:
-    return [
-        {
-            "task": record.task,
-            "variant": record.variant,
-            "seed": record.seed,
-            "epoch": int(epoch["epoch"]),
-            "loss": epoch["loss"],
-        }
-        for epoch in (record.training.history if record.training else [])
-    ]
+def _losses(found: Iterable[Reading]) -> pd.DataFrame:
+    columns: dict[str, list[object]] = {name: [] for name in _LOSS_COLUMNS}
+    for one in found:
+        for name, value in zip(("task", "variant", "seed"), one.key, strict=True):
+            columns[name] += [value] * len(one.epochs["epoch"])
+        for name, values in one.epochs.items():
+            columns[name] += values
+    return pd.DataFrame(columns)

@@ -6,13 +6,13 @@ import math
 import statistics
 from dataclasses import dataclass
 from enum import StrEnum
-
-from scipy.special import stdtrit
+from functools import cached_property
 
 from naslora.report.published import Printed
 
 CONFIDENCE = 0.95
-WIDEST = 1.0  # a wider interval would call nearly anything reproduced
+WIDEST = 1.0  # percentage points; a wider interval would call nearly anything reproduced
+CITED = "cited"  # the status of a number that the paper took from elsewhere
 
 
 class Verdict(StrEnum):
@@ -24,43 +24,48 @@ class Verdict(StrEnum):
     NOT_COMPARABLE = "not comparable"
     MISSING = "missing"
     NOT_PRINTED = "not printed"
+    CITED = "cited"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one column.
+    """One row on one column.
 
     Attributes:
         values: one value per seed that is done, in the column's unit.
-        status: `done`, or what keeps seeds from being done, such as `diverged` or `1 of 3
-            missing`.
+        status: `done`; or what keeps seeds from being done, such as `diverged` or `1 missing of
+            3`; or `cited`.
         printed: the paper's number; None where it prints none.
         comparable: whether our setting is the paper's, so that a verdict makes sense.
+        widest: half of an interval, in the column's unit, that is too wide to tell anything.
     """
 
     values: tuple[float, ...]
     status: str
     printed: Printed | None
     comparable: bool
+    widest: float = WIDEST
 
     @property
     def n(self) -> int:
         return len(self.values)
 
-    @property
+    @cached_property
     def mean(self) -> float | None:
         return statistics.fmean(self.values) if self.values else None
 
-    @property
+    @cached_property
     def std(self) -> float | None:
         """Sample standard deviation; None for fewer than two seeds."""
         return statistics.stdev(self.values) if self.n > 1 else None
 
-    @property
+    @cached_property
     def half_width(self) -> float | None:
         """Half of the two-sided 95 % t-interval of the mean; None for fewer than two seeds."""
         if self.std is None:
             return None
+        from scipy.special import stdtrit  # takes longer than a table
+
         quantile = float(stdtrit(self.n - 1, 0.5 + CONFIDENCE / 2))
         return quantile * self.std / math.sqrt(self.n)
 
@@ -75,8 +80,10 @@ class Cell:
     def verdict(self) -> Verdict:
         """Reproduced: the paper's unrounded number may lie in the t-interval of our mean.
 
-        Undecided: it does, but the interval reaches further than `WIDEST` to either side.
+        Undecided: it does, but the interval reaches further than `widest` to either side.
         """
+        if self.status == CITED:
+            return Verdict.CITED
         if self.printed is None:
             return Verdict.NOT_PRINTED
         if self.difference is None:
@@ -88,4 +95,4 @@ class Cell:
         inside = abs(self.difference) <= tolerance + 1e-9
         if not inside:
             return Verdict.DIFFERS
-        return Verdict.REPRODUCED if self.half_width <= WIDEST else Verdict.UNDECIDED
+        return Verdict.REPRODUCED if self.half_width <= self.widest else Verdict.UNDECIDED

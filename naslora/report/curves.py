@@ -1,4 +1,4 @@
-"""Training losses over epochs: mean and band over seeds, as in the paper's Figure C1."""
+"""Figure C1: training losses over epochs, the searched methods with mean and band over seeds."""
 
 from __future__ import annotations
 
@@ -7,68 +7,76 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from naslora.data.benchmark import get_benchmark
 from naslora.report.aggregate import Aggregate
-from naslora.report.style import COLOURS, DASHES, figure, save_png
-from naslora.report.tables import run_title
+from naslora.report.published import METHOD_ROWS
+from naslora.report.style import OTHERS, SEARCHED, SEARCHED_DASHES, figure, save_figure
 from naslora.settings import Study
 
-_PANEL_WIDTH, _PANEL_HEIGHT, _LEGEND_LINE = 3.6, 2.5, 0.2
-_LEGEND_COLUMNS = 4
+_PANEL_WIDTH, _PANEL_HEIGHT, _FOOT = 2.9, 2.3, 0.55
 _PANELS_PER_ROW = 3
 
 
 def draw_losses(study: Study, records: Aggregate, path: Path) -> None:
-    """Draw the mean training loss per epoch: a panel per task, a line per method or variant.
+    """Draw the mean training loss per epoch: a panel per task.
 
-    The band is one sample standard deviation over seeds to either side. A vertical line marks
-    T_B, the last epoch before architecture parameters are trained, where a run has any.
+    NAS-LoRA and NAS-PC-LoRA have a band of one sample standard deviation over seeds to either
+    side; other methods are thin grey lines. A vertical line marks T_B, the last epoch before
+    architecture parameters are trained, where a run has any.
 
     Raises:
-        DiskError: the file cannot be written.
+        DiskError: a file cannot be written.
     """
     tasks = study.tasks
     across = min(len(tasks), _PANELS_PER_ROW)
     down = -(-len(tasks) // across)
-    legend = _LEGEND_LINE * (1 + -(-len(study.run_names()) // _LEGEND_COLUMNS))
-    height = down * _PANEL_HEIGHT + legend
-    with figure(max(across * _PANEL_WIDTH, 6.0), height) as canvas:
+    width, height = max(across * _PANEL_WIDTH, 5.0), down * _PANEL_HEIGHT + _FOOT
+    with figure(width, height) as canvas:
         panels = canvas.subplots(down, across, squeeze=False).ravel()
         for axes, task in zip(panels, tasks, strict=False):
             _panel(axes, study, records, task)
         for axes in panels[len(tasks) :]:
             axes.set_axis_off()
-        found = {
-            text: handle
-            for axes in panels
-            for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        if found:
-            canvas.legend(
-                list(found.values()),
-                list(found),
-                loc="lower center",
-                ncols=min(len(found), _LEGEND_COLUMNS),
-            )
-        canvas.tight_layout(rect=(0, legend / height, 1, 1))
-        save_png(canvas, path)
+        searched = [method for method in study.methods if method in SEARCHED]
+        others = len(searched) < len(study.methods)
+        canvas.legend(
+            [Line2D([], [], color=SEARCHED[m], linestyle=SEARCHED_DASHES[m]) for m in searched]
+            + [Line2D([], [], color=OTHERS, linewidth=0.7)] * others,
+            [METHOD_ROWS[method] for method in searched] + ["other methods"] * others,
+            loc="lower center",
+            ncols=3,
+            bbox_to_anchor=(0.5, 0.17 / height),
+        )
+        seeds = f"mean of {len(study.seeds)} seeds; band: ± one standard deviation over them"
+        canvas.text(
+            0.01,
+            0.06 / height,
+            f"Study {study.study}: {seeds if len(study.seeds) > 1 else 'one seed'}.",
+            fontsize=7,
+            va="bottom",
+        )
+        canvas.tight_layout(rect=(0, _FOOT / height, 1, 1))
+        save_figure(canvas, path)
 
 
 def _panel(axes: Axes, study: Study, records: Aggregate, task: str) -> None:
     losses = records.losses[
         (records.losses["task"] == task) & records.losses["seed"].isin(study.seeds)
     ]
-    axes.set_title(task)
+    axes.set_title(get_benchmark(task).title)
     axes.set_xlabel("epoch")
     axes.set_ylabel("training loss")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     if losses.empty:
         axes.text(0.5, 0.5, "no run", transform=axes.transAxes, ha="center", color="0.4")
-    for index, name in enumerate(study.run_names()):
-        mine = losses[losses["variant"] == name]
+    # What matters comes last, and so on top.
+    for method in sorted(study.methods, key=lambda name: name in SEARCHED):
+        mine = losses[losses["variant"] == method]
         if not mine.empty:
-            _line(axes, mine, run_title(records, name), index)
+            _line(axes, mine, method)
     for start in _start_epochs(study, records, task):
         axes.axvline(start + 0.5, color="0.4", linewidth=0.8, linestyle=":")
         axes.annotate(
@@ -83,22 +91,25 @@ def _panel(axes: Axes, study: Study, records: Aggregate, task: str) -> None:
         )
 
 
-def _line(axes: Axes, losses: pd.DataFrame, title: str, index: int) -> None:
+def _line(axes: Axes, losses: pd.DataFrame, method: str) -> None:
     by_epoch = losses.groupby("epoch")["loss"]
-    mean, spread = by_epoch.mean(), by_epoch.std().fillna(0.0)
-    colour = COLOURS[index % len(COLOURS)]
-    dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]
-    axes.plot(mean.index, mean, color=colour, linestyle=dash, label=title)
+    mean = by_epoch.mean()
+    if method not in SEARCHED:
+        axes.plot(mean.index, mean, color=OTHERS, linewidth=0.7)
+        return
+    spread = by_epoch.std().fillna(0.0)
+    axes.plot(mean.index, mean, color=SEARCHED[method], linestyle=SEARCHED_DASHES[method])
     axes.fill_between(
-        mean.index, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0
+        mean.index, mean - spread, mean + spread, color=SEARCHED[method], alpha=0.2, linewidth=0
     )
 
 
 def _start_epochs(study: Study, records: Aggregate, task: str) -> Sequence[int]:
+    """T_B of the methods that search; variants may have their own, and are not drawn."""
     runs = records.runs[(records.runs["task"] == task) & records.runs["searches"].astype(bool)]
     return sorted(
         {
-            study.run(task, variant, 0).training.architecture.start_epoch
-            for variant in set(runs["variant"])
+            study.run(task, method, 0).training.architecture.start_epoch
+            for method in set(runs["variant"]) & set(study.methods)
         }
     )

@@ -21,41 +21,52 @@ _ESCAPES = str.maketrans(
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
         "≠": r"$\neq$",
+        "π": r"$\pi$",
         "\u2013": "--",
         "`": "",
     }
 )
 _END = r" \\"
 _DASH = "--"
+_COMMANDS = {"best": "textbf", "second": "underline"}
 
 
 def latex_text(table: Table) -> str:
     """A `table*` environment: controls, methods, then the paper's rows; its notes in the caption.
 
-    The document needs the package booktabs. Best and second are marked among the methods' means
-    as they are printed here, ties alike; a column with fewer than two methods has no marks.
+    The document needs the packages booktabs and graphicx; a table wider than the text is made
+    smaller.
     """
-    width = 3 + len(table.columns)
+    front = 3 if table.parameters else 1
+    width = front + len(table.columns)
     headings = [f"{escape(column.title)} {_arrow(column)}" for column in table.columns]
-    marks = [_marks(table, index) for index in range(len(table.columns))]
+    marks = [table.marks(index) for index in range(len(table.columns))]
+    parameters = ["Params (M)", r"Ratio (\%)"] if table.parameters else []
+    tabular = [
+        rf"\begin{{tabular}}{{l{'r' * (front - 1)}{'c' * len(table.columns)}}}",
+        r"\toprule",
+        _line([escape(table.heading), *parameters, *headings]),
+        r"\midrule",
+        *(_line(_our_fields(row, table, None)) for row in table.controls),
+        *([r"\midrule"] if table.controls else []),
+        *(_line(_our_fields(row, table, marks)) for row in table.methods),
+        r"\midrule",
+        rf"\multicolumn{{{width}}}{{l}}{{Printed in the paper}}" + _END,
+        *(_line(_paper_fields(row, table)) for row in table.printed),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
     lines = [
-        r"% needs \usepackage{booktabs}",
+        r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table*}",
         r"\centering",
         rf"\caption{{{escape(_caption(table))}}}",
         rf"\label{{tab:{table.name}}}",
-        rf"\begin{{tabular}}{{lrr{'c' * len(table.columns)}}}",
-        r"\toprule",
-        _line(["Method", "Params (M)", r"Ratio (\%)", *headings]),
-        r"\midrule",
-        *(_line(_our_fields(row, table.columns, None)) for row in table.controls),
-        r"\midrule",
-        *(_line(_our_fields(row, table.columns, marks)) for row in table.methods),
-        r"\midrule",
-        rf"\multicolumn{{{width}}}{{l}}{{Printed in the paper}}" + _END,
-        *(_line(_paper_fields(row)) for row in table.methods),
-        r"\bottomrule",
-        r"\end{tabular}",
+        r"\medskip",
+        rf"\sbox0{{{tabular[0]}",
+        *tabular[1:-1],
+        f"{tabular[-1]}}}",
+        r"\ifdim\wd0>\textwidth\resizebox{\textwidth}{!}{\usebox0}\else\usebox0\fi",
         r"\end{table*}",
     ]
     return "\n".join(lines) + "\n"
@@ -68,7 +79,7 @@ def escape(text: str) -> str:
 
 def _caption(table: Table) -> str:
     first = table.sections[0][1] if table.sections else ()
-    return " ".join((f"{table.title}.", *first))
+    return " ".join((f"The paper's {table.title}.", *first))
 
 
 def _arrow(column: Column) -> str:
@@ -79,13 +90,12 @@ def _line(fields: Iterable[str]) -> str:
     return " & ".join(fields) + _END
 
 
-def _our_fields(
-    row: Row, columns: Sequence[Column], marks: Sequence[dict[str, str]] | None
-) -> list[str]:
+def _our_fields(row: Row, table: Table, marks: Sequence[dict[str, str]] | None) -> list[str]:
     fields = [escape(row.title)]
-    fields.append(f"{row.params_m:.3f}" if row.params_m is not None else _DASH)
-    fields.append(f"{row.ratio:.2f}" if row.ratio is not None else _DASH)
-    for index, (cell, column) in enumerate(zip(row.cells, columns, strict=True)):
+    if table.parameters:
+        fields.append(f"{row.params_m:.3f}" if row.params_m is not None else _DASH)
+        fields.append(f"{row.ratio:.2f}" if row.ratio is not None else _DASH)
+    for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
         mark = marks[index].get(row.name) if marks else None
         fields.append(_value(cell, column, mark))
     return fields
@@ -96,27 +106,14 @@ def _value(cell: Cell, column: Column, mark: str | None) -> str:
         return rf"{_DASH} {{\footnotesize {escape(cell.status)}}}"
     text = f"{cell.mean:.{column.decimals}f}"
     if mark:
-        text = rf"\{mark}{{{text}}}"
+        text = rf"\{_COMMANDS[mark]}{{{text}}}"
     if cell.std is not None:
         text += rf" {{\footnotesize $\pm$ {cell.std:.{column.decimals}f}}}"
     return text if cell.status == "done" else rf"{text} {{\footnotesize ($n={cell.n}$)}}"
 
 
-def _paper_fields(row: Row) -> list[str]:
-    numbers = (row.printed_params, row.printed_ratio, *(cell.printed for cell in row.cells))
-    return [escape(row.title), *(number.text if number else _DASH for number in numbers)]
-
-
-def _marks(table: Table, index: int) -> dict[str, str]:
-    """The LaTeX command that sets off the best and the second-best rows of a column."""
-    column = table.columns[index]
-    shown = {
-        row.name: round(mean, column.decimals)
-        for row in table.methods
-        if (mean := row.cells[index].mean) is not None
-    }
-    if len(shown) < 2:
-        return {}
-    order = sorted(set(shown.values()), reverse=column.higher_is_better)
-    commands = dict(zip(order, ("textbf", "underline"), strict=False))
-    return {name: commands[value] for name, value in shown.items() if value in commands}
+def _paper_fields(row: Row, table: Table) -> list[str]:
+    title = f"{row.title} (cited)" if row.kind == "cited" else row.title
+    parameters = (row.printed_params, row.printed_ratio) if table.parameters else ()
+    numbers = (*parameters, *(cell.printed for cell in row.cells))
+    return [escape(title), *(number.text if number else _DASH for number in numbers)]

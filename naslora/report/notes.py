@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from naslora.layout import Layout
 from naslora.records import CONTROLS
 from naslora.report.aggregate import Aggregate
 from naslora.report.cells import WIDEST, Cell
-from naslora.report.tables import Column, Row, image_counts, why_not_comparable
+from naslora.report.comparability import same_images, why_not_comparable
+from naslora.report.tables import Column, Row, TableSpec
 from naslora.settings import Study
 
 Sections = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def sections(
-    study: Study, records: Aggregate, columns: tuple[Column, ...], rows: tuple[Row, ...]
+    spec: TableSpec,
+    study: Study,
+    records: Aggregate,
+    columns: tuple[Column, ...],
+    rows: tuple[Row, ...],
 ) -> Sections:
-    """All notes of a table of methods; empty sections are left out."""
+    """All notes of a table; empty sections are left out."""
     parts = (
-        ("What was run", what_was_run(study, records, columns)),
+        ("What was run", what_was_run(study, records, columns, rows)),
+        ("About this table", [*spec.notes, *left_out_and_added(spec, columns, rows)]),
         ("How the methods stand against the controls", against_controls(columns, rows)),
-        ("How to read the verdicts", verdict_rule(study, records, columns)),
+        ("How to read the verdicts", verdict_rule(study, records, columns, rows)),
         ("Not done", not_done(columns, rows)),
-        ("Records left out", left_out(study, records)),
+        ("Records left out", left_out(study, records, columns)),
     )
     return tuple((title, tuple(lines)) for title, lines in parts if lines)
 
 
-def what_was_run(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> list[str]:
+def what_was_run(
+    study: Study, records: Aggregate, columns: tuple[Column, ...], rows: tuple[Row, ...]
+) -> list[str]:
     """The study, its model, schedule and images."""
     training, seeds = study.training, ", ".join(map(str, study.seeds))
     size = "the masks' own size" if study.evaluation.size == "native" else "the input's size"
@@ -42,42 +48,76 @@ def what_was_run(study: Study, records: Aggregate, columns: tuple[Column, ...]) 
         if training.architecture.data != "val"
         else "The weights after the last epoch are evaluated; validation images train alpha."
     )
-    made_by = sorted(set(records.runs["code"]))
+    tasks = {column.task for column in columns}
+    shown = records.runs["task"].isin(tasks) & records.runs["variant"].isin(r.name for r in rows)
+    made_by = sorted(set(records.runs.loc[shown, "code"]))
     mixed = " Records of different code are mixed here." if len(made_by) > 1 else ""
     lines += [f"Computed by {'; '.join(made_by)}.{mixed}"] if made_by else []
     for task, test_set in dict.fromkeys((column.task, column.test_set) for column in columns):
-        counts = image_counts(records, task, test_set)
+        counts = records.image_counts(task, test_set)
         number = " or ".join(map(str, counts)) if counts else "no"
         kind = "generated" if task in study.generated else "real"
         lines.append(f"{task}, {test_set}: {number} evaluated images, {kind}.")
     lines.append(
-        f"Values are percent: mean ± sample standard deviation over n = {len(study.seeds)} seeds, "
-        "or as many as a cell says. The controls answer every image alike: nothing, or the mean "
-        "of the training masks."
+        "Values are percent, if nothing else is said: mean ± sample standard deviation over "
+        f"n = {len(study.seeds)} seeds, or as many as a cell says. The controls answer every "
+        "image alike: nothing, or the mean of the training masks."
     )
     return lines
 
 
-def verdict_rule(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> list[str]:
+def left_out_and_added(
+    spec: TableSpec, columns: tuple[Column, ...], rows: tuple[Row, ...]
+) -> list[str]:
+    """The columns and rows of the paper's table that the study leaves out, and those it adds."""
+    known = {row.printed for row in rows}
+    parts = (
+        (
+            "Columns of the paper that this study does not run",
+            [column.title for column in spec.columns if column not in columns],
+        ),
+        (
+            "Rows of the paper that this study does not run",
+            [name for name in spec.printed_rows if name not in known],
+        ),
+        (
+            "Rows that the paper's table does not have",
+            [row.title for row in rows if row.kind == "method" and row.printed is None],
+        ),
+    )
+    return [f"{what}: {', '.join(names)}." for what, names in parts if names]
+
+
+def verdict_rule(
+    study: Study, records: Aggregate, columns: tuple[Column, ...], rows: tuple[Row, ...]
+) -> list[str]:
     """When a number counts as reproduced, and why it may not be comparable here."""
+    others = {f"{c.widest:g} for {c.metric}": None for c in columns if c.widest != WIDEST}
+    widest = ", ".join((f"{WIDEST:g}", *others))
     lines = [
         "Reproduced (=): the paper's number lies in the two-sided 95 % t-interval of our mean, "
         "widened by half a unit of its last printed digit; differs (≠): it lies outside. "
-        f"Undecided (?): it lies inside, but the interval reaches further than ±{WIDEST:g}. "
-        "Not comparable (n/c): the setting is not the paper's, or there are fewer than two seeds."
+        "Undecided (?): it lies inside, but half of the interval is wider than "
+        f"{widest}. Not comparable (n/c): the setting is not the paper's, or there are fewer than "
+        "two seeds."
     ]
+    if any(row.kind == "cited" for row in rows):
+        lines.append("Rows marked as cited are numbers that the paper took from elsewhere.")
     reasons: dict[str, list[str]] = {}
     for column in columns:
         why = why_not_comparable(study, column.task)
-        counts = image_counts(records, column.task, column.test_set)
-        if any(count not in column.test_images for count in counts):
+        if not same_images(records, column):
             expected = " or ".join(map(str, column.test_images))
-            found = " or ".join(map(str, counts))
-            why.append(f"{column.test_set} has {found} images, not {expected}")
+            found = " or ".join(map(str, records.image_counts(column.task, *column.sets_counted)))
+            why.append(f"{' and '.join(column.sets_counted)} has {found} images, not {expected}")
         if why and (text := "; ".join(why)) not in reasons.setdefault(column.task, []):
             reasons[column.task].append(text)
     lines += [f"{task} is not comparable: {'; '.join(why)}." for task, why in reasons.items()]
-    return lines
+    return lines + [
+        f"{row.title} is not the paper's row: {'; '.join(row.remarks)}."
+        for row in rows
+        if row.remarks
+    ]
 
 
 def against_controls(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list[str]:
@@ -86,47 +126,56 @@ def against_controls(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list
         "Better or worse: the control lies outside the 95 % t-interval of the method's mean (with "
         "one seed: the value alone decides). The better of the two controls counts."
     ]
+    alone = []
     for index, column in enumerate(columns):
         sign = 1 if column.higher_is_better else -1
         controls = {
             row.title: mean
             for row in rows
-            if row.control and (mean := row.cells[index].mean) is not None
+            if row.kind == "control" and (mean := row.cells[index].mean) is not None
         }
         if len(controls) < len(CONTROLS):
-            lines.append(f"{column.title}: not told, for a control is missing.")
+            alone.append(column.title)
             continue
         best = max(controls, key=lambda title: sign * controls[title])
         groups: dict[str, list[str]] = {"better": [], "not told apart": [], "worse": []}
         for row in rows:
-            if not row.control and row.cells[index].n:
+            if row.kind == "method" and row.cells[index].n:
                 groups[_standing(row.cells[index], controls[best], sign)].append(row.title)
         told = "; ".join(f"{key}: {', '.join(titles)}" for key, titles in groups.items() if titles)
         lines.append(
             f"{column.title}, against the {best.lower()} ({controls[best]:.{column.decimals}f}): "
             f"{told or 'no method is evaluated'}."
         )
+    if alone:
+        lines.append(f"Not told, for a control is missing: {', '.join(alone)}.")
     return lines
 
 
 def not_done(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list[str]:
-    """The cells whose seeds are not all done."""
-    lines = []
-    for row in rows:
+    """The rows whose seeds are not all done, and in which columns, if not in all."""
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for row in (row for row in rows if row.kind != "cited"):
         by_status: dict[str, list[str]] = {}
         for column, cell in zip(columns, row.cells, strict=True):
             if cell.status != "done":
                 by_status.setdefault(cell.status, []).append(column.title)
-        lines += [f"{row.title}: {', '.join(on)}: {status}." for status, on in by_status.items()]
-    return lines
-
-
-def left_out(study: Study, records: Aggregate) -> Iterable[str]:
-    """The records that could not be used, by their place in the study's folder."""
-    root = Layout.of(study).root
+        for status, titles in by_status.items():
+            alike.setdefault((status, tuple(titles)), []).append(row.title)
     return [
-        f"`{problem.path.relative_to(root).as_posix()}`: {problem.message}."
+        f"{', '.join(names)}: {status}"
+        + (f" in {', '.join(titles)}." if len(titles) < len(columns) else ".")
+        for (status, titles), names in alike.items()
+    ]
+
+
+def left_out(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> list[str]:
+    """The records of these tasks that could not be used, by their place in the study's folder."""
+    layout, tasks = Layout.of(study), {column.task for column in columns}
+    return [
+        f"{problem.line(layout.root)}."
         for problem in records.problems
+        if problem.path.relative_to(layout.records).parts[0] in tasks
     ]
 
 

@@ -11,9 +11,10 @@ import torch
 
 from naslora.methods.nas_lora import PAPER_COUNT
 from naslora.methods.registry import adapt, get_method, trainable_parameters
+from naslora.report.counts import Count
 from naslora.report.published import METHOD_ROWS, Printed, printed
 from naslora.report.writers import DASH, grid
-from naslora.sam.building import BACKBONES, build_sam
+from naslora.sam.building import BACKBONES, build_sam, original_parameters
 from naslora.settings import Variant
 
 Format = Literal["text", "csv", "json", "md"]
@@ -53,32 +54,21 @@ class _Spec:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class Count:
-    """The count of one row: trainable parameters, and percent of all of the original SAM."""
-
-    table: str
-    title: str
-    trainable: int
-    ratio_pct: float
-    paper_params_m: str | None
-    paper_ratio_pct: str | None
-    note: str | None
-
-
 def count_parameters(backbone: str, others: Mapping[str, Variant] | None = None) -> list[Count]:
     """Count the rows of Tables 1, 7, 8 and D1 for a binary task, in seconds and without weights.
 
     Args:
         backbone: the paper's is vit_h; for others its numbers are left out.
-        others: further rows by title, such as a study's variants.
+        others: further rows by title, such as a study's variants; those that count as one of the
+            others does are left out.
     """
-    with torch.device("meta"):
-        total = sum(p.numel() for p in build_sam(backbone, 1024, decoder="original").parameters())
+    total = original_parameters(backbone, 1024)
     specs = [*_table1(), *_ablations(BACKBONES[backbone].depth)]
+    known = [(spec.method, dict(spec.settings)) for spec in specs]
     specs += [
         _Spec("", "", name, variant.method, variant.settings)
         for name, variant in (others or {}).items()
+        if (variant.method, variant.settings) not in known
     ]
     return [_count(spec, backbone, total) for spec in specs]
 
@@ -124,7 +114,6 @@ def _table1() -> list[_Spec]:
 
 def _ablations(depth: int) -> list[_Spec]:
     half = depth // 2
-    first, last = list(range(half)), list(range(half, depth))
     specs = [
         _Spec("7", str(rank), f"NAS-PC-LoRA, rank {rank}", "nas_pc_lora", {"rank": rank}, _RANKS)
         for rank in (6, 12, 24)
@@ -132,8 +121,8 @@ def _ablations(depth: int) -> list[_Spec]:
     specs += [
         _Spec("8", row, f"NAS-PC-LoRA, layers {name}", "nas_pc_lora", {"layers": layers}, _LAYERS)
         for row, name, layers in (
-            ("1-16", f"1-{half}", first),
-            ("16-32", f"{half + 1}-{depth}", last),
+            ("1-16", f"1-{half}", "first_half"),
+            ("16-32", f"{half + 1}-{depth}", "last_half"),
         )
     ]
     specs += [

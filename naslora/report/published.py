@@ -26,6 +26,9 @@ METHOD_ROWS: Mapping[str, str] = {
     "nas_pc_lora": "NAS-PC-LoRA",
 }
 
+# The paper's two groups: it ranks the rows of the second one.
+NOT_PEFT = frozenset({"scratch"})
+
 # Leading columns that name a row together; one column where a table is not listed.
 _KEY_COLUMNS = {"9": 2}
 _KEY_SEPARATOR = " / "

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from naslora.layout import Layout
-from naslora.report.aggregate import Aggregate, aggregate
-from naslora.report.notes import sections
-from naslora.report.tables import Column, Table, method_rows
-from naslora.report.writers import write_table
-from naslora.settings import Study
-
-NAME = "table1"
-PAPER_TABLE = "1"
+from naslora.report.tables import Column, TableSpec
 
 # The numbers of test images follow from Appendix B; a share that is no whole number may round
 # either way.
@@ -42,25 +34,4 @@ COLUMNS = (
 )
 
 
-def table1(study: Study, records: Aggregate) -> Table:
-    """Table 1 for the study's tasks and methods; a study without its tasks has no columns."""
-    columns = tuple(column for column in COLUMNS if column.task in study.tasks)
-    rows = method_rows(study, records, PAPER_TABLE, columns)
-    return Table(
-        name=NAME,
-        title=f"Table 1, study {study.study}",
-        columns=columns,
-        rows=rows,
-        sections=sections(study, records, columns, rows),
-    )
-
-
-def write_table1(study: Study) -> Table:
-    """Read the study's records and write Table 1 as CSV, Markdown and LaTeX.
-
-    Raises:
-        DiskError: a file cannot be written.
-    """
-    table = table1(study, aggregate(study))
-    write_table(table, Layout.of(study))
-    return table
+TABLE = TableSpec("1", "Binary semantic segmentation", COLUMNS, cited=("Domain Specific",))

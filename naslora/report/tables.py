@@ -1,35 +1,20 @@
-"""The model of a table: methods in rows, metrics in columns, made from a study's records."""
+"""The model of a table: what the paper's table is of, and what a study has for it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
+from naslora.report.cells import WIDEST, Cell
+from naslora.report.published import METHOD_ROWS, Printed
+from naslora.report.published import rows as published_rows
+from naslora.settings import RunSettings, Study
 
-from naslora.records import CONTROLS
-from naslora.report.aggregate import Aggregate
-from naslora.report.cells import Cell
-from naslora.report.published import METHOD_ROWS, Printed, printed
-from naslora.settings import Study
+if TYPE_CHECKING:
+    from naslora.report.aggregate import Aggregate
 
-PAPER_BACKBONE, PAPER_IMAGE_SIZE = "vit_h", 1024
-PAPER_TRAINING = {
-    "epochs": 40,
-    "batch_size": 4,
-    "learning_rate": 1e-4,
-    "weight_decay": 1e-4,
-    "horizontal_flip": 0.5,
-    "lambda_seg": 1.0,
-    "lambda_cls": 2.0,
-}
-PAPER_ARCHITECTURE = {
-    "start_epoch": 10,
-    "alternation": "stage_wise",
-    "learning_rate": 1e-3,
-    "weight_decay": 1e-3,
-}
+RowKind = Literal["control", "cited", "method"]
 
 
 @dataclass(frozen=True)
@@ -37,16 +22,20 @@ class Column:
     """A metric on a test set, as a column of the paper's table.
 
     Attributes:
-        key: the column's name among the published numbers, and in our CSV.
+        key: the column's name in our CSV, and among the published numbers.
         title: the column's heading.
         task: the task whose runs are evaluated.
         test_set: the test set of the task.
         metric: the metric's name in records.
+        test_images: how many test images the paper may have had; another number of images is
+            another test set, so not comparable.
         scale: from a record's unit to the column's.
         higher_is_better: which end is good.
         decimals: digits after the point in readable tables.
-        test_images: how many test images the paper may have had; another number of images is
-            another test set, so not comparable.
+        widest: half of an interval, in the column's unit, that is too wide for a verdict.
+        printed: the column's name among the published numbers, where it is not `key`.
+        printed_of: the paper's rows whose number is of this metric; None for all of them.
+        counted: the test sets whose images `test_images` counts together, if not this one alone.
     """
 
     key: str
@@ -58,6 +47,14 @@ class Column:
     scale: float = 100.0
     higher_is_better: bool = True
     decimals: int = 1
+    widest: float = WIDEST
+    printed: str | None = None
+    printed_of: frozenset[str] | None = None
+    counted: tuple[str, ...] = ()
+
+    @property
+    def sets_counted(self) -> tuple[str, ...]:
+        return self.counted or (self.test_set,)
 
     @property
     def arrow(self) -> str:
@@ -65,20 +62,119 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A control or a method, with a cell per column.
+class RowSpec:
+    """A row of the paper's table, and the runs that stand for it.
 
-    `trainable` and `total` count parameters; None where no run tells, or runs do not agree.
+    Attributes:
+        variant: a method, or a variant of the study.
+        printed: the paper's name of the row; None for a row that the paper's table lacks.
+        title: our name of it, if it is not the method's; a function of the run's settings where
+            studies differ in what it says.
+        settings: deltas to the method's settings that make the paper's row.
+        training: likewise, to the training's.
+    """
+
+    variant: str
+    printed: str | None
+    title: str | Callable[[RunSettings], str] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def differences(self, study: Study) -> list[str]:
+        """In what the study's variant differs from the paper's row."""
+        variant = study.variants.get(self.variant)
+        if variant is None:
+            return []
+        pairs = (
+            ("settings", variant.settings, self.settings),
+            ("training", variant.training, self.training),
+        )
+        return [
+            f"variants.{self.variant}.{name} is {ours}, not {dict(theirs)}"
+            for name, ours, theirs in pairs
+            if ours != theirs
+        ]
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table of the paper, as data.
+
+    Attributes:
+        paper: its number in the paper.
+        caption: what it shows.
+        columns: in the paper's order.
+        rows: in the paper's order; None for its methods, then the study's others.
+        heading: of the first column.
+        cited: rows of the paper that it took from elsewhere.
+        parameters: whether it prints parameter counts.
+        notes: sentences that belong under it, whatever was run.
+    """
+
+    paper: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[RowSpec, ...] | None = None
+    heading: str = "Method"
+    cited: tuple[str, ...] = ()
+    parameters: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"table{self.paper}"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(column.task for column in self.columns))
+
+    @property
+    def printed_rows(self) -> tuple[str, ...]:
+        """The paper's names of its rows."""
+        if self.rows is None:
+            return published_rows(self.paper)
+        return tuple(row.printed for row in self.rows if row.printed is not None)
+
+    def columns_of(self, study: Study) -> tuple[Column, ...]:
+        """The columns whose tasks the study has."""
+        return tuple(column for column in self.columns if column.task in study.tasks)
+
+    def rows_of(self, study: Study) -> tuple[RowSpec, ...]:
+        """The rows that the study runs on any of the table's tasks."""
+        wanted = self.rows if self.rows is not None else self._methods(study)
+        known = {name for task in self.tasks for name in study.run_names(task)}
+        return tuple(row for row in wanted if row.variant in known)
+
+    def _methods(self, study: Study) -> tuple[RowSpec, ...]:
+        keys = {printed: method for method, printed in METHOD_ROWS.items()}
+        ours = [keys[row] for row in published_rows(self.paper) if row in keys]
+        others = [method for method in study.methods if method not in ours]
+        return (
+            *(RowSpec(method, METHOD_ROWS[method]) for method in ours),
+            *(RowSpec(method, None) for method in others),
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A control, a method or a variant, or a number from elsewhere, with a cell per column.
+
+    `trainable` and `original` count parameters, of the run and of Meta's SAM; None where no run
+    tells, or runs do not agree. `ranked` rows compete for best and second. `remarks` say in what
+    the row's settings are not those of the paper's row.
     """
 
     name: str
     title: str
-    control: bool
-    trainable: int | None
-    total: int | None
-    printed_params: Printed | None
-    printed_ratio: Printed | None
+    kind: RowKind
     cells: tuple[Cell, ...]
+    trainable: int | None = None
+    original: int | None = None
+    printed: str | None = None
+    printed_params: Printed | None = None
+    printed_ratio: Printed | None = None
+    ranked: bool = True
+    remarks: tuple[str, ...] = ()
 
     @property
     def params_m(self) -> float | None:
@@ -87,95 +183,62 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Trainable parameters, percent of all."""
-        if self.trainable is None or self.total is None:
+        """Trainable parameters, percent of those of Meta's SAM: the paper's definition."""
+        if self.trainable is None or self.original is None:
             return None
-        return 100 * self.trainable / self.total
+        return 100 * self.trainable / self.original
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper, regenerated: rows of controls first, then methods.
+    """A table of the paper, regenerated.
 
-    `sections` are titled lists of sentences that belong under the table.
+    `sections` are titled lists of sentences that belong under the table; `statistic` is what its
+    cells show of their values.
     """
 
     name: str
     title: str
+    heading: str
+    parameters: bool
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    statistic: Literal["mean", "median"] = "mean"
 
     @property
     def controls(self) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if row.control)
+        return tuple(row for row in self.rows if row.kind == "control")
+
+    @property
+    def cited(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.kind == "cited")
 
     @property
     def methods(self) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if not row.control)
+        return tuple(row for row in self.rows if row.kind == "method")
 
+    @property
+    def printed(self) -> tuple[Row, ...]:
+        """The rows that the paper prints."""
+        return tuple(row for row in self.rows if row.printed is not None)
 
-def method_rows(
-    study: Study, records: Aggregate, table: str, columns: Sequence[Column]
-) -> tuple[Row, ...]:
-    """The two controls, then the study's methods in its order.
+    def marks(self, index: int) -> dict[str, str]:
+        """The names of a column's `best` and `second` rows, by what is shown of their means.
 
-    Args:
-        study: says which runs there should be.
-        records: what there is.
-        table: the table of the paper to set beside them.
-        columns: the columns to fill.
-    """
-    controls = [_row(name, study, records, table, columns) for name in CONTROLS]
-    return (*controls, *(_row(name, study, records, table, columns) for name in study.methods))
-
-
-def why_not_comparable(study: Study, task: str) -> list[str]:
-    """In what the study's setting of a task differs from the paper's; empty if in nothing."""
-    reasons = []
-    if study.sam.backbone != PAPER_BACKBONE:
-        reasons.append(f"the backbone is {study.sam.backbone}, not {PAPER_BACKBONE}")
-    if study.sam.image_size != PAPER_IMAGE_SIZE:
-        reasons.append(f"images have {study.sam.image_size} px, not {PAPER_IMAGE_SIZE}")
-    if study.sam.checkpoint != "official":
-        reasons.append(f"the checkpoint is {study.sam.checkpoint}, not SAM's official one")
-    if task in study.generated:
-        reasons.append("the images are generated")
-    training = study.training
-    for settings, paper, prefix in (
-        (training, PAPER_TRAINING, "training."),
-        (training.architecture, PAPER_ARCHITECTURE, "training.architecture."),
-    ):
-        for name, value in paper.items():
-            ours = getattr(settings, name)
-            if ours != value:
-                reasons.append(f"{prefix}{name} is {ours}, not {value}")
-    if study.method_settings:
-        reasons.append(f"method_settings changes {', '.join(sorted(study.method_settings))}")
-    return reasons
-
-
-def image_counts(records: Aggregate, task: str, test_set: str) -> list[int]:
-    """The distinct numbers of test images in the records of a task's test set."""
-    runs = records.runs
-    chosen = runs[(runs["task"] == task) & (runs["status"] == "done")]
-    return sorted({images[test_set] for images in chosen["images"] if test_set in images})
-
-
-def _row(name: str, study: Study, records: Aggregate, table: str, columns: Sequence[Column]) -> Row:
-    printed_row = METHOD_ROWS.get(name)
-    tasks = {column.task for column in columns}
-    mine = records.runs[(records.runs["variant"] == name) & records.runs["task"].isin(tasks)]
-    return Row(
-        name=name,
-        title=CONTROLS.get(name) or run_title(records, name),
-        control=name in CONTROLS,
-        trainable=_only(mine["trainable_parameters"]),
-        total=_only(mine["total_parameters"]),
-        printed_params=printed(table, printed_row, "params_m") if printed_row else None,
-        printed_ratio=printed(table, printed_row, "ratio_pct") if printed_row else None,
-        cells=tuple(_cell(name, study, records, table, column) for column in columns),
-    )
+        Ties are marked alike; a column with fewer than two ranked rows has no marks.
+        """
+        column = self.columns[index]
+        shown = {
+            row.name: round(mean, column.decimals)
+            for row in self.methods
+            if row.ranked and (mean := row.cells[index].mean) is not None
+        }
+        if len(shown) < 2:
+            return {}
+        order = sorted(set(shown.values()), reverse=column.higher_is_better)
+        marks = dict(zip(order, ("best", "second"), strict=False))
+        return {name: marks[value] for name, value in shown.items() if value in marks}
 
 
 def run_title(records: Aggregate, variant: str) -> str:
@@ -183,57 +246,4 @@ def run_title(records: Aggregate, variant: str) -> str:
 
     The paper's for its methods; for others what their records say; else the variant's key.
     """
-    found = records.runs.loc[records.runs["variant"] == variant, ["method", "title"]]
-    own = found[found["method"] == variant]["title"]
-    return METHOD_ROWS.get(variant) or (str(own.iloc[0]) if len(own) else variant)
-
-
-def _only(values: pd.Series) -> int | None:
-    distinct = set(values.dropna())
-    return int(distinct.pop()) if len(distinct) == 1 else None
-
-
-def _cell(name: str, study: Study, records: Aggregate, table: str, column: Column) -> Cell:
-    seeds = [0] if name in CONTROLS else study.seeds
-    scores = records.scores
-    mine = scores[
-        (scores["task"] == column.task)
-        & (scores["test_set"] == column.test_set)
-        & (scores["variant"] == name)
-        & (scores["metric"] == column.metric)
-        & scores["seed"].isin(seeds)
-    ].sort_values("seed")
-    printed_row = METHOD_ROWS.get(name)
-    counts = image_counts(records, column.task, column.test_set)
-    same_images = all(count in column.test_images for count in counts)
-    return Cell(
-        values=tuple(float(value) * column.scale for value in mine["value"]),
-        status=_status(name, seeds, set(mine["seed"]), records, column),
-        printed=printed(table, printed_row, column.key) if printed_row else None,
-        comparable=same_images and not why_not_comparable(study, column.task),
-    )
-
-
-def _status(
-    name: str, seeds: Sequence[int], done: set[int], records: Aggregate, column: Column
-) -> str:
-    """`done`, or how many of the seeds are missing, unreadable, diverged or failed."""
-    runs = records.runs[(records.runs["task"] == column.task) & (records.runs["variant"] == name)]
-    known = dict(zip(runs["seed"], runs["status"], strict=True))
-    left_out = {problem.run for problem in records.problems}
-    statuses: Counter[str] = Counter()
-    for seed in seeds:
-        if seed in done:
-            continue
-        if (column.task, name, seed) in left_out:
-            statuses["left out"] += 1
-        elif known.get(seed) == "done":
-            statuses["not measured"] += 1
-        else:
-            statuses[known.get(seed, "missing")] += 1
-    if not statuses:
-        return "done"
-    if list(statuses.values()) == [len(seeds)]:
-        return next(iter(statuses))
-    counted = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-    return f"{counted} of {len(seeds)}"
+    return METHOD_ROWS.get(variant) or records.titles.get(variant, variant)

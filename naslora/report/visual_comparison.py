@@ -1,111 +1,71 @@
-"""Test images with outlines, chosen by rule and predicted anew from adapter weights."""
+"""Test images of one task with what methods predict, chosen by rule and predicted anew."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import torch
-from numpy.typing import NDArray
-
-from naslora.data.benchmark import Benchmark, get_benchmark
-from naslora.data.dataset import SegmentationDataset
-from naslora.data.manifest import read_manifest
-from naslora.errors import RecordError
-from naslora.evaluation.evaluate import evaluation_device, test_images, trained_sam
-from naslora.layout import Layout
+from naslora.data.benchmark import get_benchmark
+from naslora.errors import ManifestError
 from naslora.methods.registry import get_method, load_method_files
-from naslora.records import read_record
-from naslora.report.outlines import choose_images, draw_outlines
-from naslora.sam.inference import semantic_probabilities
+from naslora.report.aggregate import Aggregate
+from naslora.report.choice import choose, first_done
+from naslora.report.class_maps import draw_class_maps
+from naslora.report.outlines import draw_outlines
+from naslora.report.predictions import chosen_images, predict
+from naslora.report.style import figure, save_figure, say
 from naslora.settings import Study
 
-IMAGES = 3
 
+def draw_visual_comparison(
+    study: Study, records: Aggregate, path: Path, task: str | None = None
+) -> None:
+    """Draw the best, median and worst test image of a task, with all methods that are done.
 
-def draw_visual_comparison(study: Study, path: Path) -> None:
-    """Draw the best, median and worst test image of the reference run, with all methods.
+    Outlines for a binary task, class maps for another; for the choice see `choose`. Predictions
+    are those of each method's first seed that is done.
 
-    The reference is the study's last method at its first seed, on the first binary task; images
-    are ranked by its IoU.
+    Args:
+        study: the study.
+        records: its records.
+        path: where to write the PNG; the PDF lies beside it.
+        task: by default the study's first binary task, or if it has none its first.
 
     Raises:
-        RecordError: no run of the reference or of another method is done.
-        DiskError: the file cannot be written.
+        RecordError: weights, checkpoint or images are not those of the records.
+        DiskError: a file cannot be written.
     """
     load_method_files(study.method_files.values())
-    layout = Layout.of(study)
-    benchmark = _first_binary(study)
-    reference, seed = study.methods[-1], study.seeds[0]
-    iou = _iou(layout, benchmark, reference, seed)
-    chosen = choose_images(iou, IMAGES)
-    test_set = benchmark.test_sets[0]
-    images = test_images(study, read_manifest(layout.manifest(benchmark.name)), test_set)
-    index = {sample.id: i for i, sample in enumerate(images.samples)}
-    indices = [index[name] for name in chosen]
-    predictions = {
-        get_method(method).title: predicted
+    task = task or _default_task(study)
+    try:
+        choice = choose(study, records, task)
+    except ManifestError:
+        choice = None  # records without images
+    if choice is None:
+        with figure(5, 1.2) as canvas:
+            say(canvas, f"Study {study.study}: no run on {task} is done here.")
+            save_figure(canvas, path)
+        return
+    images, indices = chosen_images(study, choice, choice.distinct)
+    done = {
+        method: seed
         for method in study.methods
-        if (predicted := _predict(study, benchmark, method, seed, images, indices)) is not None
+        if (seed := first_done(study, records, task, method)) is not None
     }
-    draw_outlines(
-        [images.native_image(i) for i in indices],
-        [images.native_mask(i) for i in indices],
-        predictions,
-        list(chosen.values()),
-        path,
-        f"{benchmark.title}, seed {seed}; {', '.join(chosen.values())} of {len(iou)} test images"
-        f" by the IoU of {get_method(reference).title}",
-    )
+    predictions = {
+        get_method(method).title: predict(study, choice, method, seed, images, indices)
+        for method, seed in done.items()
+    }
+    missing = [method for method in study.methods if method not in done]
+    caption = choice.caption + (f"; not done: {', '.join(missing)}" if missing else "")
+    pictures = [images.native_image(i) for i in indices]
+    truths = [images.native_mask(i) for i in indices]
+    labels, classes = list(choice.distinct), choice.benchmark.classes
+    if len(classes) == 1:
+        draw_outlines(pictures, truths, predictions, labels, path, caption)
+    else:
+        draw_class_maps(pictures, truths, predictions, labels, classes, path, caption)
 
 
-def _first_binary(study: Study) -> Benchmark:
-    for task in study.tasks:
-        benchmark = get_benchmark(task)
-        if len(benchmark.classes) == 1:
-            return benchmark
-    raise RecordError(
-        "outlines are drawn for binary tasks, and this study has none",
-        remedy="add one to the study's tasks",
-    )
-
-
-def _iou(layout: Layout, benchmark: Benchmark, variant: str, seed: int) -> dict[str, float]:
-    """IoU per test image of a run."""
-    record_path = layout.record(benchmark.name, variant, seed)
-    record = read_record(record_path)
-    if record.per_image is None:
-        raise RecordError(
-            f"the run that images are chosen by is {record.status}, not done", where=record_path
-        )
-    rows = pd.read_parquet(layout.per_image(benchmark.name, variant, seed))
-    rows = rows[rows["test_set"] == benchmark.test_sets[0]]
-    return dict(zip(rows["id"], rows["IoU"], strict=True))
-
-
-def _predict(
-    study: Study,
-    benchmark: Benchmark,
-    method: str,
-    seed: int,
-    images: SegmentationDataset,
-    indices: list[int],
-) -> list[NDArray[np.float32]] | None:
-    """Foreground probabilities at the images' own sizes; None for a run that diverged."""
-    record = read_record(Layout.of(study).record(benchmark.name, method, seed))
-    if record.status != "done" or record.training is None:
-        return None
-    device = evaluation_device(study)
-    sam = trained_sam(study, benchmark, method, seed, record.training).to(device)
-    with torch.inference_mode():
-        prediction = sam(torch.stack([images[i][0] for i in indices]).to(device))
-        return [
-            semantic_probabilities(
-                prediction.images(slice(row, row + 1)),
-                (images.samples[i].height, images.samples[i].width),
-            )[0, 0]
-            .cpu()
-            .numpy()
-            for row, i in enumerate(indices)
-        ]
+def _default_task(study: Study) -> str:
+    binary = [task for task in study.tasks if len(get_benchmark(task).classes) == 1]
+    return (binary or study.tasks)[0]

@@ -21,8 +21,9 @@ _SIGNS = {
     Verdict.NOT_COMPARABLE: "n/c",
     Verdict.MISSING: "missing",
     Verdict.NOT_PRINTED: "",
+    Verdict.CITED: "",
 }
-_CELL_FIELDS = ("mean", "std", "n", "status", "paper", "difference", "verdict")
+_CELL_FIELDS = ("std", "n", "status", "paper", "difference", "verdict")
 
 
 def write_table(table: Table, layout: Layout) -> None:
@@ -42,9 +43,10 @@ def csv_text(table: Table) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     header = ["group", "method", "title"]
     header += ["trainable_params_m", "ratio_pct", "paper_params_m", "paper_ratio_pct"]
-    writer.writerow(header + [f"{c.key}_{field}" for c in table.columns for field in _CELL_FIELDS])
+    fields_of_a_cell = (table.statistic, *_CELL_FIELDS)
+    writer.writerow(header + [f"{c.key}_{f}" for c in table.columns for f in fields_of_a_cell])
     for row in table.rows:
-        fields: list[object] = ["control" if row.control else "method", row.name, row.title]
+        fields: list[object] = [row.kind, row.name, row.title]
         fields += [row.params_m, row.ratio]
         fields += [p.text if p else None for p in (row.printed_params, row.printed_ratio)]
         for cell in row.cells:
@@ -58,14 +60,9 @@ def csv_text(table: Table) -> str:
 def markdown_text(table: Table) -> str:
     """Our numbers, then the paper's with differences and verdicts, then the notes."""
     titles = [f"{column.title} {column.arrow}" for column in table.columns]
-    ours = grid(
-        ["Method", "Params (M)", "Ratio (%)", *titles],
-        [_our_line(row, table.columns) for row in table.rows],
-    )
-    theirs = grid(
-        ["Method", "Params (M)", "Ratio (%)", *titles],
-        [_paper_line(row, table.columns) for row in table.methods],
-    )
+    header = [table.heading, *(["Params (M)", "Ratio (%)"] if table.parameters else []), *titles]
+    ours = grid(header, [_our_line(row, table) for row in (*table.controls, *table.methods)])
+    theirs = grid(header, [_paper_line(row, table) for row in table.printed])
     parts = [f"# {table.title}", "## Measured here", ours]
     parts += ["## Printed in the paper (and our difference from it)", theirs]
     for title, lines in table.sections:
@@ -83,26 +80,34 @@ def value_text(cell: Cell, column: Column) -> str:
     return text if cell.status == "done" else f"{text} (n={cell.n})"
 
 
-def _our_line(row: Row, columns: Sequence[Column]) -> list[str]:
-    title = f"*{row.title}*" if row.control else row.title
-    params = f"{row.params_m:.3f}" if row.params_m is not None else DASH
-    ratio = f"{row.ratio:.2f}" if row.ratio is not None else DASH
-    values = [value_text(cell, c) for cell, c in zip(row.cells, columns, strict=True)]
-    return [title, params, ratio, *values]
+def paper_text(cell: Cell, column: Column) -> str:
+    """`91.2 (+0.4, =)`: the paper's number, our difference from it and the verdict's sign."""
+    if cell.printed is None:
+        return DASH
+    if cell.verdict is Verdict.CITED:
+        return cell.printed.text
+    if cell.difference is None:
+        return f"{cell.printed.text} ({_SIGNS[cell.verdict]})"
+    return f"{cell.printed.text} ({cell.difference:+.{column.decimals}f}, {_SIGNS[cell.verdict]})"
 
 
-def _paper_line(row: Row, columns: Sequence[Column]) -> list[str]:
-    line = [row.title]
-    line += [p.text if p else DASH for p in (row.printed_params, row.printed_ratio)]
-    for cell, column in zip(row.cells, columns, strict=True):
-        if cell.printed is None:
-            line.append(DASH)
-        elif cell.difference is None:
-            line.append(f"{cell.printed.text} ({_SIGNS[cell.verdict]})")
-        else:
-            difference = f"{cell.difference:+.{column.decimals}f}"
-            line.append(f"{cell.printed.text} ({difference}, {_SIGNS[cell.verdict]})")
-    return line
+def _our_line(row: Row, table: Table) -> list[str]:
+    line = [f"*{row.title}*" if row.kind == "control" else row.title]
+    if table.parameters:
+        line.append(f"{row.params_m:.3f}" if row.params_m is not None else DASH)
+        line.append(f"{row.ratio:.2f}" if row.ratio is not None else DASH)
+    return line + [
+        value_text(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)
+    ]
+
+
+def _paper_line(row: Row, table: Table) -> list[str]:
+    line = [f"{row.title} (cited)" if row.kind == "cited" else row.title]
+    if table.parameters:
+        line += [p.text if p else DASH for p in (row.printed_params, row.printed_ratio)]
+    return line + [
+        paper_text(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)
+    ]
 
 
 def grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

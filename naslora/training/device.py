@@ -40,15 +40,18 @@ def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     distributed = settings.devices * settings.num_nodes > 1
     try:
-        fabric = Fabric(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            num_nodes=settings.num_nodes,
-            precision=settings.precision,
-            strategy=DDPStrategy(find_unused_parameters=unused_parameters)
-            if distributed
-            else "auto",
-        )
+        with warnings.catch_warnings():
+            # A hint at SLURM, wherever that is installed.
+            warnings.filterwarnings("ignore", "The `srun` command is available")
+            fabric = Fabric(
+                accelerator=settings.accelerator,
+                devices=settings.devices,
+                num_nodes=settings.num_nodes,
+                precision=settings.precision,
+                strategy=DDPStrategy(find_unused_parameters=unused_parameters)
+                if distributed
+                else "auto",
+            )
     except (MisconfigurationException, RuntimeError, ValueError) as error:
         raise SettingsError(
             f"this machine cannot train with training.accelerator {settings.accelerator}, "

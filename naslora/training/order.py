@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from naslora.data.dataset import SegmentationDataset
+from naslora.training.signals import ignore_stop_signals
 
 
 class EpochSampler(Sampler[tuple[int, bool]]):
@@ -18,6 +19,10 @@ class EpochSampler(Sampler[tuple[int, bool]]):
     Both come from a generator seeded with (seed, epoch), so that an epoch is the same whatever
     ran before it and however many processes share it. Processes take turns; the last ones repeat
     an image where the number does not divide.
+
+    Attributes:
+        epoch: the one to come, counted from 1.
+        skip: how many of the epoch's pairs this process has had already.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class EpochSampler(Sampler[tuple[int, bool]]):
         self._rank = rank
         self._world_size = world_size
         self.epoch = 1
+        self.skip = 0
 
     def __len__(self) -> int:
         return -(-len(self._indices) // self._world_size)
@@ -44,7 +50,7 @@ class EpochSampler(Sampler[tuple[int, bool]]):
         order = generator.permutation(self._indices)
         flips = generator.random(len(order)) < self._horizontal_flip
         mine = np.arange(self._rank, len(self) * self._world_size, self._world_size) % len(order)
-        for position in mine:
+        for position in mine[self.skip :]:
             yield int(order[position]), bool(flips[position])
 
 
@@ -74,15 +80,23 @@ class FlippedImages(Dataset[tuple[Tensor, Tensor]]):
 
 
 def training_loader(
-    images: SegmentationDataset, sampler: EpochSampler, *, batch_size: int, workers: int
+    samples: Dataset[tuple[Tensor, Tensor]],
+    sampler: EpochSampler,
+    *,
+    batch_size: int,
+    workers: int,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of images (B, 3, S, S) and labels (B, S, S), both uint8, in the sampler's order."""
+    """Batches of samples that are indexed by (index, flip) pairs, in the sampler's order.
+
+    Of `FlippedImages`, they are images (B, 3, S, S) and labels (B, S, S), both uint8.
+    """
     return DataLoader(
-        FlippedImages(images),
+        samples,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
+        worker_init_fn=ignore_stop_signals,
         # Not the global generator: what dropout draws from it must not depend on `workers`.
         generator=torch.Generator().manual_seed(0),
         pin_memory=torch.cuda.is_available(),

@@ -19,6 +19,7 @@ from naslora.data.generator import streams
 from naslora.data.images import resized, resized_labels
 from naslora.errors import DivergedError, SettingsError
 from naslora.layout import Layout
+from naslora.sam.attention import set_attention_backend
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import save_checkpoint
 from naslora.settings import Study
@@ -51,6 +52,7 @@ def pretrain(study: Study) -> None:
     )
     torch.manual_seed(settings.seed)
     images, labels = _draw(study)
+    set_attention_backend(study.sam.attention)
     sam = build_sam(study.sam.backbone, study.sam.image_size)
     sam.mask_decoder.iou_prediction_head.requires_grad_(False)
     sam.prompt_encoder.requires_grad_(False)

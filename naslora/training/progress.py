@@ -12,14 +12,15 @@ class EpochProgress:
     Args:
         title: what is trained.
         epochs: how many there will be.
+        done: how many an earlier attempt has finished.
         silent: print nothing, as all processes of a distributed run but one should.
     """
 
-    def __init__(self, title: str, epochs: int, *, silent: bool = False):
+    def __init__(self, title: str, epochs: int, *, done: int = 0, silent: bool = False):
         self._silent = silent
         self._title = title
         self._epochs = epochs
-        self._done = 0
+        self._before = self._done = done
         self._began = time.perf_counter()
 
     def __enter__(self) -> EpochProgress:
@@ -40,7 +41,7 @@ class EpochProgress:
         """Report a finished epoch, given its losses by name."""
         self._done += 1
         seconds = time.perf_counter() - self._began
-        rest = seconds / self._done * (self._epochs - self._done)
+        rest = seconds / (self._done - self._before) * (self._epochs - self._done)
         values = "  ".join(f"{k} {v:.4f}" for k, v in losses.items() if k.endswith("loss"))
         self._print(f"epoch {self._done}/{self._epochs}  {values}  {rest:.0f} s left")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,22 @@ import pandas as pd
 import pytest
 
 from naslora.layout import Layout
-from naslora.records import FileHash, Provenance, Receipt, Record, write_document
+from naslora.records import CONTROLS, FileHash, Provenance, Receipt, Record, write_document
+from naslora.report import ablations, table1, table2, table3
+from naslora.report.tables import TableSpec
 from naslora.settings import Study, load_study
 
 CONFIG = Path(__file__).parents[2] / "config"
 METRICS = ("S_measure", "E_measure", "IoU")
+TASKS = (
+    *("kvasir", "cvc_clinicdb", "isic2017", "cod", "sbu", "leaf", "road"),
+    *("trans10k_v1", "trans10k_v2"),
+)
+SPECS: tuple[TableSpec, ...] = (
+    *(module.TABLE for module in (table1, table2, table3)),
+    *(ablations.TABLE6, ablations.TABLE7, ablations.TABLE8, ablations.TABLE9, ablations.TABLE_D1),
+)
+Scores = Mapping[str, Mapping[str, float]]
 WriteRun = Callable[..., Path]
 
 
@@ -32,30 +44,40 @@ def write_run(
     study: Study,
     variant: str,
     seed: int,
-    scores: Sequence[float] = (0.8, 0.9, 0.7),
+    scores: Sequence[float] | Scores = (0.8, 0.9, 0.7),
     *,
     task: str = "kvasir",
     status: str = "done",
+    message: str | None = None,
     images: int = 100,
     trainable: int = 4_000_000,
 ) -> Path:
-    """Write a synthetic record and its per-image file, whose means are `scores`."""
+    """Write a synthetic record and its per-image file, whose means are `scores`.
+
+    Scores are of `METRICS` on the test set "test", or by test set and metric; there are `images`
+    of each test set.
+    """
     layout = Layout.of(study)
     path = layout.record(task, variant, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not isinstance(scores, Mapping):
+        scores = {"test": dict(zip(METRICS, scores, strict=True))}
     done, control = status == "done", variant.startswith("control_")
     metrics: dict[str, dict[str, float]] = {}
     per_image = None
     if done:
         spread = np.linspace(-0.05, 0.05, images)
-        frame = pd.DataFrame(
-            {name: value + spread for name, value in zip(METRICS, scores, strict=True)}
-        )
-        frame.insert(0, "test_set", "test")
+        frames = {
+            test_set: pd.DataFrame({name: value + spread for name, value in values.items()})
+            for test_set, values in scores.items()
+        }
         parquet = layout.per_image(task, variant, seed)
-        frame.to_parquet(parquet)
+        pd.concat(frames, names=["test_set"]).reset_index(level=0).to_parquet(parquet)
         per_image = FileHash.of(parquet)
-        metrics = {"test": {name: float(frame[name].mean()) for name in METRICS}}
+        metrics = {
+            test_set: {name: float(frame[name].mean()) for name in frame}
+            for test_set, frame in frames.items()
+        }
     provenance = Provenance(hardware={}, versions={}, git_revision=None, git_dirty=None)
     training = None
     if not control:
@@ -68,7 +90,8 @@ def write_run(
             checkpoint_sha256=None,
             adapter=FileHash(name="a", sha256="0" * 64, bytes=1) if done else None,
             trainable_parameters=trainable,
-            total_parameters=100_000_000,
+            total_parameters=110_000_000,
+            original_parameters=100_000_000,
             history=[
                 {"epoch": float(epoch), "loss": 2.0 / epoch + 0.1 * seed} for epoch in (1, 2, 3, 4)
             ],
@@ -79,6 +102,7 @@ def write_run(
         )
     record = Record(
         status=status,
+        message=message,
         study=study.study,
         task=task,
         variant=variant,
@@ -89,7 +113,7 @@ def write_run(
         evaluation=study.evaluation.model_dump(mode="json"),
         manifest_sha256="0" * 64,
         metrics=metrics,
-        images={"test": images} if done else {},
+        images={test_set: images for test_set in metrics},
         per_image=per_image,
         evaluation_time_s=1.0,
         provenance=provenance,
@@ -109,6 +133,36 @@ def full_study(study: Study) -> Study:
             scores = (base, base + 0.05, base - 0.1)
             write_run(study, variant, seed, scores, trainable=4_000_000 + 1000 * index)
     return study
+
+
+def scores_of(task: str, base: float) -> Scores:
+    """A score of every metric that a table shows of a task, each another one."""
+    scores: dict[str, dict[str, float]] = {}
+    columns = (column for spec in SPECS for column in spec.columns if column.task == task)
+    for index, column in enumerate(columns):
+        scores.setdefault(column.test_set, {})[column.metric] = base + 0.001 * index
+    return scores
+
+
+@pytest.fixture(scope="session")
+def every_task(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Four methods on all tasks and all ablations, two seeds, whole. Not to be written to."""
+    study = make_study(tmp_path_factory.mktemp("every"), tasks=list(TASKS), seeds=[0, 1])
+    for task in TASKS:
+        for control in CONTROLS:
+            write_run(study, control, 0, scores_of(task, 0.3), task=task, images=10)
+    for index, (task, variant, seed) in enumerate(study.runs()):
+        scores = scores_of(task, 0.5 + 0.003 * index)
+        count = 4_000_000 + 1000 * study.run_names().index(variant)
+        write_run(study, variant, seed, scores, task=task, images=10, trainable=count)
+    return study
+
+
+@pytest.fixture
+def copied_study(every_task: Study, tmp_path: Path) -> Study:
+    """A copy of `every_task` to write to."""
+    shutil.copytree(every_task.results, tmp_path / "copy")
+    return every_task.model_copy(update={"results": tmp_path / "copy"})
 
 
 @pytest.fixture(name="write_run")

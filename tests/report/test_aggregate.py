@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from naslora.files import sha256
 from naslora.layout import Layout
+from naslora.report import reading
 from naslora.report.aggregate import aggregate
 from naslora.settings import Study
 
@@ -142,6 +144,21 @@ def test_bad_record_is_named_and_left_out(
     assert len(after.runs) == len(before.runs) - 1
     left = before.scores.query("not (variant == 'lora' and seed == 1)").reset_index(drop=True)
     assert after.scores.equals(left)
+
+
+def test_reading_in_several_processes_gives_the_same(
+    full_study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _half(Layout.of(full_study).record("kvasir", "lora", 1))
+    alone = aggregate(full_study)
+    monkeypatch.setattr(reading, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(reading, "_AT_ONCE", 3)
+    monkeypatch.setattr(reading, "_cores", lambda: 2)
+    together = aggregate(full_study)
+    for name in ("runs", "scores", "losses"):
+        pd.testing.assert_frame_equal(getattr(together, name), getattr(alone, name))
+    assert together.problems == alone.problems
+    assert len(alone.problems) == 1
 
 
 def test_record_of_a_run_that_the_study_does_not_have(full_study: Study, make_study) -> None:  # type: ignore[no-untyped-def]

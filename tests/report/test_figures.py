@@ -10,7 +10,8 @@ from PIL import Image
 
 from naslora.report.aggregate import aggregate
 from naslora.report.curves import draw_losses
-from naslora.report.outlines import PREDICTION_COLOUR, choose_images, draw_outlines
+from naslora.report.outlines import PREDICTION_COLOUR, draw_outlines
+from naslora.report.style import OTHERS, SEARCHED
 from naslora.settings import Study
 
 
@@ -36,23 +37,6 @@ def draw(path: Path, predictions: dict[str, list[np.ndarray]] | None = None) -> 
 def share_of(picture: np.ndarray, colour: str) -> float:
     wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
     return float((np.abs(picture - wanted).max(axis=-1) < 8).mean())
-
-
-def test_images_at_even_ranks() -> None:
-    iou = {f"image{index:03}": index / 100 for index in range(101)}
-    assert choose_images(iou) == {"image100": "best", "image050": "median", "image000": "worst"}
-    five = choose_images(iou, 5)
-    assert list(five) == ["image100", "image075", "image050", "image025", "image000"]
-    assert five["image075"] == "rank 26 of 101"
-    assert list(choose_images({"b": 0.5, "a": 0.5, "c": 0.5}).items()) == [
-        ("a", "best"),
-        ("b", "median"),
-        ("c", "worst"),
-    ]
-    assert choose_images({"a": 0.1, "b": 0.2}) == {"b": "best", "a": "worst"}
-    assert choose_images({"a": 0.1}) == {"a": "best"}
-    with pytest.raises(ValueError, match="cannot choose"):
-        choose_images({})
 
 
 def test_outlines_are_drawn(tmp_path: Path) -> None:
@@ -95,13 +79,22 @@ def test_outlines_refuse_what_does_not_fit(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_figure_is_png_and_pdf_with_the_same_bytes_again(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    draw(tmp_path / "b.png")
+    one, other = ((tmp_path / name).read_bytes() for name in ("a.pdf", "b.pdf"))
+    assert one.startswith(b"%PDF")
+    assert one == other
+    assert b"CreationDate" not in one
+
+
 def test_losses(full_study: Study, tmp_path: Path) -> None:
     first, second = tmp_path / "a.png", tmp_path / "b.png"
     draw_losses(full_study, aggregate(full_study), first)
     draw_losses(full_study, aggregate(full_study), second)
     assert first.read_bytes() == second.read_bytes()
     picture = np.asarray(Image.open(first).convert("RGB")).astype(int)
-    for colour in ("#0072B2", "#D55E00", "#009E73", "#CC79A7"):
+    for colour in (*SEARCHED.values(), OTHERS):
         assert share_of(picture, colour) > 5e-4, colour
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from naslora.report.parameters import Count, count_parameters, counts_text
+from naslora.report.counts import Count, counted_on_vit_h
+from naslora.report.parameters import count_parameters, counts_text
 from naslora.settings import Variant
 
 Naslora = Callable[..., tuple[int, str, str]]
@@ -40,6 +41,11 @@ def counts() -> list[Count]:
 def test_rows_count_exactly_what_their_layers_have(counts: list[Count]) -> None:
     found = {count.title: count.trainable for count in counts}
     assert {title: found[title] for title in EXACT} == EXACT
+
+
+def test_the_counts_kept_as_data_are_these(counts: list[Count]) -> None:
+    """After a change of a method, write `counts_text(counts, "json")` to counted/vit_h.json."""
+    assert counted_on_vit_h() == counts
 
 
 def test_rows_that_should_agree_round_to_the_papers_number(counts: list[Count]) -> None:

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from naslora.errors import DiskError, RecordError, SettingsError
+from naslora.errors import DiskError, SettingsError
 from naslora.layout import Layout
-from naslora.report.products import FIGURES, TABLES, write_figures, write_tables
+from naslora.report.figures import FIGURES, write_figures
+from naslora.report.products import TABLES, write_tables
 from naslora.settings import Study
 
 
@@ -37,18 +38,18 @@ def test_no_names_no_files(full_study: Study) -> None:
 def test_unknown_names_are_refused_before_anything_is_written(full_study: Study) -> None:
     with pytest.raises(SettingsError, match="no table named 'table0'") as caught:
         write_tables(full_study, ["table1", "table0"])
-    assert caught.value.remedy == f"choose from {', '.join(TABLES)}"
+    assert caught.value.remedy == f"choose from {', '.join(TABLES)}, all"
     with pytest.raises(SettingsError, match="no figure named 'lines'") as caught:
-        write_figures(full_study, ["losses", "lines"])
-    assert caught.value.remedy == f"choose from {', '.join(FIGURES)}"
+        write_figures(full_study, ["figureC1", "lines"])
+    assert caught.value.remedy == f"choose from {', '.join(FIGURES)}, all"
     root = Layout.of(full_study).root
     assert not (root / "tables").exists()
     assert not (root / "figures").exists()
 
 
 def test_the_losses_are_drawn_from_records_alone(full_study: Study) -> None:
-    (path,) = write_figures(full_study, ["losses"])
-    assert path == Layout.of(full_study).figure("losses")
+    path, _ = write_figures(full_study, ["figureC1"])
+    assert path == Layout.of(full_study).figure("figureC1")
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 200
@@ -60,17 +61,11 @@ def test_tables_need_no_torch(full_study: Study) -> None:
         "from naslora.report.products import write_tables;"
         f"study = load_study('sample', {{'results': {str(full_study.results)!r}}},"
         f" Path({str(Path(__file__).parents[2] / 'config')!r}));"
-        "write_tables(study, ['table1']);"
+        "write_tables(study, ['all']);"
         "sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_outlines_without_runs(study: Study) -> None:
-    with pytest.raises(RecordError, match="record not found"):
-        write_figures(study, ["outlines"])
-    assert not Layout.of(study).figure("outlines").exists()
 
 
 def test_a_full_disk(

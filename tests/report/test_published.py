@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from naslora.report.published import METHOD_ROWS, TABLES, columns, printed, rows
@@ -118,3 +120,71 @@ def test_table_3_mixes_two_definitions_of_miou() -> None:
     assert matches["with"] == {"Translab", "Trans2Seg"}
     assert matches["without"] == {"Decoder-only", "VPT", "LoRA", "Conv-LoRA"}
     assert matches["neither"] == {"DoRA", "VeRA", "NAS-LoRA", "NAS-PC-LoRA"}
+
+
+DECODER_M, LOW_RANK_M = 3.505536, 0.163840  # ViT-H: the mask decoder; a rank on every fused qkv
+
+
+def test_parameters_are_the_decoder_and_a_low_rank_branch_and_little_more() -> None:
+    """Of the ranks in Table 7; of a half, Table 8 halves the sum, decoder included."""
+    for rank in rows("7"):
+        rest = number("7", rank, "params_m") - DECODER_M - LOW_RANK_M * int(rank)
+        assert 0 < rest < 0.03
+    whole = number("8", "1-32", "params_m")
+    for half in ("1-16", "16-32"):
+        assert number("8", half, "params_m") == pytest.approx(whole / 2, abs=6e-4)
+        assert number("8", half, "params_m") < DECODER_M
+    assert number("1", "VeRA", "params_m") < DECODER_M
+    others = set(rows("1")) - {"Domain Specific", "VeRA"}
+    assert all(number("1", row, "params_m") > DECODER_M - 0.005 for row in others)
+
+
+def test_ablations_name_the_parameters_of_the_rows_they_share() -> None:
+    for method, here in (("NAS-LoRA", "3/3"), ("NAS-PC-LoRA", "2/3")):
+        for name in ("params_m", "ratio_pct"):
+            assert number("D1", here, name) == number("1", method, name)
+    for table, row in (("7", "3"), ("8", "1-32")):
+        assert number(table, row, "params_m") == number("1", "NAS-PC-LoRA", "params_m")
+    # 64 cells of 296, 192 and 96 parameters.
+    counts = [number("D1", row, "params_m") for row in ("3/3", "2/3", "1/3")]
+    steps = [above - below for above, below in itertools.pairwise(counts)]
+    assert steps == pytest.approx([64 * 104 / 1e6, 64 * 96 / 1e6], abs=6e-4)
+
+
+def test_shares_of_cited_networks_are_of_themselves() -> None:
+    assert number("1", "SAM (scratch)", "params_m") == pytest.approx(SAM_VIT_H_M, abs=0.005)
+    for table, row in (("2", "Translab"), ("3", "Translab"), ("3", "Trans2Seg")):
+        assert number(table, row, "ratio_pct") == 100
+        assert number(table, row, "params_m") < 100
+
+
+@pytest.mark.parametrize(
+    ("table", "overlap", "dice"),
+    [
+        ("1", "isic2017_Jac", "isic2017_Dice"),
+        ("1", "leaf_IoU", "leaf_Dice"),
+        ("1", "road_IoU", "road_Dice"),
+        ("6", "isic2017_Jac", "isic2017_Dice"),
+        ("8", "leaf_IoU", "leaf_Dice"),
+        ("9", "isic2017_Jac", "isic2017_Dice"),
+        ("D1", "leaf_IoU", "leaf_Dice"),
+    ],
+)
+def test_dice_lies_between_jaccard_and_its_bound(table: str, overlap: str, dice: str) -> None:
+    """Dice is concave in Jaccard, so its mean is at most that of the mean Jaccard."""
+    for row in rows(table):
+        jaccard, found = number(table, row, overlap) / 100, number(table, row, dice) / 100
+        assert jaccard < found <= 2 * jaccard / (1 + jaccard) + 5e-4, row
+
+
+@pytest.mark.parametrize("table", ["6", "9"])
+def test_the_thresholded_jaccard_is_below_the_jaccard(table: str) -> None:
+    for row in rows(table):
+        assert number(table, row, "isic2017_TJac") < number(table, row, "isic2017_Jac")
+
+
+def test_the_hard_images_are_harder_in_every_column() -> None:
+    for row in rows("2"):
+        for metric, sign in (("Acc", 1), ("mIoU", 1), ("MAE", -1), ("mBER", -1)):
+            easy, hard = (number("2", row, f"{half}_{metric}") for half in ("easy", "hard"))
+            assert sign * (easy - hard) > 0

@@ -22,10 +22,11 @@ from naslora.layout import Layout
 from naslora.methods.registry import adapt
 from naslora.nas.alternation import AlternatingOptimizer
 from naslora.nas.cell import operation_shares
-from naslora.records import Receipt, read_receipt, read_record
+from naslora.records import Receipt, read_attempt, read_receipt, read_record
+from naslora.sam.building import original_parameters
 from naslora.sam.initial import initial_sam
 from naslora.settings import Study
-from naslora.training import loop
+from naslora.training import trainer
 from naslora.training.loop import train
 from naslora.training.order import halves
 
@@ -77,6 +78,7 @@ def test_the_receipt_says_what_was_done(trained_study: Study) -> None:
     tensors = load_file(layout.adapter(TASK, "nas_lora", 0))
     assert sum(t.numel() for t in tensors.values()) == receipt.trainable_parameters
     assert receipt.trainable_parameters < receipt.total_parameters
+    assert receipt.original_parameters == original_parameters("tiny", 64)
     assert sorted(path.name for path in layout.run(TASK, "nas_lora", 0).iterdir()) == [
         "adapter.safetensors",
         "training.json",
@@ -106,13 +108,13 @@ def test_the_loss_falls(copied: Copy) -> None:
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """The batches of the first and of the second passes."""
     batches: dict[str, list[Any]] = {"weights": [], "alpha": []}
-    original = loop._Training._loss
+    original = trainer.Trainer._loss
 
     def watched(self: Any, batch: Any, at: str) -> torch.Tensor:
         batches["alpha" if at.endswith("architecture") else "weights"].append(batch[0])
         return original(self, batch, at)
 
-    monkeypatch.setattr(loop._Training, "_loss", watched)
+    monkeypatch.setattr(trainer.Trainer, "_loss", watched)
     return batches
 
 
@@ -226,13 +228,13 @@ def test_a_loss_that_is_not_finite_ends_the_run(trained_study: Study, copied: Co
 def test_divergence_in_a_later_epoch_keeps_the_history(
     copied: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, steps = loop.task_loss, []
+    original, steps = trainer.task_loss, []
 
     def broken(*arguments: Any) -> torch.Tensor:
         steps.append(1)
         return original(*arguments) * (float("inf") if len(steps) == 7 else 1)
 
-    monkeypatch.setattr(loop, "task_loss", broken)
+    monkeypatch.setattr(trainer, "task_loss", broken)
     study = copied()
     with pytest.raises(DivergedError, match="the loss is inf at epoch 2, step 2"):
         train(study, TASK, "lora", 0)
@@ -268,7 +270,9 @@ def test_a_full_disk(copied: Copy, mounted: Callable[[int], Path]) -> None:
     with pytest.raises(DiskError, match=r"cannot write adapter\.safetensors: No space left"):
         train(study, TASK, "lora", 0)
     left = set(disk.rglob("*")) - set(before)
-    assert [path for path in left if path.is_file()] == []
+    note = Layout.of(study).attempt(TASK, "lora", 0)
+    assert [path for path in left if path.is_file()] == [note]
+    assert read_attempt(note).status == "failed"
     with pytest.raises(RecordError, match="receipt not found"):
         evaluate(study, TASK, "lora", 0)
 

@@ -99,7 +99,7 @@ def test_image_and_mask_are_flipped_together() -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_are_in_the_samplers_order(workers: int) -> None:
     order = sampler(10, horizontal_flip=0.5)
-    loader = training_loader(NUMBERED, order, batch_size=4, workers=workers)
+    loader = training_loader(FlippedImages(NUMBERED), order, batch_size=4, workers=workers)
     for number in (1, 2):
         order.epoch = number
         batches = list(loader)

@@ -1,0 +1,178 @@
+"""What an analysis found, as a file that tables and figures read without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from naslora.errors import RecordError
+from naslora.files import fingerprint, write_json
+from naslora.layout import Layout
+from naslora.records import Provenance, Status
+from naslora.settings import Study
+
+SCHEMA_VERSION: Literal[1] = 1
+Scale = Literal["native", "224"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
+RANDOM, PRETRAINED = "random", "sam"
+# The rows of Table 4: key to the paper's name.
+TABLE_MODELS = {
+    RANDOM: "Randomly initialised ViT",
+    PRETRAINED: "SAM ViT",
+    "nas_lora": "NAS-LoRA",
+}
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LayerStatistics(_Document):
+    """An encoder of L blocks on square images of one size; means over images.
+
+    Attributes:
+        image_size: side of the input in pixels.
+        grid: side of the map in patches.
+        windows: per block the side of its windows in patches; 0 where attention is global.
+        uniform_distance: attention distance of uniform attention over the map, pixels.
+        distance: mean attention distance per block and head, pixels; mean over images.
+        distance_by_image: per block and image the mean over heads.
+        amplitude: relative log amplitude (natural logarithm) of the input of the first block and
+            of each block's output, at evenly spaced frequencies from 0 to pi; mean over images.
+        amplitude_by_image: per image that of the last block's output.
+    """
+
+    image_size: int
+    grid: int
+    windows: list[int]
+    uniform_distance: Finite
+    distance: list[list[Finite]]
+    distance_by_image: list[list[Finite]]
+    amplitude: list[list[Finite]]
+    amplitude_by_image: list[list[Finite]]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LayerStatistics:
+        depth = len(self.windows)
+        if {len(self.distance), len(self.distance_by_image)} != {depth}:
+            raise ValueError("attention distances are not one per block")
+        if len(self.amplitude) != depth + 1:
+            raise ValueError("log amplitudes are not one per block, and one before")
+        if {len(block) for block in self.distance_by_image} != {len(self.amplitude_by_image)}:
+            raise ValueError("not as many images everywhere")
+        return self
+
+
+class Analysis(_Document):
+    """Attention distances and log amplitudes of one model on a choice of images.
+
+    Attributes:
+        status: that of the model's training run; anything but `done` comes without numbers.
+        model: `random`, `sam`, or a method or variant of the study.
+        seed: of the random initialisation, or of the run.
+        fingerprint: of the settings that the numbers depend on, see `analysis_fingerprint`.
+        checkpoint_sha256: of the weights that it started from; None for random ones.
+        adapter_sha256: of the run's weights.
+        images: ids of the images, in their order.
+        scales: by image size: "native" is the study's, "224" a map of 14 x 14 patches.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Status
+    message: str | None = None
+    study: str
+    task: str
+    model: str
+    seed: int
+    backbone: str
+    settings: dict[str, Any]
+    fingerprint: str
+    checkpoint_sha256: str | None
+    adapter_sha256: str | None
+    manifest_sha256: str
+    images: list[str]
+    scales: dict[Scale, LayerStatistics]
+    wall_time_s: float
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _whole(self) -> Analysis:
+        if set(self.scales) != (set(SCALES) if self.status == "done" else set()):
+            raise ValueError("numbers at both scales belong to a run that is done, and to no other")
+        return self
+
+
+def analysis_fingerprint(study: Study, task: str, model: str, seed: int) -> str:
+    """SHA-256 over the settings that an analysis depends on; folders do not count."""
+    settings: dict[str, Any] = {"analysis": study.analysis.model_dump(mode="json"), "task": task}
+    if model in (RANDOM, PRETRAINED):
+        settings |= {
+            "model": model,
+            "seed": seed,
+            "sam": study.sam.model_dump(mode="json", exclude={"checkpoints"}),
+            "data": study.data.model_dump(mode="json"),
+        }
+        if model == PRETRAINED and study.sam.checkpoint == "pretrained":
+            settings["pretraining"] = study.pretraining.model_dump(mode="json")
+    else:
+        settings["run"] = study.run(task, model, seed).fingerprint()
+    return fingerprint(settings)
+
+
+def write_analysis(path: Path, analysis: Analysis) -> None:
+    """Write an analysis, whole or not at all.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    write_json(path, analysis.model_dump(mode="json"))
+
+
+def read_analysis(study: Study, task: str, model: str, seed: int) -> Analysis:
+    """Read an analysis of a study as its settings stand.
+
+    Raises:
+        RecordError: it is missing, damaged, of an unknown schema version, of another model, or was
+            made with other settings.
+    """
+    path = Layout.of(study).analysis(task, model, seed)
+    again = f"naslora analyse --study {study.study} --model {model} --task {task} --seed {seed}"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError("analysis not found", where=path, remedy=f"run {again}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(
+            f"this analysis is damaged: {error}", where=path, remedy=f"run {again}"
+        ) from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"this analysis has schema version {version}; this naslora reads {SCHEMA_VERSION}",
+            where=path,
+            remedy="use the naslora that wrote it, or a newer one",
+        )
+    try:
+        analysis = Analysis.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "analysis"
+        raise RecordError(
+            f"this analysis is invalid: {field}: {first['msg']}",
+            where=path,
+            remedy=f"run {again}",
+        ) from None
+    own = (analysis.study, analysis.task, analysis.model, analysis.seed)
+    if own != (study.study, task, model, seed):
+        raise RecordError(f"this analysis is of {' '.join(map(str, own))}", where=path)
+    if analysis.fingerprint != analysis_fingerprint(study, task, model, seed):
+        raise RecordError(
+            "this analysis was made with other settings than the study has now",
+            where=path,
+            remedy=f"run {again}",
+        )
+    return analysis

@@ -1,0 +1,53 @@
+"""What a claim of the paper is, and what can be said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from naslora.report.published import printed
+
+
+class Judgement(StrEnum):
+    """What a set of numbers says of a claim."""
+
+    HOLDS = "holds"
+    PARTLY = "holds in part"
+    CONTRADICTED = "contradicted"
+    OPEN = "undecided"
+    NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim, in our words.
+
+    Attributes:
+        key: a short name, for links and filters.
+        text: what the paper says.
+        source: where it says so.
+        arithmetic: what the numbers that it printed come to, a sentence each.
+        paper: what these say of the claim.
+        measured: what the study's records come to, a sentence each; empty without any.
+        ours: what these say of the claim, in this study's setting.
+    """
+
+    key: str
+    text: str
+    source: str
+    arithmetic: tuple[str, ...]
+    paper: Judgement
+    measured: tuple[str, ...] = ()
+    ours: Judgement = Judgement.NOT_MEASURED
+
+
+def value(table: str, row: str, column: str) -> float:
+    """A number that the paper printed.
+
+    Raises:
+        KeyError: the paper has no such cell, or leaves it empty.
+    """
+    number = printed(table, row, column)
+    if number is None:
+        raise KeyError(f"Table {table} prints nothing for {row}, {column}")
+    return number.value

@@ -1,0 +1,129 @@
+"""Writes the report of a study from its records, tables and figures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from naslora.files import write_text
+from naslora.layout import Layout
+from naslora.report.aggregate import Aggregate, aggregate
+from naslora.report.claims.audit import audit_claims
+from naslora.report.figures import FIGURES, pictures
+from naslora.report.page.runs import RunPage, run_pages
+from naslora.report.page.views import TableView, method_of, status_view, table_view
+from naslora.report.products import TABLES, tables_of
+from naslora.report.tables import run_title
+from naslora.settings import Study
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure and what it shows; `source` is a data URL."""
+
+    name: str
+    caption: str
+    source: str
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """The runs of one method or variant on one task, by seed."""
+
+    task: str
+    method: str
+    title: str
+    runs: tuple[RunPage, ...]
+
+
+def write_report(study: Study) -> Path:
+    """Write `report.html`, which holds all that it shows and needs no network.
+
+    It has the tables of the study's records, and the figures that were drawn.
+
+    Raises:
+        RecordError: a record changed while it was read.
+        DiskError: the file cannot be written.
+    """
+    path = Layout.of(study).report
+    write_text(path, report_text(study, aggregate(study)))
+    return path
+
+
+def report_text(study: Study, records: Aggregate) -> str:
+    """The report as HTML; the same results give the same text."""
+    root = Layout.of(study).root
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    runs = run_pages(study, records)
+    return environment.from_string(_asset("template.html")).render(
+        study=study,
+        setting=_setting(study),
+        names=[(name, run_title(records, name)) for name in study.methods],
+        made_by=sorted(set(records.runs["code"])) or ["Nothing has been run."],
+        status=status_view(study, records),
+        problems=[(p.path.relative_to(root).as_posix(), p.message) for p in records.problems],
+        tables=_tables(study, records),
+        figures=_figures(study),
+        claims=audit_claims(study, records),
+        runs=runs,
+        run_groups=_groups(study, runs),
+        css=Markup(_asset("page.css")),
+        js=Markup(_asset("page.js")),
+    )
+
+
+def _asset(name: str) -> str:
+    return files("naslora.report.page").joinpath(name).read_text("utf-8")
+
+
+def _setting(study: Study) -> str:
+    training = study.training
+    images = "generated" if set(study.tasks) <= set(study.generated) else "real"
+    if images == "real" and set(study.tasks) & set(study.generated):
+        images = "real and generated"
+    return (
+        f"SAM {study.sam.backbone} at {study.sam.image_size} px ({study.sam.checkpoint} "
+        f"checkpoint), {images} images of {_count(study.tasks, 'task')}, "
+        f"{_count(study.methods, 'method')}, {training.epochs} epochs of batches of "
+        f"{training.batch_size}, seeds {', '.join(map(str, study.seeds))}."
+    )
+
+
+def _count(things: Sequence[str], name: str) -> str:
+    return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
+
+
+def _tables(study: Study, records: Aggregate) -> list[TableView]:
+    builders = [TABLES[name].build for name in tables_of(study)]
+    return [table_view(study, build(study, records)) for build in builders if build is not None]
+
+
+def _figures(study: Study) -> list[Picture]:
+    layout = Layout.of(study)
+    found = []
+    for name, drawing in FIGURES.items():
+        for picture in pictures(name):
+            path = layout.figure(picture)
+            if path.is_file():
+                part = picture.removeprefix(name).strip("_")
+                caption = f"{drawing.title} ({part})" if part else drawing.title
+                data = base64.b64encode(path.read_bytes()).decode("ascii")
+                found.append(Picture(picture, caption, f"data:image/png;base64,{data}"))
+    return found
+
+
+def _groups(study: Study, runs: Sequence[RunPage]) -> list[RunGroup]:
+    return [
+        RunGroup(task, method_of(study, variant), found[0].title, tuple(found))
+        for (task, variant), group in groupby(runs, key=lambda run: (run.task, run.variant))
+        if (found := list(group))
+    ]

@@ -1,0 +1,106 @@
+"""Tables and the state of runs, in the shape that the report's template shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from naslora.records import CONTROLS
+from naslora.report.aggregate import Aggregate
+from naslora.report.cells import Cell
+from naslora.report.status import standings
+from naslora.report.tables import Column, Row, Table
+from naslora.report.writers import DASH, paper_text, value_text
+from naslora.settings import Study
+
+
+@dataclass(frozen=True)
+class CellView:
+    """A cell: its text, a smaller text below, the task that it is of, and a style's name."""
+
+    text: str
+    paper: str = ""
+    task: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class RowView:
+    """A row; `name` is the method that the report's filter knows it by."""
+
+    name: str
+    kind: str
+    cells: tuple[CellView, ...]
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table with its notes, titled lists of sentences."""
+
+    name: str
+    title: str
+    header: tuple[CellView, ...]
+    rows: tuple[RowView, ...]
+    notes: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def method_of(study: Study, name: str) -> str:
+    """The method that a row's name stands for; empty for a control or a row from elsewhere."""
+    if name in study.variants:
+        return study.variants[name].method
+    return name if name in study.methods else ""
+
+
+def table_view(study: Study, table: Table) -> TableView:
+    """A table of the paper: our value, and below it the paper's with difference and verdict."""
+    parameters = ("Params (M)", "Ratio (%)") if table.parameters else ()
+    header = [CellView(table.heading), *map(CellView, parameters)]
+    header += [CellView(f"{c.title} {c.arrow}", task=c.task) for c in table.columns]
+    marks = [table.marks(index) for index in range(len(table.columns))]
+    return TableView(
+        name=table.name,
+        title=table.title,
+        header=tuple(header),
+        rows=tuple(_row(study, row, table, marks) for row in table.rows),
+        notes=table.sections,
+    )
+
+
+def _row(study: Study, row: Row, table: Table, marks: list[dict[str, str]]) -> RowView:
+    title = f"{row.title} (cited)" if row.kind == "cited" else row.title
+    cells = [CellView(title)]
+    if table.parameters:
+        for ours, printed, digits in (
+            (row.params_m, row.printed_params, 3),
+            (row.ratio, row.printed_ratio, 2),
+        ):
+            text = DASH if ours is None else f"{ours:.{digits}f}"
+            cells.append(CellView(text, f"paper {printed.text}" if printed else ""))
+    for cell, column, mark in zip(row.cells, table.columns, marks, strict=True):
+        cells.append(_cell(row, cell, column, mark.get(row.name, "")))
+    return RowView(method_of(study, row.name), row.kind, tuple(cells))
+
+
+def _cell(row: Row, cell: Cell, column: Column, mark: str) -> CellView:
+    paper = "" if cell.printed is None else f"paper {paper_text(cell, column)}"
+    text = "" if row.kind == "cited" else value_text(cell, column)
+    return CellView(text, paper, column.task, mark)
+
+
+def status_view(study: Study, records: Aggregate) -> list[RowView]:
+    """How many of the planned runs of each row and task are done, and what the others came to."""
+    found = {(one.task, one.variant): one for one in standings(study, records)}
+    rows = []
+    for name in (*CONTROLS, *study.run_names()):
+        cells = []
+        title = name
+        for task in study.tasks:
+            one = found.get((task, name))
+            if one is None:
+                cells.append(CellView("", task=task))
+                continue
+            title = one.title
+            done = one.counts["done"]
+            kind = "all" if done == one.planned else "some" if done else "none"
+            cells.append(CellView(one.text, task=task, kind=kind))
+        rows.append(RowView(method_of(study, name), "", (CellView(title), *cells)))
+    return rows

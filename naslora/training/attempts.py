@@ -1,0 +1,134 @@
+"""An attempt at a run: it has the run to itself, and leaves word of how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from naslora.errors import DiskError, LockError, NasloraError, RecordError, StoppedError
+from naslora.files import remove_leftovers
+from naslora.layout import Layout
+from naslora.records import Attempt, read_attempt, write_document
+from naslora.settings import RunSettings
+from naslora.training.locking import RunLock
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+T = TypeVar("T")
+_AT_WORK = "at work, or killed without a word"
+
+
+@contextmanager
+def attempt(fabric: Fabric, layout: Layout, run: RunSettings) -> Iterator[OngoingAttempt | None]:
+    """Have a run's folder to oneself during the block, and note in it how the block ended.
+
+    Yields:
+        The attempt in the first process of the run, None in the others.
+
+    Raises:
+        LockError: another process is at work on the run, or has taken it over from this one. Of a
+            distributed run, the other processes leave with `SystemExit`.
+        DiskError: the folder cannot be written to.
+    """
+    ongoing = on_first_process(fabric, lambda: OngoingAttempt(layout, run))
+    if ongoing is None:
+        yield None
+        return
+    try:
+        yield ongoing
+    except LockError:
+        raise  # the run is another process's now
+    except Exception as error:
+        ongoing.leave_word(error)
+        raise
+    finally:
+        ongoing.lock.release()
+
+
+def on_first_process(fabric: Fabric, action: Callable[[], T]) -> T | None:
+    """Do something in the first process of a run alone; where it fails, the others leave too.
+
+    Returns:
+        What the action returned; None in the other processes.
+
+    Raises:
+        NasloraError: the action's, in the first process.
+        SystemExit: in the others. The code is 0, or Fabric would kill the first one before it
+            says why.
+    """
+    result: T | None = None
+    failure: NasloraError | None = None
+    if fabric.is_global_zero:
+        try:
+            result = action()
+        except NasloraError as error:
+            failure = error
+    if fabric.broadcast(failure is not None):
+        raise failure or SystemExit(0)
+    return result
+
+
+class OngoingAttempt:
+    """The first process's hold on a run.
+
+    Attributes:
+        lock: the right to write into the run's folder.
+        number: of this attempt, counted from 1 for each set of settings.
+    """
+
+    def __init__(self, layout: Layout, run: RunSettings):
+        names = (run.task, run.variant, run.seed)
+        self._path = layout.attempt(*names)
+        self._fingerprint = run.fingerprint()
+        self.lock = RunLock.acquire(layout.run(*names))
+        try:
+            remove_leftovers(layout.run(*names), alone=True)
+            self.number = self._earlier() + 1
+            self.note("interrupted", _AT_WORK)
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def note(self, status: Literal["failed", "interrupted"], message: str) -> None:
+        """Write down what became of the attempt.
+
+        Raises:
+            LockError: the run is another process's now.
+            DiskError: the note cannot be written.
+        """
+        with self.lock.guard():
+            write_document(
+                self._path,
+                Attempt(
+                    status=status,
+                    message=message,
+                    fingerprint=self._fingerprint,
+                    attempts=self.number,
+                ),
+            )
+
+    def leave_word(self, error: Exception) -> None:
+        """Note an error, unless it has ended the run with a receipt, or keeps from writing."""
+        if not self._path.is_file():
+            return
+        what = error.what if isinstance(error, NasloraError) else f"{type(error).__name__}: {error}"
+        with contextlib.suppress(DiskError, LockError):  # the error itself is shown
+            self.note("interrupted" if isinstance(error, StoppedError) else "failed", what)
+
+    def ended(self) -> None:
+        """Remove the note, since the run has its receipt."""
+        self._path.unlink(missing_ok=True)
+
+    def _earlier(self) -> int:
+        """How many attempts there were with the same settings."""
+        if not self._path.is_file():
+            return 0
+        try:
+            earlier = read_attempt(self._path)
+        except RecordError as error:
+            print(f"{error}\n  attempts are counted anew", flush=True)
+            return 0
+        return earlier.attempts if earlier.fingerprint == self._fingerprint else 0

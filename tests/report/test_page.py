@@ -1,0 +1,147 @@
+"""The report: one HTML file with every table, figure, claim and run, and nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from naslora.cli import app
+from naslora.layout import Layout
+from naslora.report.aggregate import aggregate
+from naslora.report.page.build import report_text, write_report
+from naslora.report.page.curve import learning_curve
+from naslora.settings import Study
+
+WriteRun = Callable[..., Path]
+_VOID = {"meta", "img", "br", "link", "input", "hr", "path", "circle", "polyline"}
+
+
+class Page(HTMLParser):
+    """Checks that elements nest, and collects ids, links, addresses and attributes."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.methods: set[str] = set()
+        self.tasks: set[str] = set()
+        self.text = ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values["href"]] if "href" in values else []
+        self.sources += [values["src"]] if "src" in values else []
+        self.methods |= {values["data-method"]} if "data-method" in values else set()
+        self.tasks |= {values["data-task"]} if "data-task" in values else set()
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in _VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page_of(study: Study) -> Page:
+    return Page(report_text(study, aggregate(study)))
+
+
+def test_it_holds_everything_and_asks_nothing_of_a_network(full_study: Study) -> None:
+    figure = Layout.of(full_study).figure("figureC1")
+    figure.parent.mkdir(parents=True)
+    Image.new("RGB", (4, 3), "white").save(figure)
+    page = page_of(full_study)
+    text = report_text(full_study, aggregate(full_study))
+    assert not re.search(r"(?:src|href)=\"(?!#|data:)", text)
+    assert not [word for word in ("url(", "@import", "http") if word in text.lower()]
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.removeprefix("#") in page.ids for link in page.links)
+    assert [source[:22] for source in page.sources] == ["data:image/png;base64,"]
+    assert page.methods == {*full_study.methods}
+    assert page.tasks == {"kvasir"}
+    for variant in full_study.methods:
+        for seed in full_study.seeds:
+            assert f"run-kvasir-{variant}-{seed}" in page.ids
+    assert {"status", "tables", "figures", "claims", "runs", "table1", "table4"} <= set(page.ids)
+    assert "24.14 % less" in page.text
+
+
+def test_the_same_results_give_the_same_bytes(full_study: Study) -> None:
+    path = write_report(full_study)
+    first = path.read_bytes()
+    assert write_report(full_study).read_bytes() == first
+    assert str(full_study.results) not in first.decode()
+
+
+def test_cells_show_the_value_the_paper_and_the_verdict(full_study: Study) -> None:
+    text = report_text(full_study, aggregate(full_study))
+    row = text[text.index('data-method="nas_pc_lora"', text.index('id="table1"')) :]
+    row = row[: row.index("</tr>")]
+    assert re.search(r'class="best">\s*76.0 ± 1.0<small>paper 92.4 \(-16.4, n/c\)', row)
+
+
+def test_what_was_not_run_or_not_believed_is_said(study: Study, write_run: WriteRun) -> None:
+    write_run(study, "lora", 0)
+    write_run(study, "lora", 1, status="diverged", message="the loss is nan at epoch 2")
+    bad = write_run(study, "lora", 2)
+    bad.write_text(bad.read_text()[:100])
+    page = page_of(study)
+    assert "1/3 (1 diverged, 1 left out)" in page.text
+    assert "diverged: the loss is nan at epoch 2" in page.text
+    assert "records/kvasir/lora/seed2.json" in page.text
+    assert "run-kvasir-lora-2" not in page.ids
+
+
+def test_a_study_without_results_has_a_page(study: Study) -> None:
+    page = page_of(study)
+    assert "Nothing has been run." in page.text
+    assert not [link for link in page.links if link in ("#runs", "#figures")]
+
+
+def test_messages_cannot_carry_markup(study: Study, write_run: WriteRun) -> None:
+    write_run(study, "lora", 0, status="diverged", message="<script>alert(1)</script>")
+    text = report_text(study, aggregate(study))
+    assert text.count("<script>") == 1
+    assert "&lt;script&gt;alert(1)" in text
+
+
+@pytest.mark.parametrize("losses", [[1.0], [0.5, 0.5], [3.0, 2.0, 1.5]])
+def test_a_curve_spans_its_frame(losses: list[float]) -> None:
+    svg = learning_curve(losses, 1)
+    Page(svg)
+    assert f"{losses[0]:.3f} in epoch 1, {losses[-1]:.3f} in the last" in svg
+    assert ("T<tspan" in svg) == (len(losses) > 1)
+    points = re.search(r'points="([^"]*)"', svg)
+    if len(losses) == 3:
+        assert points is not None
+        first, _, last = points[1].split()
+        assert first == "52.0,12.0"
+        assert last == "410.0,136.0"
+
+
+def test_the_commands(full_study: Study) -> None:
+    options = ["--study", "sample", "--set", f"results={full_study.results}"]
+    ran = CliRunner().invoke(app, ["report", *options])
+    assert ran.exit_code == 0, ran.output
+    assert Layout.of(full_study).report.is_file()
+    ran = CliRunner().invoke(app, ["audit", *options])
+    assert ran.exit_code == 0, ran.output
+    assert "25.2 / 20.3 = 1.2414" in ran.output

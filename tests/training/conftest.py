@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from naslora.layout import Layout
+from naslora.server import ADDRESS, delegate
+from naslora.settings import Study
+
+ROOT = Path(__file__).parents[2]
+MOMENTS = str(Path(__file__).with_name("moments.py"))
+TASK = "kvasir"
+Server = tuple["subprocess.Popen[bytes]", str]
+
+
+class Run:
+    """A run of a variant, which attempts in processes of their own work on.
+
+    Args:
+        study: with images and backbone.
+        variant: what to train.
+        options: of the command line, that lead to the study.
+        monkeypatch: of the test.
+    """
+
+    def __init__(
+        self, study: Study, variant: str, options: list[str], monkeypatch: pytest.MonkeyPatch
+    ):
+        self.study = study
+        self.layout = Layout.of(study)
+        self.folder = self.layout.run(TASK, variant, 0)
+        self.receipt = self.layout.receipt(TASK, variant, 0)
+        self.note = self.layout.attempt(TASK, variant, 0)
+        self.command = ["train", "--task", TASK, "--variant", variant, *options]
+        self._variant = variant
+        self._monkeypatch = monkeypatch
+
+    def attempt(self, fault: str = "", *more: str) -> int:
+        """Train in a fork of the server, which a fault may hit; returns the exit code."""
+        self._monkeypatch.setenv("NASLORA_TEST_FAULT", fault)
+        code = delegate([*self.command, *more])
+        assert code is not None, "the server is gone"
+        return code
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def outcome(self) -> tuple[bytes, dict[str, Any]]:
+        """The bytes of the weights, and the receipt without times and machine."""
+        receipt = json.loads(self.receipt.read_text(encoding="utf-8"))
+        for name in ("attempts", "wall_time_s", "peak_memory_bytes", "provenance"):
+            del receipt[name]
+        for name in ("workers", "checkpoint_minutes"):
+            del receipt["settings"]["training"][name]
+        for epoch in receipt["history"]:
+            del epoch["seconds"]
+        return self.layout.adapter(TASK, self._variant, 0).read_bytes(), receipt
+
+
+@pytest.fixture
+def new_run(
+    copied: Callable[..., Study],
+    options: Callable[..., list[str]],
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Run]:
+    """A run of a variant in a folder of its own, with settings of its training."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv(ADDRESS, server[1])
+
+    def make(variant: str, folder: str, **training: Any) -> Run:
+        overrides = {
+            "methods": [variant, MOMENTS],
+            "sam": {"image_size": 32},
+            "training": {"epochs": 2, "architecture": {"start_epoch": 1}, **training},
+        }
+        study = copied(overrides, folder=folder)
+        return Run(study, variant, options(study, overrides), monkeypatch)
+
+    return make

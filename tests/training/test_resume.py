@@ -1,0 +1,57 @@
+"""Runs that are killed, at any moment, end as if they had never been."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from naslora.methods.registry import method_names
+from naslora.records import read_attempt, read_receipt
+
+KILLED = 128 + 9
+KILLS = 5
+NewRun = Callable[..., Any]
+
+
+def ends_the_same(killed: Any, faults: list[str], reference: Any) -> None:
+    """Kill attempts one after the other, each by a fault, and let the next one end."""
+    for number, fault in enumerate(faults, start=1):
+        assert killed.attempt(fault) == KILLED, f"attempt {number} was not hit by {fault}"
+        if killed.note.exists():  # or it was killed before it could write that
+            note = read_attempt(killed.note)
+            assert note.status == "interrupted"
+            assert "killed" in note.message
+            assert note.attempts <= number
+    assert killed.attempt() == 0
+    assert killed.outcome() == reference.outcome()
+    assert killed.files() == ["adapter.safetensors", "training.json"]
+    assert 1 <= read_receipt(killed.receipt).attempts <= len(faults) + 1
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_killed_at_random_moments(method: str, new_run: NewRun) -> None:
+    """At steps and stages of writing: six to each of the ten steps, and as many before."""
+    reference = new_run(method, "whole")
+    assert reference.attempt() == 0
+    draw = random.Random(method)
+    faults = [f"SIGKILL any {draw.randint(1, 30)}" for _ in range(KILLS)]
+    ends_the_same(new_run(method, "killed", checkpoint_minutes=0), faults, reference)
+
+
+def test_killed_while_it_writes_its_results(new_run: NewRun) -> None:
+    """With few images for alpha, which go round several times, and whose place is found again."""
+    settings = {
+        "workers": 1,
+        "architecture": {"start_epoch": 0, "data": "val"},
+    }
+    moments = ["step 2", "step 1", "results 1", "adapter 1", "receipt 1", "receipt 1"]
+    faults = [f"SIGKILL {moment}" for moment in moments]
+    reference = new_run("nas_lora", "whole", **settings)
+    assert reference.attempt() == 0
+    assert "architecture_loss" in reference.outcome()[1]["history"][0]
+    ends_the_same(
+        new_run("nas_lora", "killed", checkpoint_minutes=0, **settings), faults, reference
+    )
