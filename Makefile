@@ -14,30 +14,25 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help:
-	@echo "make tables   the whole pipeline on generated images, to its table; about 3 min on 2 cores"
-	@echo "make test     checks and tests; about 5 min on 2 cores"
-	@echo "make pictures the README's picture anew, from the results of make tables"
+	@echo "make tables   the whole pipeline on generated images; about @TABLES@ min on 2 cores"
+	@echo "make test     checks and tests; about @TEST@ min on 2 cores"
+	@echo "make pictures the README's pictures anew, from the results of make tables"
 	@echo "make lock     requirements.lock and environment.yml anew, from pyproject.toml"
 	@echo "make clean    remove the results of the study rehearsal and all caches; keeps $(VENV)"
 	@echo "Both tables and test first make $(VENV), if need be: some GB of downloads, some minutes."
 	@echo "PYTHON=... chooses the Python (3.11, 3.12 or 3.13) to make it with."
 
 tables: $(COMPLETE)
-	@echo "== study rehearsal: generated images, a tiny SAM, twelve methods, three seeds"
+	@echo "== study rehearsal: generated images, a tiny SAM, nine tasks, twelve methods, two seeds"
 	@snakemake --profile local all_tables
-	@echo "The table: results/rehearsal/tables/table1.md; also .csv and .tex"
-	@echo "Pictures: results/rehearsal/figures/outlines.png and losses.png"
+	@echo "All in one page: results/rehearsal/report.html"
+	@echo "Tables: results/rehearsal/tables, as .md, .csv and .tex; figures: .../figures"
 
 test: $(COMPLETE)
 	@tests/run
 
-# Fewer colours, so that the picture weighs little in git.
 pictures: tables
-	@mkdir -p docs
-	@python -c "from PIL import Image; \
-		picture = Image.open('results/rehearsal/figures/outlines.png').convert('RGB'); \
-		picture.quantize(96).save('docs/outlines.png', optimize=True)"
-	@echo "docs/outlines.png: $$(du -k docs/outlines.png | cut -f 1) KB"
+	@workflow/pictures
 
 $(COMPLETE): requirements.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(FITS)' 2> /dev/null; then \

@@ -4,12 +4,16 @@ min_version("9.13")
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/cluster.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/backbone.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/timing.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 
 
 localrules:
@@ -26,20 +30,32 @@ wildcard_constraints:
 
 
 onstart:
-    check_scheduler(workflow)
-    share_imports(workflow)
+    name_jobs(workflow)
+    begin(workflow)
+    history.forget()
 
 
 onsuccess:
+    clearly(history.keep)
     announce_results()
+
+
+onerror:
+    clearly(history.keep)
+    write_partial_tables()
 
 
 rule all_tables:
     default_target: True
     input:
-        records(),  # so that a deleted one is made again; tables alone would do without it
+        # So that a deleted one is made again; tables alone would do without it.
+        records(),
+        timings(),
         tables(),
+        layout.metrics,
+        timing_tables(),
         drawable_figures(),
+        layout.report,
 
 
 rule all_data:
@@ -50,6 +66,8 @@ rule all_data:
 rule all_runs:
     input:
         records(),
+        analyses(),
+        timings(),
 
 
 rule all_figures:

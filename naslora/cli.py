@@ -96,6 +96,26 @@ def doctor(
 
 
 @app.command()
+def plan(
+    study: StudyOption = None,
+    set_: SetOption = None,
+    jobs: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="So many at once, for the wall time; again for others."),
+    ] = None,
+    format_: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="Of the output.")
+    ] = "text",
+) -> None:
+    """Estimate the GPU-hours, the wall time and the disk that is left of a study."""
+    from naslora.planning.estimate import make_plan
+    from naslora.planning.report import plan_json, plan_text
+
+    write = plan_text if format_ == "text" else plan_json
+    typer.echo(write(make_plan(_study(study, set_)), jobs or [1, 8, 32]), nl=False)
+
+
+@app.command()
 def prepare(task: TaskOption, study: StudyOption = None, set_: SetOption = None) -> None:
     """Find, verify, unpack, audit and split a task's images; write its manifest."""
     from naslora.data.prepare import prepare as prepare_task

@@ -75,8 +75,8 @@ class Layout:
 
     @property
     def timing(self) -> Path:
-        """Folder of measurements of speed and memory, one JSON per machine."""
-        return self.root / "timing"
+        """Folder of measurements of speed and memory, one JSON per machine; with the records."""
+        return self.records / "timing"
 
     def figure(self, name: str, suffix: str = "png") -> Path:
         return self.root / "figures" / f"{name}.{suffix}"

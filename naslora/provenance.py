@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from naslora.records import Provenance
+from naslora.sam.attention import backends_that_ran
 
 _PACKAGES = ("naslora", "torch", "numpy", "pillow", "pysodmetrics", "lightning-fabric", "pandas")
 
@@ -22,7 +23,7 @@ def provenance(device: torch.device) -> Provenance:
     """Describe this machine, `device` and the versions of what computes on them."""
     revision, dirty = _git_state()
     return Provenance(
-        hardware=_hardware(device),
+        hardware=hardware(device),
         versions={"python": platform.python_version(), **_versions()},
         git_revision=revision,
         git_dirty=dirty,
@@ -37,18 +38,21 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _hardware(device: torch.device) -> dict[str, Any]:
-    hardware: dict[str, Any] = {
+def hardware(device: torch.device) -> dict[str, Any]:
+    """This machine and `device`, and how much of them is used: all that moves the last bits."""
+    described: dict[str, Any] = {
         "device": str(device.type),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
+    if backends := backends_that_ran():
+        described["attention"] = backends
     if device.type == "cuda":
-        hardware["gpu"] = torch.cuda.get_device_name(device)
-        hardware["cuda"] = torch.version.cuda
-    return hardware
+        described["gpu"] = torch.cuda.get_device_name(device)
+        described["cuda"] = torch.version.cuda
+    return described
 
 
 def _processor() -> str:

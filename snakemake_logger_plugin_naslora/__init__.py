@@ -18,6 +18,19 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 TAIL_LINES = 12
+_names: dict[int, tuple[str, ...]] = {}
+_groups: dict[str, list[int]] = {}
+
+
+def name_jobs(names: dict[int, tuple[str, ...]], groups: dict[str, list[int]]) -> None:
+    """Say what jobs are by their numbers, since some executors run them without a word.
+
+    Args:
+        names: the rule of each job, then its wildcards.
+        groups: which jobs are run together.
+    """
+    _names.update(names)
+    _groups.update(groups)
 
 
 class LogHandler(LogHandlerBase):
@@ -61,6 +74,8 @@ class LogHandler(LogHandlerBase):
             return f"{self.total.total()} jobs to do: {counts}" if self.total else None
         if event == LogEvent.JOB_INFO:
             return self.start(of)
+        if event == LogEvent.JOB_STARTED:
+            return self.begin(of["jobs"])
         if event == LogEvent.JOB_FINISHED:
             return self.finish(of["job_id"])
         if event == LogEvent.JOB_ERROR:
@@ -76,12 +91,23 @@ class LogHandler(LogHandlerBase):
             return record.getMessage()
         return None
 
-    def start(self, job: dict[str, Any]) -> str | None:
+    def begin(self, started: list[int | str]) -> None:
+        """Remember jobs and groups given to the executor, which may say no more about them."""
+        for one in started:
+            for jobid in [one] if isinstance(one, int) else _groups.get(one, []):
+                if jobid in _names:
+                    self.remember(jobid, _names[jobid])
+
+    def remember(self, jobid: int, name: tuple[str, ...]) -> None:
         """Remember a job, to name and time it when it ends."""
+        self.rules[jobid] = name[0]
+        self.jobs[jobid] = " ".join(name)
+        self.started.setdefault(jobid, time.monotonic())
+
+    def start(self, job: dict[str, Any]) -> str | None:
+        """Note that a job starts."""
         jobid, rule = job["jobid"], job["rule_name"]
-        self.rules[jobid] = rule
-        self.jobs[jobid] = " ".join([rule, *map(str, dict(job["wildcards"]).values())])
-        self.started[jobid] = time.monotonic()
+        self.remember(jobid, (rule, *map(str, dict(job["wildcards"]).values())))
         if self.common_settings.dryrun and is_work(rule):
             return f"would run {self.jobs[jobid]} ({textwrap.shorten(job['reason'], 120)})"
         return None

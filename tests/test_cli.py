@@ -23,8 +23,8 @@ def test_help_lists_every_step(naslora: Run) -> None:
     code, output, _ = naslora("--help")
     assert code == 0
     for command in (
-        "generate", "prepare", "fetch", "pretrain", "train", "evaluate", "controls", "table",
-        "figure",
+        "generate", "prepare", "fetch", "pretrain", "train", "evaluate", "controls", "analyse",
+        "time", "table", "figure",
     ):  # fmt: skip
         assert command in output
 
@@ -44,7 +44,7 @@ def test_the_whole_pipeline_by_hand(
         (("evaluate", *LORA), layout.record("kvasir", "lora", 0)),
         (("controls", *TASK), layout.record("kvasir", "control_mean_mask", 0)),
         (("table", "table1"), layout.table("table1", "md")),
-        (("figure", "losses", "outlines"), layout.figure("outlines")),
+        (("figure", "figureC1", "outlines"), layout.figure("outlines", "pdf")),
     ]
     for arguments, product in steps:
         assert not product.exists()

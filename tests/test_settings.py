@@ -34,8 +34,9 @@ def load(tmp_path: Path) -> Load:
 def test_shipped_studies_are_valid(name: str) -> None:
     study = load_study(name, config=CONFIG)
     assert study.study == name
-    for variant in study.run_names():
-        study.run(study.tasks[0], variant, 0)
+    assert study.runs()
+    for run in study.runs():
+        study.run(*run)
 
 
 def test_defaults_are_the_papers() -> None:
@@ -174,7 +175,7 @@ VARIANT = {
 def test_variants_are_a_method_with_deltas(load: Load) -> None:
     deltas = {"variants": {"wide": VARIANT}, "method_settings": {"nas_lora": {"ratio": 1.0}}}
     study = load(deltas)
-    assert study.run_names() == [*study.methods, "wide"]
+    assert study.run_names("kvasir") == [*study.methods, "wide"]
     run, plain = study.run("kvasir", "wide", 1), study.run("kvasir", "nas_lora", 1)
     assert (run.method, run.variant) == ("nas_lora", "wide")
     assert run.method_settings == {"ratio": 1.0, "rank": 6}
@@ -182,6 +183,35 @@ def test_variants_are_a_method_with_deltas(load: Load) -> None:
     assert (run.training.epochs, run.training.architecture.start_epoch) == (5, 1)
     assert run.training.batch_size == plain.training.batch_size
     assert plain.training == study.training
+
+
+def test_variants_run_on_their_tasks_alone(load: Load) -> None:
+    variants = {"narrow": {**VARIANT, "tasks": ["leaf", "sbu"]}, "wide": VARIANT}
+    study = load(
+        {"variants": variants, "tasks": ["kvasir", "leaf"], "seeds": [0, 3], "methods": ["lora"]}
+    )
+    own = [name for name in study.run_names("leaf") if name in variants]
+    assert own == ["narrow", "wide"]
+    assert study.run_names("kvasir") == ["lora", "wide"]
+    assert study.tasks_of("narrow") == ["leaf"]
+    assert study.tasks_of("lora") == study.tasks_of("wide") == ["kvasir", "leaf"]
+    runs = [run for run in study.runs() if run[1] in variants]
+    assert runs == [
+        *(("kvasir", "wide", seed) for seed in (0, 3)),
+        *(("leaf", name, seed) for name in own for seed in (0, 3)),
+    ]
+    with pytest.raises(SettingsError, match="narrow of study 'mine' does not run on kvasir"):
+        study.run("kvasir", "narrow", 0)
+    assert "narrow" not in load({"variants": variants, "tasks": ["kvasir"]}).run_names()
+
+
+def test_ablations_of_the_paper_run_on_the_paper_s_tasks() -> None:
+    study = load_study("paper", config=CONFIG)
+    on = {name: study.tasks_of(name) for name in study.variants}
+    assert sorted(task for tasks in on.values() for task in tasks) == sorted(
+        6 * ["isic2017"] + 3 * ["leaf"] + 3 * ["trans10k_v2"]
+    )
+    assert len(study.runs()) == (9 * 12 + 12) * 3
 
 
 @pytest.mark.parametrize(

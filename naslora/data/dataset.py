@@ -52,7 +52,7 @@ class SegmentationDataset(Dataset[Pair]):
         if cache is not None:
             self._cached = resized_images(
                 cache / f"{split}-{image_size}.pixels",
-                self._key(),
+                self.key(),
                 len(self.samples),
                 (4, image_size, image_size),
                 self._verified,
@@ -111,8 +111,8 @@ class SegmentationDataset(Dataset[Pair]):
                 )
         return stack
 
-    def _key(self) -> str:
-        """What the resized pixels depend on: files, size, this code and its decoders."""
+    def key(self) -> str:
+        """A fingerprint of all that the pixels depend on: files, size, this code, its decoders."""
         return fingerprint(
             {
                 "files": [[s.image_sha256, s.mask_sha256] for s in self.samples],

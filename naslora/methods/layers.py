@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import cast
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from naslora.errors import SettingsError
 from naslora.sam.building import Sam
-from naslora.sam.image_encoder import Block
+from naslora.sam.image_encoder import Block, then_partition, window_partition
 
 PROJECTIONS = ("q", "k", "v")
+Half = Literal["first_half", "last_half"]
+# Blocks of an image encoder, counted from 0; or a half of them, whatever the encoder's depth.
+Layers = tuple[int, ...] | Half
 
 
 class AdaptedLinear(nn.Module):
@@ -79,7 +82,14 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
-        z = F.linear(x, self.lora_A)
+        return self.up(self.down(x))
+
+    def down(self, x: Tensor) -> Tensor:
+        """A x."""
+        return F.linear(x, self.lora_A)
+
+    def up(self, z: Tensor) -> Tensor:
+        """The branch's output for z = A x: scale * B c(z)."""
         if self.middle is not None:
             z = self.middle(z)
         if self.scale != 1:
@@ -141,11 +151,30 @@ class LowRankLinear(AdaptedLinear):
     def forward(self, x: Tensor) -> Tensor:
         y = self.base(x)
         for name, branch in self.named_branches():
-            if self._parts[name] == slice(None):
-                y = y + branch(x)
-            else:
-                y[..., self._parts[name]] += branch(x)
+            self._add(y, name, branch(x))
         return y
+
+    def in_windows(self, x: Tensor, size: int) -> Tensor:
+        """What `forward` makes of the windows of a map (B, H, W, in), without work on padding.
+
+        A alone and the frozen layer see no neighbours, so they work on the map; A maps the padding
+        to zeros, as it does where windows are cut before it. A subclass with a `forward` of its own
+        that looks at neighbours has this of its own too.
+
+        Returns:
+            (B * windows, size, size, out).
+        """
+        y = then_partition(self.base, x, size)
+        for name, branch in self.named_branches():
+            self._add(y, name, branch.up(window_partition(branch.down(x), size)))
+        return y
+
+    def _add(self, y: Tensor, name: str, term: Tensor) -> None:
+        """Add a branch's output in place, since nothing else needs what the base layer gave."""
+        if self._parts[name] == slice(None):
+            y += term
+        else:
+            y[..., self._parts[name]] += term
 
     def named_branches(self) -> Iterator[tuple[str, LowRank]]:
         """The branches, by "qkv" or the projection's name."""
@@ -179,8 +208,12 @@ def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return linear
 
 
-def encoder_blocks(sam: Sam, layers: Sequence[int] | None = None) -> list[Block]:
+def encoder_blocks(sam: Sam, layers: Layers | Sequence[int] | None = None) -> list[Block]:
     """The image encoder's blocks, or those at the given places, counted from 0.
+
+    Of an odd number of blocks, the one in the middle belongs to the last half. In the paper's
+    Table 8, which counts from 1, the halves are blocks 1 to 16 and 17 to 32 (it prints 16 to 32,
+    with the parameter count of 16 blocks).
 
     Raises:
         SettingsError: the encoder has no such block.
@@ -188,6 +221,9 @@ def encoder_blocks(sam: Sam, layers: Sequence[int] | None = None) -> list[Block]
     blocks = [cast(Block, block) for block in sam.image_encoder.blocks]
     if layers is None:
         return blocks
+    if isinstance(layers, str):
+        middle = len(blocks) // 2
+        return blocks[:middle] if layers == "first_half" else blocks[middle:]
     if outside := [i for i in layers if not 0 <= i < len(blocks)]:
         raise SettingsError(
             f"{sam.backbone} has no block {', '.join(map(str, outside))}",
@@ -197,7 +233,9 @@ def encoder_blocks(sam: Sam, layers: Sequence[int] | None = None) -> list[Block]
 
 
 def replace_qkv(
-    sam: Sam, build: Callable[[nn.Linear], nn.Module], layers: Sequence[int] | None = None
+    sam: Sam,
+    build: Callable[[nn.Linear], nn.Module],
+    layers: Layers | Sequence[int] | None = None,
 ) -> None:
     """Replace the fused qkv layer of the chosen blocks by what `build` makes of it.
 
@@ -211,16 +249,17 @@ def replace_qkv(
         block.attn.qkv = build(block.attn.qkv)
 
 
-def check_layers(layers: Sequence[int] | None) -> tuple[int, ...] | None:
-    """Make a settings value of layers a tuple.
+def check_layers(layers: Layers | Sequence[int] | None) -> Layers | None:
+    """Make a settings value of layers a tuple, or one of the halves.
 
     Raises:
-        ValueError: it is empty, or no list of different whole numbers.
+        ValueError: it is empty, no half, or no list of different whole numbers.
     """
-    if layers is None:
-        return None
+    if layers is None or layers in get_args(Half):
+        return cast("Half | None", layers)
     if isinstance(layers, str) or not layers or not all(type(i) is int for i in layers):
-        raise ValueError(f"layers must list whole numbers, not {layers!r}")
+        halves = " or ".join(get_args(Half))
+        raise ValueError(f"layers must list whole numbers or be {halves}, not {layers!r}")
     if len(set(layers)) != len(layers):
         raise ValueError("layers lists a block twice")
     return tuple(layers)

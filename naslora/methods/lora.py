@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from naslora.methods.layers import PROJECTIONS, LowRankLinear, check_layers, replace_qkv
+from naslora.methods.layers import (
+    PROJECTIONS,
+    Layers,
+    LowRankLinear,
+    check_layers,
+    replace_qkv,
+)
 from naslora.methods.registry import register
 from naslora.sam.building import Sam
 
@@ -20,13 +26,14 @@ class LoRASettings:
         lora_alpha: the branch is scaled by lora_alpha / rank; by default by 1.
         projections: None for one branch on the fused qkv; or a list out of q, k, v for a branch
             on each of them.
-        layers: blocks to adapt, counted from 0; all by default.
+        layers: blocks to adapt: a list of places counted from 0, "first_half" or "last_half"; all
+            by default.
     """
 
     rank: int = 3
     lora_alpha: float | None = None
     projections: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    layers: Layers | None = None
 
     def __post_init__(self) -> None:
         if type(self.rank) is not int or self.rank < 1:

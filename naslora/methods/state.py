@@ -44,7 +44,7 @@ def save_adapter(sam: Sam, path: Path) -> None:
         )
     if adaptation.collapsed:
         raise StateError("the cells are collapsed", where=path, remedy="save before collapsing")
-    tensors = {name: tensor.detach().contiguous() for name, tensor in _state(sam).items()}
+    tensors = {name: tensor.detach().contiguous() for name, tensor in adapter_state(sam).items()}
     content = {
         "schema_version": SCHEMA_VERSION,
         "method": adaptation.method,
@@ -81,7 +81,7 @@ def load_adapter(sam: Sam, path: Path) -> None:
             )
     _check_probe(sam, content["probe"], path)
     _adapt(sam, content, path)
-    state = _state(sam)
+    state = adapter_state(sam)
     if missing := sorted(set(state) - set(tensors)):
         raise StateError(f"tensors are missing: {_some(missing)}", where=path)
     if extra := sorted(set(tensors) - set(state)):
@@ -98,7 +98,11 @@ def load_adapter(sam: Sam, path: Path) -> None:
             tensor.copy_(tensors[name])
 
 
-def _state(sam: Sam) -> dict[str, Tensor]:
+def adapter_state(sam: Sam) -> dict[str, Tensor]:
+    """What training changes in an adapted SAM: its trainable parameters and the method's buffers.
+
+    The tensors are those of the model, by their names in its `state_dict`.
+    """
     adaptation = adaptation_of(sam)
     assert adaptation is not None
     names = {*trainable_parameters(sam), *adaptation.buffers}

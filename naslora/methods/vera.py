@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from naslora.methods.layers import (
     PROJECTIONS,
     AdaptedLinear,
+    Layers,
     encoder_blocks,
     plain_linear,
     replace_qkv,
@@ -38,14 +39,15 @@ class VeRASettings:
         d_initial: the value that the vector between A and B starts from.
         projection_seed: A and B are drawn from it, the same for every seed of a study, as in HF
             peft.
-        layers: blocks to adapt, counted from 0; all by default.
+        layers: blocks to adapt: a list of places counted from 0, "first_half" or "last_half"; all
+            by default.
     """
 
     rank: int = 2048
     projections: tuple[str, ...] | None = PROJECTIONS
     d_initial: float = 0.1
     projection_seed: int = 0
-    layers: tuple[int, ...] | None = None
+    layers: Layers | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.d_initial) or self.d_initial == 0:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
 
+from naslora.errors import RecordError
+from naslora.layout import Layout
+from naslora.records import Attempt, read_attempt
 from naslora.report.reading import Problem, Reading, readings
 from naslora.settings import Study
+
+_log = logging.getLogger(__name__)
 
 _RUN_COLUMNS = [
     "task",
@@ -45,21 +51,27 @@ class Aggregate:
         losses: one row per trained run and epoch (from 1) with its mean training loss, its
             seconds, and whether alpha was trained in it.
         problems: the records that were left out, in path order.
+        attempts: for runs without a record, what became of the last attempt to train them.
     """
 
     scores: pd.DataFrame
     runs: pd.DataFrame
     losses: pd.DataFrame
     problems: tuple[Problem, ...]
+    attempts: Mapping[tuple[str, str, int], Attempt] = field(default_factory=dict)
 
     def values(self, task: str, test_set: str, variant: str, metric: str) -> Mapping[int, float]:
         """The values of a metric by seed, in the record's unit and in the order of seeds."""
         return self._values.get((task, test_set, variant, metric), {})
 
     def status(self, task: str, variant: str, seed: int) -> str:
-        """How a run ended: its record's status, `left out`, or `missing`."""
+        """How a run ended: its record's status, `left out`, its last attempt's, or `missing`."""
         run = (task, variant, seed)
-        return "left out" if run in self._left_out else self._statuses.get(run, "missing")
+        if run in self._left_out:
+            return "left out"
+        if run not in self._statuses and run in self.attempts:
+            return self.attempts[run].status
+        return self._statuses.get(run, "missing")
 
     def image_counts(self, task: str, *test_sets: str) -> list[int]:
         """The distinct numbers of images of these test sets together, over a task's records."""
@@ -138,7 +150,22 @@ def aggregate(study: Study) -> Aggregate:
         runs=pd.DataFrame([one.run for one in good], columns=_RUN_COLUMNS),
         losses=_losses(good),
         problems=tuple(one for one in found if isinstance(one, Problem)),
+        attempts=_attempts(study),
     )
+
+
+def _attempts(study: Study) -> dict[tuple[str, str, int], Attempt]:
+    """What became of runs that have begun and have no result; one that cannot be read is none."""
+    layout = Layout.of(study)
+    found = {}
+    for run in study.runs():
+        path = layout.attempt(*run)
+        if path.is_file() and not layout.record(*run).is_file():
+            try:
+                found[run] = read_attempt(path)
+            except RecordError as error:
+                _log.warning("%s", error)
+    return found
 
 
 def _losses(found: Iterable[Reading]) -> pd.DataFrame:

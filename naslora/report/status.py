@@ -113,9 +113,9 @@ def _matrix(study: Study, found: list[Standing]) -> str:
 def _failures(records: Aggregate) -> list[str]:
     runs = records.runs[records.runs["status"] != "done"]
     names = ("task", "variant", "seed", "status", "message")
+    ended = list(zip(*(runs[name].tolist() for name in names), strict=True))
+    ended += [(*run, one.status, one.message) for run, one in records.attempts.items()]
     return [
         f"{task}, {variant}, seed {seed}: {status}: {message or 'no message'}"
-        for task, variant, seed, status, message in zip(
-            *(runs[name].tolist() for name in names), strict=True
-        )
+        for task, variant, seed, status, message in sorted(ended, key=lambda run: run[:3])
     ]

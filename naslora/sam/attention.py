@@ -5,10 +5,8 @@ inverse root of the head's width. Three exact ways to compute it:
 
 - `folded`: the positions become H + W more channels of queries and keys,
   q' = [s q, q.Rh, q.Rw] and k' = [k, onehot(y), onehot(x)], and torch's fused kernel does the rest;
-  it keeps nothing of N x N for the backward pass;
-- `folded_plain`: the same channels with matrix products and a softmax, which is faster for the
-  small windows on a CPU;
-- `reference`: the logits as written, for comparison.
+- `banded`: some queries at a time, so that their logits stay in a CPU's cache;
+- `reference`: the logits as written, for comparison; it alone keeps N x N for the backward pass.
 """
 
 from __future__ import annotations
@@ -20,35 +18,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Backend = Literal["folded", "folded_plain", "reference"]
+from naslora.sam.banded_attention import attend_in_bands
+from naslora.settings import AttentionBackend as Backend
 
 _forced: Backend | None = None
+_ran: set[Backend] = set()
 
 
-def set_attention_backend(backend: Backend | None) -> None:
-    """Force one backend in all encoders of this process; None chooses by hardware again.
+def set_attention_backend(backend: Backend | Literal["auto"]) -> None:
+    """Force one backend in all encoders of this process; "auto" chooses by hardware again.
 
     Raises:
         ValueError: no such backend.
     """
     global _forced
-    if backend is not None and backend not in get_args(Backend):
+    _ran.clear()
+    if backend != "auto" and backend not in get_args(Backend):
         raise ValueError(
             f"no attention backend {backend!r}; there are {', '.join(get_args(Backend))}"
         )
-    _forced = backend
+    _forced = None if backend == "auto" else backend
 
 
 def attention_backend(q: Tensor) -> Backend:
     """The backend for queries (B, heads, N, d): the forced one, or the fastest one here.
 
-    Measured on one x86-64 core, forward and backward: 94 ms against 121 ms (folded) for 9 windows
-    of 14 x 14 with 12 heads of 64; equal at 16 x 16; 708 ms against 307 ms at 32 x 32.
+    Measured on one x86-64 core in single precision with heads of 64, banded against folded,
+    forward and backward: equal at 14 x 14, where banded keeps half as much; 0.7 of the time at
+    32 x 32, 0.55 at 64 x 64. Half precision has torch's kernel on every device.
     """
     if _forced is not None:
         return _forced
-    small = q.shape[-2] <= 200
-    return "folded_plain" if q.device.type == "cpu" and small else "folded"
+    single = q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64)
+    return "banded" if single else "folded"
+
+
+def backends_that_ran() -> list[Backend]:
+    """The backends that were used in this process since one was last forced or freed."""
+    return sorted(_ran)
 
 
 def attend(
@@ -69,7 +76,9 @@ def attend(
     """
     if rows is None or columns is None:
         return F.scaled_dot_product_attention(q, k, v)
-    return _COMPUTE[attention_backend(q)](q, k, v, rows, columns)
+    backend = attention_backend(q)
+    _ran.add(backend)
+    return _COMPUTE[backend](q, k, v, rows, columns)
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:
@@ -96,17 +105,15 @@ def _position_terms(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, T
     return by_row.reshape(B, heads, N, H), by_column.reshape(B, heads, N, W)
 
 
-def _fold(
-    q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, multiple_of: int = 1
-) -> tuple[Tensor, Tensor]:
-    """Make q' and k', their width rounded up with zeros."""
+def _fold(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Make q' and k', with zeros up to a width that is a multiple of 8, as fused kernels take."""
     B, heads, L, d = q.shape
     H, W = rows.shape[0], columns.shape[0]
     prompts = L - H * W
     by_row, by_column = _position_terms(q[:, :, prompts:], rows, columns)
     eye_h = torch.eye(H, dtype=k.dtype, device=k.device).repeat_interleave(W, 0)
     eye_w = torch.eye(W, dtype=k.dtype, device=k.device).repeat(H, 1)
-    spare = -(d + H + W) % multiple_of
+    spare = -(d + H + W) % 8
     grow = (0, spare, prompts, 0)
     q_position = [by_row, by_column]
     k_position = torch.cat([eye_h, eye_w], -1)
@@ -119,16 +126,9 @@ def _fold(
 
 def _folded(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     d = v.shape[-1]
-    # Fused kernels take widths that are multiples of 8, and one width for q, k and v.
-    q, k = _fold(q, k, rows, columns, multiple_of=8)
-    v = F.pad(v, (0, q.shape[-1] - d))
-    out: Tensor = F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :d]
-    return out
-
-
-def _folded_plain(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     q, k = _fold(q, k, rows, columns)
-    out: Tensor = (q @ k.transpose(-2, -1)).softmax(-1).to(v.dtype) @ v
+    v = F.pad(v, (0, q.shape[-1] - d))  # fused kernels take one width for q, k and v
+    out: Tensor = F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :d]
     return out
 
 
@@ -144,6 +144,6 @@ def _reference(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -
 
 _COMPUTE: dict[Backend, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "folded": _folded,
-    "folded_plain": _folded_plain,
+    "banded": attend_in_bands,
     "reference": _reference,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -178,3 +179,14 @@ def build_sam(
         classes=classes,
         decoder=decoder,
     )
+
+
+@cache
+def original_parameters(backbone: str, image_size: int | tuple[int, int]) -> int:
+    """The number of parameters of Meta's SAM, of which the paper's ratios are percentages.
+
+    Position embeddings depend on the image size: at 1024 px, ViT-H has 641,090,608.
+    """
+    with torch.device("meta"):
+        sam = build_sam(backbone, image_size, decoder="original")
+    return sum(p.numel() for p in sam.parameters())

@@ -2,7 +2,9 @@
 
 Methods that adapt the encoder change it at these places, and nowhere else:
 
-- `block.attn.qkv` and `block.attn.proj`, by any module with `nn.Linear`'s call signature;
+- `block.attn.qkv` and `block.attn.proj`, by any module with `nn.Linear`'s call signature; a `qkv`
+  that looks at neighbours in a window may also have a method `in_windows(x, size)`, which makes the
+  same of a map (B, H, W, C) as the module makes of `window_partition(x, size)`;
 - `block.after_attention` and `block.after_mlp`, modules on the tokens after each residual;
 - `block.prompts`, tokens (P, C) that join the attention of this block;
 - `encoder.injector`, a module that makes a tensor to add to the input of each block.
@@ -10,7 +12,7 @@ Methods that adapt the encoder change it at these places, and nowhere else:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -70,15 +72,7 @@ class Attention(nn.Module):
         """
         H, W = x.shape[1:3]
         size = self.window_size
-        if not size:
-            qkv = self.qkv(x)
-        elif is_pointwise(self.qkv):
-            # The padding of a window is zero before qkv, so behind it it is what qkv makes of zero.
-            qkv = self.qkv(x)
-            fill = self.qkv(x.new_zeros(1, 1, 1, x.shape[-1])) if H % size or W % size else None
-            qkv = window_partition(qkv, size, fill)
-        else:
-            qkv = self.qkv(window_partition(x, size))
+        qkv = self.project(x)
         mixed = self._mix(qkv, None if prompts is None else self.qkv(prompts[None, None]))
         if not size:
             out: Tensor = self.proj(mixed)
@@ -88,14 +82,32 @@ class Attention(nn.Module):
             out = window_unpartition(self.proj(mixed), (H, W))
         return out
 
+    def project(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of the map, or of its windows: (B * windows, h, w, 3C)."""
+        size = self.window_size
+        if not size:
+            qkv: Tensor = self.qkv(x)
+        elif is_pointwise(self.qkv):
+            qkv = then_partition(self.qkv, x, size)
+        elif in_windows := getattr(self.qkv, "in_windows", None):
+            qkv = in_windows(x, size)
+        else:
+            qkv = self.qkv(window_partition(x, size))
+        return qkv
+
+    def split(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, heads, N, C / heads) of fused ones (B, N, 3C)."""
+        heads = tokens.reshape(*tokens.shape[:2], 3, self.num_heads, -1)
+        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v
+
     def _mix(self, qkv: Tensor, prompts: Tensor | None) -> Tensor:
         """Attention over fused projections: (B, h, w, 3C) to (B, h, w, C)."""
         B, h, w, _ = qkv.shape
         tokens = qkv.reshape(B, h * w, -1)
         if prompts is not None:
             tokens = torch.cat([prompts.flatten(1, 2).expand(B, -1, -1), tokens], 1)
-        heads = tokens.reshape(B, tokens.shape[1], 3, self.num_heads, -1)
-        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = self.split(tokens)
         rows = relative_positions(self.rel_pos_h, h)
         columns = relative_positions(self.rel_pos_w, w)
         mixed = attend(q, k, v, rows, columns)[:, :, -h * w :]
@@ -192,6 +204,25 @@ class ImageEncoderViT(nn.Module):
 def is_pointwise(layer: nn.Module) -> bool:
     """Whether a layer treats each token alone: `nn.Linear`, or one with `pointwise = True`."""
     return type(layer) is nn.Linear or bool(getattr(layer, "pointwise", False))
+
+
+def then_partition(layer: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
+    """What a pointwise layer makes of the windows of a map, without work on their padding.
+
+    The padding of a window is zero before the layer, so behind it it is what the layer makes of
+    zero.
+
+    Args:
+        layer: (..., C) to (..., D).
+        x: (B, H, W, C).
+        size: side of a window.
+
+    Returns:
+        (B * windows, size, size, D).
+    """
+    H, W = x.shape[1:3]
+    fill = layer(x.new_zeros(1, 1, 1, x.shape[-1])) if H % size or W % size else None
+    return window_partition(layer(x), size, fill)
 
 
 def window_partition(x: Tensor, size: int, fill: Tensor | None = None) -> Tensor:

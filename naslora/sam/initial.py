@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from naslora.layout import Layout
+from naslora.sam.attention import set_attention_backend
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.checkpoints import find_checkpoint, load_checkpoint
 from naslora.settings import Study
@@ -16,7 +17,7 @@ def initial_sam(
     """Build the study's SAM and load the checkpoint that its settings name.
 
     What no checkpoint fills (the class branch; everything where the setting is `random`) is drawn
-    from `seed` alone.
+    from `seed` alone. The setting of attention holds for the whole process from now on.
 
     Args:
         study: its `sam` settings say what to build and load.
@@ -31,6 +32,7 @@ def initial_sam(
         CheckpointError: the checkpoint is missing, damaged or of another architecture.
     """
     settings = study.sam
+    set_attention_backend(settings.attention)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sam = build_sam(

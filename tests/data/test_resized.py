@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from naslora.data.resized import ResizedImages, resized_images
+from naslora.arrays import ArrayFile
+from naslora.data.resized import resized_images
 from naslora.errors import ManifestError
 
 SHAPE = (4, 8, 8)
@@ -30,7 +31,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "resized" / "train-8.pixels"
 
 
-def opened(path: Path, key: str = KEY, load: Callable = pixels) -> ResizedImages:
+def opened(path: Path, key: str = KEY, load: Callable = pixels) -> ArrayFile:
     found = resized_images(path, key, COUNT, SHAPE, load)
     assert found is not None
     return found

@@ -77,6 +77,17 @@ def test_layers_are_chosen(plain: Build) -> None:
     assert kinds == [nn.Linear, LowRankLinear, nn.Linear, LowRankLinear]
 
 
+@pytest.mark.parametrize(("depth", "first"), [(4, 2), (3, 1)])
+def test_halves_fit_any_depth(plain: Build, depth: int, first: int) -> None:
+    for half, expected in (("first_half", range(first)), ("last_half", range(first, depth))):
+        sam = plain(depth=depth)
+        adapt(sam, "lora", {"layers": half})
+        blocks = encoder_blocks(sam)
+        chosen = [i for i, block in enumerate(blocks) if isinstance(block.attn.qkv, LowRankLinear)]
+        assert chosen == list(expected)
+        assert encoder_blocks(sam, half) == [blocks[i] for i in expected]
+
+
 def test_a_layer_that_is_not_there(plain: Build) -> None:
     with pytest.raises(SettingsError, match="no block 4"):
         adapt(plain(), "lora", {"layers": [0, 4]})
@@ -92,6 +103,7 @@ def test_a_layer_that_is_not_there(plain: Build) -> None:
         {"projections": ["q", "q"]},
         {"layers": []},
         {"layers": "all"},
+        {"layers": "half"},
         {"layers": [1, 1]},
         {"layers": [True]},
     ],

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from naslora.errors import SettingsError
+from naslora.methods.layers import LowRankLinear
 from naslora.methods.nas_lora import PAPER_COUNT
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.nas.cell import NASCell, architecture_parameters, cells, operation_shares
@@ -133,3 +134,26 @@ def test_settings_reach_the_cell(plain: Build) -> None:
 def test_refuses(values: Mapping[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         get_method("nas_lora").parse(values)
+
+
+@pytest.mark.parametrize("projections", [None, ("q", "v")])
+@pytest.mark.parametrize("grid", [(4, 8), (5, 7), (2, 3)])
+def test_windows_without_padded_work_equal_padded_windows(
+    projections: tuple[str, ...] | None, grid: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    layer = LowRankLinear(nn.Linear(6, 12), 3, projections=projections, middle=lambda: NASCell(3))
+    nn.init.normal_(layer.bias)
+    for _, branch in layer.named_branches():
+        nn.init.normal_(branch.lora_B)
+    layer.double()
+    results = []
+    for partition_first in (True, False):
+        x = torch.randn(2, *grid, 6, generator=torch.Generator().manual_seed(1)).double()
+        x.requires_grad_()
+        y = layer(window_partition(x, 4)) if partition_first else layer.in_windows(x, 4)
+        layer.zero_grad()
+        (y * torch.arange(y.numel()).view(y.shape)).sum().backward()
+        results.append([y, x.grad, *(p.grad for p in layer.branches.parameters())])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

@@ -16,7 +16,7 @@ from naslora.layout import Layout
 from naslora.methods.merging import merge
 from naslora.methods.registry import adapt, load_method_files, trainable_parameters
 from naslora.records import read_receipt
-from naslora.report.table1 import write_table1
+from naslora.report.products import write_tables
 from naslora.sam.building import build_sam
 from naslora.settings import Study
 from naslora.training.loop import train
@@ -40,7 +40,7 @@ def test_it_goes_through_the_pipeline_into_table_1(
     assert study.methods == ["lora", "output_scale"]
     train(study, "kvasir", "output_scale", 0)
     record = evaluate(study, "kvasir", "output_scale", 0)
-    write_table1(study)
+    write_tables(study, ["table1"])
     table = pd.read_csv(Layout.of(study).table("table1", "csv")).set_index("method")
     row = table.loc["output_scale"]
     assert row["title"] == "Output scale"

@@ -27,11 +27,11 @@ from naslora.sam.image_encoder import Block
 GOLDEN = Path(__file__).parent / "golden" / "vpt.safetensors"
 
 
-@pytest.fixture(params=["folded", "reference"])
+@pytest.fixture(params=["folded", "banded", "reference"])
 def backend(request):
     set_attention_backend(request.param)
     yield request.param
-    set_attention_backend(None)
+    set_attention_backend("auto")
 
 
 def randomise(module: nn.Module, seed: int = 0) -> None:

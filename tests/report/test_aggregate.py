@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from naslora.files import sha256
+from naslora.files import sha256, write_json
 from naslora.layout import Layout
+from naslora.records import Attempt
 from naslora.report import reading
 from naslora.report.aggregate import aggregate
+from naslora.report.status import write_status
 from naslora.settings import Study
 
 
@@ -186,3 +188,24 @@ def test_records_of_other_images_are_left_out(full_study: Study) -> None:
     edit(path, lambda content: content.update(manifest_sha256=sha256(manifest)))
     records = aggregate(full_study)
     assert records.runs[["variant", "seed"]].values.tolist() == [["lora", 1]]
+
+
+def test_an_attempt_without_a_result_has_its_status(
+    study: Study, write_run: Callable[..., Path]
+) -> None:
+    layout = Layout.of(study)
+    for seed, status in ((0, "failed"), (1, "interrupted")):
+        noted = Attempt(status=status, message="out of memory", fingerprint="f", attempts=2)
+        write_json(layout.attempt("kvasir", "lora", seed), noted.model_dump(mode="json"))
+    damaged = layout.attempt("kvasir", "lora", 2)
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    records = aggregate(study)
+    statuses = [records.status("kvasir", "lora", seed) for seed in study.seeds]
+    assert statuses == ["failed", "interrupted", "missing"]
+    write_run(study, "lora", 1)
+    write_status(study, aggregate(study))
+    table = layout.table("status", "md").read_text()
+    assert "1/3 (1 failed, 1 missing)" in table
+    assert "kvasir, lora, seed 0: failed: out of memory" in table
+    assert "seed 1:" not in table

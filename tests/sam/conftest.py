@@ -79,4 +79,4 @@ def short_vit_b(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def automatic_backend() -> Iterator[None]:
     yield
-    set_attention_backend(None)
+    set_attention_backend("auto")

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from naslora.sam import attention
+from naslora.sam import attention, banded_attention
 from naslora.sam.attention import attend, relative_positions, set_attention_backend
 
-BACKENDS = ("folded", "folded_plain", "reference")
+BACKENDS = ("folded", "banded", "reference")
 
 
 def draw(
@@ -59,10 +59,18 @@ def test_equals_the_definition(backend, H, W, prompts):
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 3), st.integers(1, 9))
-def test_backends_agree_with_their_gradients(H, W, prompts, d):
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.integers(0, 3),
+    st.integers(1, 9),
+    st.sampled_from([1 << 20, 1500, 300, 40, 1]),
+)
+def test_backends_agree_with_their_gradients(H, W, prompts, d, logits):
+    """Whatever the size of a band: many windows, one, some heads of it, some rows, or one row."""
     results = []
+    banded_attention._LOGITS = logits
     for backend in BACKENDS:
         qkv, tables = draw(H, W, prompts, d=d)
         set_attention_backend(backend)
@@ -74,7 +82,8 @@ def test_backends_agree_with_their_gradients(H, W, prompts, d):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
-def test_folded_saves_no_matrix_of_all_pairs():
+@pytest.mark.parametrize("backend", ["folded", "banded"])
+def test_saves_no_matrix_of_all_pairs(backend):
     """What autograd keeps grows with N, not with N squared."""
     (q, k, v), tables = draw(16, 16, 0, heads=1, d=8)
     sizes = []
@@ -84,7 +93,7 @@ def test_folded_saves_no_matrix_of_all_pairs():
         return x
 
     q, k, v = (x.detach().float().requires_grad_() for x in (q, k, v))
-    set_attention_backend("folded")
+    set_attention_backend(backend)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         attend(q, k, v, *(relative_positions(t.detach().float(), 16) for t in tables))
     assert sizes
@@ -97,12 +106,28 @@ def test_without_tables_it_is_plain_attention():
     torch.testing.assert_close(attend(q, k, v), expected, rtol=0, atol=1e-12)
 
 
-def test_the_choice_is_by_size_and_can_be_forced():
-    window, whole = torch.empty(1, 1, 196, 4), torch.empty(1, 1, 4096, 4)
-    assert attention.attention_backend(window) == "folded_plain"
-    assert attention.attention_backend(whole) == "folded"
-    assert attention.attention_backend(torch.empty(1, 1, 196, 4, device="meta")) == "folded"
+def test_the_choice_is_by_hardware_and_can_be_forced():
+    whole = torch.empty(1, 1, 4096, 4)
+    assert attention.attention_backend(whole) == "banded"
+    assert attention.attention_backend(whole.bfloat16()) == "folded"
+    assert attention.attention_backend(whole.to("meta")) == "folded"
     set_attention_backend("reference")
     assert attention.attention_backend(whole) == "reference"
     with pytest.raises(ValueError, match="no attention backend 'flash'"):
         set_attention_backend("flash")
+
+
+@pytest.fixture(autouse=True)
+def size_of_bands(monkeypatch):
+    monkeypatch.setattr(banded_attention, "_LOGITS", banded_attention._LOGITS)
+
+
+def test_what_ran_is_known():
+    set_attention_backend("auto")
+    assert attention.backends_that_ran() == []
+    (q, k, v), tables = draw(3, 3, 0)
+    for _ in range(2):
+        attend(q, k, v, *(relative_positions(table, 3) for table in tables))
+    assert attention.backends_that_ran() == ["banded"]
+    set_attention_backend("auto")
+    assert attention.backends_that_ran() == []

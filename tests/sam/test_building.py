@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from naslora.sam import building
-from naslora.sam.building import BACKBONES, build_sam
+from naslora.sam.building import BACKBONES, build_sam, original_parameters
 
 
 def count(module):
@@ -24,7 +24,7 @@ def test_metas_sizes_on_the_meta_device(backbone, total):
     with torch.device("meta"):
         sam = build_sam(backbone, 1024, decoder="original")
         prediction = sam(torch.empty(2, 3, 1024, 1024))
-    assert count(sam) == total
+    assert count(sam) == total == original_parameters(backbone, 1024)
     assert all(t.device.type == "meta" for t in sam.state_dict().values())
     assert prediction.masks.shape == (2, 4, 256, 256)
 

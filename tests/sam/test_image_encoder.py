@@ -15,7 +15,7 @@ from naslora.sam.attention import set_attention_backend
 from naslora.sam.building import BACKBONES, build_sam
 from naslora.sam.image_encoder import Block, window_partition, window_unpartition
 
-BACKENDS = ("folded", "folded_plain", "reference")
+BACKENDS = ("folded", "banded", "reference")
 
 
 def close(ours, theirs, tolerance):
@@ -32,9 +32,9 @@ class NeighbourlyLinear(nn.Linear):
     [
         *(("tiny", 128, backend) for backend in BACKENDS),  # windows fit
         *(("tiny", 80, backend) for backend in BACKENDS),  # 5 x 5 tokens in windows of 4
-        ("tiny", 16, None),  # one token
-        ("small", 208, None),
-        ("short_vit_b", 160, None),
+        ("tiny", 16, "auto"),  # one token
+        ("small", 208, "auto"),
+        ("short_vit_b", 160, "auto"),
     ],
 )
 def test_equals_metas_encoder(meta_sam, backbone, size, backend):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naslora.sam.inference import semantic_probabilities
+from naslora.errors import DivergedError
+from naslora.sam.inference import class_numbers, semantic_probabilities
 from naslora.sam.mask_decoder import Prediction
 
 
@@ -58,3 +60,22 @@ def test_half_precision_becomes_single():
     prediction = draw(0, 1, 2, 3)
     half = Prediction(prediction.masks.bfloat16(), prediction.class_logits.bfloat16())
     assert semantic_probabilities(half, (8, 8)).dtype == torch.float32
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 3), st.integers(2, 12))
+def test_class_numbers_are_the_highest_scores(seed, B, K):
+    scores = torch.rand(B, K, 5, 7, generator=torch.Generator().manual_seed(seed))
+    numbers = class_numbers(scores)
+    assert (numbers.shape, numbers.dtype) == ((B, 5, 7), torch.uint8)
+    highest = scores.gather(1, numbers.long()[:, None])[:, 0]
+    assert (scores <= highest[:, None]).all()
+    assert not class_numbers(torch.ones(1, K, 3, 3)).any()  # of equals the first
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_have_no_class(bad):
+    scores = torch.rand(1, 3, 4, 4)
+    scores[0, 1, 2, 3] = bad
+    with pytest.raises(DivergedError, match="not finite"):
+        class_numbers(scores)

@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from naslora.server import ADDRESS
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")
+# The rehearsal with fewer tasks, methods and seeds: a job of nothing takes its time too.
+FEWER = {
+    "tasks": ["kvasir", "leaf"],
+    "methods": ["lora", "nas_lora", "nas_pc_lora"],
+    "seeds": [0, 1],
+    "generated": {"kvasir": 60, "leaf": 60},
+}
+
+
+# For DVC, the least that has every stage.
+LEAST = {"tasks": ["kvasir"], "methods": ["lora"], "seeds": [0], "generated": {"kvasir": 60}}
+# Several commands of DVC in one process: it takes a second to start.
+DVC = "import sys; from dvc.cli import main\nsys.exit(any([main(c.split()) for c in sys.argv[1:]]))"
+
+
+# The same for Snakemake, whose import takes longer than a dry run.
+SNAKEMAKE = """
+import json, sys
+from snakemake.cli import main
+for arguments in json.loads(sys.argv[1]):
+    try:
+        main(arguments)
+    except SystemExit as end:
+        print("code", int(end.code or 0), flush=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -33,9 +63,10 @@ class Project:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.records = root / "results" / "rehearsal" / "records"
+        self.tables = root / "results" / "rehearsal" / "tables"
 
     @classmethod
-    def new(cls, root: Path) -> Project:
+    def new(cls, root: Path, settings_here: Mapping[str, Any] = FEWER) -> Project:
         root.mkdir()
         for name in WORKFLOW:
             source = ROOT / name
@@ -43,22 +74,79 @@ class Project:
                 shutil.copytree(source, root / name, symlinks=True)
             else:
                 shutil.copy(source, root / name, follow_symlinks=False)
+        rehearsal = root / "config" / "rehearsal.yaml"
+        settings = yaml.safe_load(rehearsal.read_text(encoding="utf-8"))
+        rehearsal.write_text(yaml.safe_dump({**settings, **settings_here}), encoding="utf-8")
         (root / "bin").mkdir()
         shutil.copy(ROOT / "tests" / "workflow" / "fake_naslora", root / "bin" / "naslora")
         return cls(root)
+
+    @classmethod
+    def in_git(cls, root: Path) -> Project:
+        """A new project in a repository of its own, with DVC's files."""
+        project = cls.new(root, LEAST)
+        shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
+        for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+            shutil.copy(ROOT / name, root / name)
+        project.git("init", "--quiet")
+        (root / ".git" / "info" / "exclude").write_text("calls.txt\n")
+        project.commit()
+        return project
+
+    def git(self, *arguments: str) -> None:
+        names = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
+        subprocess.run(["git", *names, *arguments], cwd=self.root, check=True, timeout=60)
+
+    def commit(self) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "all")
+
+    def clone(self, root: Path) -> Project:
+        self.git("clone", "--quiet", str(self.root), str(root))
+        return Project(root)
+
+    def dvc(self, *commands: str, **environment: str) -> Answer:
+        """Run commands of DVC here, one after the other; the code is 1 if one of them fails."""
+        done = subprocess.run(
+            [sys.executable, "-c", DVC, *commands],
+            cwd=self.root,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Variables for commands: the stand-in is found first, and nothing of the user's own."""
+        own = self.root.parent / "dvc"
+        programs = (self.root / "bin", Path(sys.executable).parent, os.environ["PATH"])
+        return {
+            **os.environ,
+            "PATH": os.pathsep.join(map(str, programs)),
+            # An address of a server, so that no server is started for the stand-in.
+            ADDRESS: "none",
+            "DVC_GLOBAL_CONFIG_DIR": str(own / "global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(own / "system"),
+            "DVC_SITE_CACHE_DIR": str(own / "site"),
+            **more,
+        }
 
     def copy(self, root: Path) -> Project:
         shutil.copytree(self.root, root, symlinks=True)
         return Project(root)
 
-    def snakemake(self, *arguments: str, fail: str = "") -> Answer:
-        """Run Snakemake here; a sub-command named by `fail` fails."""
-        path = f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    def snakemake(self, *arguments: str, fail: str = "", real: str = "") -> Answer:
+        """Run Snakemake here; a sub-command that `fail` names fails, one of `real` is no stand-in.
+
+        `fail` may go on with the task, variant and seed that fail, as `calls` lists them.
+        """
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.root,
-            # An address of a server, so that no server is started for the stand-in.
-            env={**os.environ, "PATH": path, "FAIL": fail, ADDRESS: "none"},
+            env=self.environment(FAIL=fail, REAL=real, PYTHON=sys.executable),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -66,6 +154,35 @@ class Project:
             check=False,
         )
         return Answer(done.returncode, done.stdout)
+
+    def plans(self, *lines: Sequence[str]) -> list[Counter[str]]:
+        """What each of these dry runs would run, as `Answer.planned` counts it."""
+        answers = self.snakemakes(*([*line, "--dry-run"] for line in lines))
+        assert not any(answer.code for answer in answers), answers
+        return [answer.planned() for answer in answers]
+
+    def snakemakes(self, *lines: Sequence[str]) -> list[Answer]:
+        """Run Snakemake here, once for each line of arguments, in one process."""
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                SNAKEMAKE,
+                json.dumps([["--profile", "local", *line] for line in lines]),
+            ],
+            cwd=self.root,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        texts = re.split(r"^code (\d+)\n", done.stdout, flags=re.MULTILINE)
+        assert len(texts) == 2 * len(lines) + 1, done.stdout
+        return [
+            Answer(int(code), text) for text, code in zip(texts[:-1:2], texts[1::2], strict=True)
+        ]
 
     def calls(self) -> list[str]:
         """The sub-commands that were run since the last call of this, with their arguments."""
@@ -113,3 +230,14 @@ def fresh(tmp_path: Path) -> Project:
 @pytest.fixture
 def fresh_elsewhere(tmp_path: Path) -> Project:
     return Project.new(tmp_path / "elsewhere")
+
+
+@pytest.fixture(scope="session")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose results `dvc repro` made from nothing, committed; take copies of it."""
+    project = Project.in_git(tmp_path_factory.mktemp("ledger") / "project")
+    answer = project.dvc("repro", "repro")
+    assert answer.code == 0, answer.text
+    (project.root / "repro.txt").write_text(answer.text)
+    project.commit()
+    return project

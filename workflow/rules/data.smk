@@ -8,9 +8,12 @@ rule generate:
         directory(layout.archives / "{task}"),
     log:
         layout.log("generate", "{task}"),
+    group:
+        grouped("data")
     conda:
         "../../environment.yml"
     resources:
+        lane=1,
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
@@ -30,9 +33,12 @@ rule prepare:
         images=directory(layout.prepared("{task}")),
     log:
         layout.log("prepare", "{task}"),
+    group:
+        grouped("data")
     conda:
         "../../environment.yml"
     resources:
+        lane=1,
         mem_mb=growing(4000),
         runtime=growing(120),
     params:

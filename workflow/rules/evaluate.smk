@@ -2,18 +2,21 @@ rule evaluate:
     input:
         receipt=layout.receipt("{task}", "{variant}", "{seed}"),
         manifest=ancient(layout.manifest("{task}")),
-        images=ancient(layout.prepared("{task}")),
+        images=images,
         weights=starting_weights,
     output:
         layout.record("{task}", "{variant}", "{seed}"),
     log:
         layout.log("evaluate", "{task}", "{variant}", "seed{seed}"),
+    group:
+        grouped("runs")
     conda:
         "../../environment.yml"
     threads: study.training.threads
     resources:
+        lane=1,
         mem_mb=MEMORY,
-        runtime=growing(120),
+        runtime=growing(EVALUATION_MINUTES[study.sam.backbone]),
         gpu=min(GPUS, 1),
     params:
         settings=evaluation_fingerprint,
@@ -26,14 +29,17 @@ rule evaluate:
 rule controls:
     input:
         manifest=ancient(layout.manifest("{task}")),
-        images=ancient(layout.prepared("{task}")),
+        images=images,
     output:
         [layout.record("{task}", control, 0) for control in CONTROLS],
     log:
         layout.log("controls", "{task}"),
+    group:
+        grouped("data")
     conda:
         "../../environment.yml"
     resources:
+        lane=1,
         mem_mb=growing(4000),
         runtime=growing(120),
     params:

@@ -1,19 +1,45 @@
-rule figure:
+# Two jobs for all figures: starting one takes longer than drawing most figures does.
+
+
+rule figures:
     input:
         records(),
+        analyses(),
+        timings(),
     output:
-        layout.figure("{figure}"),
+        figures("records", "analyses"),
     log:
-        layout.log("figure", "{figure}"),
-    wildcard_constraints:
-        figure="|".join(FIGURES),
+        layout.log("figures"),
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=MEMORY,
-        runtime=growing(30),
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         selection=selection_fingerprint,
+        names=figures_from("records", "analyses"),
         study=study_options,
     shell:
-        "naslora figure {params.study} {wildcards.figure} > {log} 2>&1"
+        "naslora figure {params.study} {params.names} > {log} 2>&1"
+
+
+rule pictures:
+    input:
+        records(),
+    output:
+        figures("weights"),
+    log:
+        layout.log("pictures"),
+    conda:
+        "../../environment.yml"
+    threads: study.training.threads
+    resources:
+        mem_mb=MEMORY,
+        runtime=growing(120),
+        gpu=min(GPUS, 1),
+    params:
+        selection=selection_fingerprint,
+        names=figures_from("weights"),
+        study=study_options,
+    shell:
+        "naslora figure {params.study} {params.names} > {log} 2>&1"

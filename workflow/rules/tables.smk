@@ -1,12 +1,15 @@
-rule table:
+# One job for all tables: reading the records takes longer than making a table of them.
+
+
+rule tables:
     input:
         records(),
+        analyses(),
     output:
-        [layout.table("{table}", suffix) for suffix in ("csv", "md", "tex")],
+        tables(),
+        directory(layout.metrics),
     log:
-        layout.log("table", "{table}"),
-    wildcard_constraints:
-        table="|".join(TABLES),
+        layout.log("tables"),
     conda:
         "../../environment.yml"
     resources:
@@ -14,6 +17,7 @@ rule table:
         runtime=growing(10),
     params:
         selection=selection_fingerprint,
+        names=record_tables(),
         study=study_options,
     shell:
-        "naslora table {params.study} {wildcards.table} > {log} 2>&1"
+        "naslora table {params.study} {params.names} > {log} 2>&1"

@@ -1,0 +1,223 @@
+"""Our image encoder against its peers: Meta's with HF peft, and HF transformers' with HF peft.
+
+    python benchmarks/encoder.py --image-size 512 --output benchmarks/results/encoder-512.json
+
+A training step is forward, backward and an Adam step of the adapters alone, on one batch, with the
+mean square of the embedding as the loss: the decoder, which is the same for all, is left out. So
+is the data. Weights are random. All sides take turns, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from sides import alternate, ratio, serve, write
+from torch import Tensor, nn
+
+from naslora.methods.registry import adapt
+from naslora.sam.building import BACKBONES, build_sam
+
+RANK = 3
+OURS = ("lora", "dora", "vera")
+PEERS = ("meta-lora", "meta-dora", "meta-vera", "transformers-lora")
+# Time and memory of training and time of inference, against Meta's encoder with peft's LoRA.
+TARGETS: dict[tuple[str, int], tuple[float, float, float]] = {
+    ("cpu", 1024): (0.65, 0.35, 0.7),
+    ("cpu", 512): (0.85, 0.6, 0.7),
+    ("cuda", 1024): (0.4, 0.35, 0.7),
+}
+
+
+def ours(method: str, backbone: str, image_size: int) -> tuple[nn.Module, Callable[..., Tensor]]:
+    sam = build_sam(backbone, image_size)
+    adapt(sam, method)
+    return sam.image_encoder, sam.image_encoder
+
+
+def peft_model(encoder: nn.Module, method: str) -> nn.Module:
+    from peft import LoraConfig, VeraConfig, get_peft_model
+
+    config: Any
+    if method == "vera":
+        config = VeraConfig(r=256, target_modules=["qkv"])
+    else:
+        config = LoraConfig(
+            r=RANK, lora_alpha=RANK, target_modules=["qkv"], use_dora=method == "dora"
+        )
+    model: nn.Module = get_peft_model(encoder, config)  # type: ignore[arg-type]
+    return model
+
+
+def meta(method: str, backbone: str, image_size: int) -> tuple[nn.Module, Callable[..., Tensor]]:
+    from segment_anything.modeling import ImageEncoderViT
+
+    sizes = BACKBONES[backbone]
+    encoder = ImageEncoderViT(
+        img_size=image_size,
+        embed_dim=sizes.embed_dim,
+        depth=sizes.depth,
+        num_heads=sizes.num_heads,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=sizes.window_size,
+        global_attn_indexes=sizes.global_attn_indexes,
+        out_chans=sizes.prompt_embed_dim,
+    )
+    model: Any = peft_model(encoder, method)
+    return model, model.base_model.model
+
+
+def transformers(
+    method: str, backbone: str, image_size: int
+) -> tuple[nn.Module, Callable[..., Tensor]]:
+    from transformers import SamVisionConfig, SamVisionModel
+
+    sizes = BACKBONES[backbone]
+    config = SamVisionConfig(
+        hidden_size=sizes.embed_dim,
+        num_hidden_layers=sizes.depth,
+        num_attention_heads=sizes.num_heads,
+        image_size=image_size,
+        window_size=sizes.window_size,
+        global_attn_indexes=list(sizes.global_attn_indexes),
+        output_channels=sizes.prompt_embed_dim,
+    )
+    model: Any = peft_model(SamVisionModel(config), method)
+    return model, lambda images: model.base_model.model(images).last_hidden_state
+
+
+def job(options: argparse.Namespace) -> Callable[[], object]:
+    """What a side repeats."""
+    torch.manual_seed(0)
+    torch.set_num_threads(options.threads)
+    maker, _, method = options.side.rpartition("-")
+    build = {"meta": meta, "transformers": transformers, "": ours}[maker]
+    model, encode = build(method, options.backbone, options.image_size)
+    model.to(options.device).train(options.mode == "training")
+    images = torch.randn(options.batch_size, 3, options.image_size, options.image_size)
+    images = images.to(options.device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(trained, lr=1e-4)
+    mixed = torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16")
+
+    def step() -> None:
+        with mixed:
+            loss = encode(images).float().square().mean()
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    def infer() -> None:
+        with torch.inference_mode(), mixed:
+            encode(images)
+
+    return step if options.mode == "training" else infer
+
+
+def gemm_peak(device: str, precision: str, threads: int) -> float:
+    """The largest rate of a matrix product, GFLOP/s."""
+    torch.set_num_threads(threads)
+    n = 8192 if device == "cuda" else 2048
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(n, n, dtype=dtype, device=device) for _ in range(2))
+    best = float("inf")
+    for _ in range(6):
+        began = time.perf_counter()
+        a @ b
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - began)
+    return 2 * n**3 / best / 1e9
+
+
+def flops(backbone: str, image_size: int, batch: int) -> float:
+    """Of a forward pass: products of the blocks' linear layers and of attention on real tokens."""
+    sizes = BACKBONES[backbone]
+    tokens = (image_size // 16) ** 2
+    linear = 12 * sizes.embed_dim**2
+    whole = len(sizes.global_attn_indexes)
+    keys = whole * tokens + (sizes.depth - whole) * sizes.window_size**2
+    products = sizes.depth * linear + 2 * keys * sizes.embed_dim
+    return 2.0 * batch * tokens * products
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--backbone", default="vit_b")
+    parser.add_argument("--image-size", type=int, default=512)
+    parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--sides", nargs="+", default=[*OURS, *PEERS])
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--mode", default="training", help=argparse.SUPPRESS)
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        serve(job(options), torch.device(options.device), options.threads)
+        return
+    settings = {k: v for k, v in vars(options).items() if k not in ("output", "side", "mode")}
+    peak = gemm_peak(options.device, options.precision, options.threads)
+    modes = {"training": options.sides, "inference": [s for s in options.sides if "lora" in s]}
+    found = {
+        mode: alternate(
+            {
+                side: [
+                    *(Path(__file__).as_posix(), "--side", side, "--mode", mode),
+                    *sys.argv[1:],
+                ]
+                for side in sides
+            },
+            repeats=options.repeats,
+        )
+        for mode, sides in modes.items()
+    }
+    write(
+        options.output,
+        settings,
+        sides=found,
+        gemm_gflops=peak,
+        ratios=ratios(options, found, peak),
+    )
+
+
+def ratios(
+    options: argparse.Namespace, found: dict[str, dict[str, dict[str, Any]]], peak: float
+) -> list[dict[str, Any]]:
+    what = f"{options.backbone}, {options.image_size} px, batch {options.batch_size}"
+    what = f"{what}, {options.precision}, {options.device}"
+    targets = TARGETS.get((options.device, options.image_size), (None, None, None))
+    lines = []
+    train, infer = found["training"], found["inference"]
+    for peer in (side for side in options.sides if side in PEERS):
+        mine = peer.rpartition("-")[2]
+        if mine not in train:
+            continue
+        goal = targets if peer == "meta-lora" else (None, None, None)
+        name = f"our {mine} / {peer} ({what})"
+        for unit, value, target in (
+            ("step time", train[mine]["median_s"] / train[peer]["median_s"], goal[0]),
+            ("step memory", train[mine]["peak_gib"] / train[peer]["peak_gib"], goal[1]),
+        ):
+            lines.append(ratio(f"{unit}: {name}", value, target))
+        if peer in infer:
+            value = infer[mine]["median_s"] / infer[peer]["median_s"]
+            lines.append(ratio(f"inference time: {name}", value, goal[2]))
+    if "lora" in infer:
+        rate = flops(options.backbone, options.image_size, options.batch_size)
+        share = rate / infer["lora"]["median_s"] / 1e9 / peak
+        lines.append(ratio(f"share of the GEMM peak in inference: our lora ({what})", share, None))
+    return lines
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""What is left of a study, run by run, and what it will take."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from naslora.data.benchmark import get_benchmark
+from naslora.data.manifest import Manifest, read_manifest
+from naslora.doctor.data import outstanding
+from naslora.errors import ArchiveError
+from naslora.layout import Layout
+from naslora.needs import resized_bytes, runs_bytes, unpacked_bytes
+from naslora.planning.rates import Rate, known_rates
+from naslora.records import read_receipt
+from naslora.settings import CONFIG_FOLDER, Study
+
+Counted = Literal["prepared", "published", "to be generated"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """How many images a task has, and how that is known."""
+
+    train: int
+    test: int
+    counted: Counted
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run, and what is left of it.
+
+    Attributes:
+        trained, evaluated: whether it has a receipt of today's settings, and a record.
+        training_s, evaluation_s: seconds still to come; None where no rate is known.
+        devices: GPUs (or processes on CPUs) that training takes for that time.
+        source: of the rate, if there is one.
+    """
+
+    task: str
+    variant: str
+    seed: int
+    trained: bool
+    evaluated: bool
+    training_s: float | None
+    evaluation_s: float | None
+    devices: int
+    source: str | None
+
+    @property
+    def known(self) -> bool:
+        return self.training_s is not None and self.evaluation_s is not None
+
+    @property
+    def seconds(self) -> float:
+        """From the run's begin to its end; 0 where no rate is known."""
+        return (self.training_s or 0.0) + (self.evaluation_s or 0.0)
+
+    @property
+    def device_seconds(self) -> float:
+        return self.devices * (self.training_s or 0.0) + (self.evaluation_s or 0.0)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes still to be written."""
+
+    archives: int
+    images: int
+    runs: int
+
+    @property
+    def total(self) -> int:
+        return self.archives + self.images + self.runs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study will take.
+
+    Attributes:
+        on: what the hours are of.
+        images: by task.
+        runs: all runs of the study.
+        disk: by task.
+        rates: by method or variant, where one is known.
+    """
+
+    study: Study
+    on: Literal["GPU", "CPU", "device"]
+    images: Mapping[str, Images]
+    runs: Sequence[PlannedRun]
+    disk: Mapping[str, Disk]
+    rates: Mapping[str, Rate]
+
+    @property
+    def unknown(self) -> list[str]:
+        """Methods and variants that no rate is known of."""
+        return [name for name in self.study.run_names() if name not in self.rates]
+
+    def wall_s(self, jobs: int) -> float:
+        """Wall time with so many jobs at once, if none has to wait in a queue."""
+        return makespan((run.seconds for run in self.runs), jobs)
+
+
+def make_plan(study: Study, config: Path = CONFIG_FOLDER) -> Plan:
+    """Estimate what is left of a study.
+
+    Args:
+        study: the study.
+        config: the folder of archives.yaml.
+
+    Raises:
+        SettingsError: no such benchmark, or a setting of a variant is invalid.
+        RecordError: a receipt is damaged.
+        ManifestError: a manifest is.
+    """
+    layout = Layout.of(study)
+    paths = {task: layout.manifest(task) for task in study.tasks}
+    manifests = {task: read_manifest(path) for task, path in paths.items() if path.is_file()}
+    images = {task: _images(study, task, manifests.get(task)) for task in study.tasks}
+    rates = known_rates(study, manifests)
+    return Plan(
+        study=study,
+        on={"cpu": "CPU", "gpu": "GPU", "cuda": "GPU"}.get(study.training.accelerator, "device"),  # type: ignore[arg-type]
+        images=images,
+        runs=[_run(study, layout, images, rates, *names) for names in study.runs()],
+        disk={task: _disk(study, task, config) for task in study.tasks},
+        rates=rates,
+    )
+
+
+def makespan(seconds: Iterable[float], jobs: int) -> float:
+    """Time that tasks take when each goes to the first of `jobs` workers to be free, longest first.
+
+    Raises:
+        ValueError: fewer than one job.
+    """
+    if jobs < 1:
+        raise ValueError(f"{jobs} jobs")
+    free = [0.0] * jobs
+    for one in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + one)
+    return max(free)
+
+
+def _images(study: Study, task: str, manifest: Manifest | None) -> Images:
+    if manifest is not None:
+        test = sum(len(manifest.of(name)) for name in manifest.test_sets)
+        return Images(len(manifest.of("train")), test, "prepared")
+    expected = get_benchmark(task).expected
+    total = sum(expected.values())
+    test = total - expected["train"] - expected.get("val", 0)
+    if task not in study.generated:
+        return Images(expected["train"], test, "published")
+    share = study.generated[task] / total
+    return Images(round(expected["train"] * share), round(test * share), "to be generated")
+
+
+def _run(
+    study: Study,
+    layout: Layout,
+    images: Mapping[str, Images],
+    rates: Mapping[str, Rate],
+    task: str,
+    variant: str,
+    seed: int,
+) -> PlannedRun:
+    settings = study.run(task, variant, seed)
+    receipt = layout.receipt(task, variant, seed)
+    trained = receipt.is_file() and read_receipt(receipt).fingerprint == settings.fingerprint()
+    evaluated = trained and layout.record(task, variant, seed).is_file()
+    rate = rates.get(variant)
+    training = settings.training
+    of = images[task]
+    devices = training.devices * training.num_nodes
+    training_s = rate.training_s * of.train * training.epochs / devices if rate else None
+    evaluation_s = rate.evaluation_s * of.test if rate else None
+    return PlannedRun(
+        task=task,
+        variant=variant,
+        seed=seed,
+        trained=trained,
+        evaluated=evaluated,
+        training_s=0.0 if trained else training_s,
+        evaluation_s=0.0 if evaluated else evaluation_s,
+        devices=devices,
+        source=rate.source if rate else None,
+    )
+
+
+def _disk(study: Study, task: str, config: Path) -> Disk:
+    alone = study.model_copy(update={"tasks": [task]})
+    try:
+        download, unprepared = outstanding(alone, config)
+    except ArchiveError:  # the archives folder cannot be read; `naslora doctor` says so
+        download, unprepared = 0, []
+    images = sum(
+        unpacked_bytes(choice.archives) + resized_bytes(choice.benchmark, study.sam.image_size)
+        for choice in unprepared
+    )
+    return Disk(download, images, runs_bytes(alone))

@@ -1,0 +1,149 @@
+"""Seconds per image of each method's training and evaluation, and where they are known from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+
+from naslora.data.manifest import Manifest
+from naslora.errors import RecordError
+from naslora.layout import Layout
+from naslora.records import Receipt, Record, read_receipt, read_record
+from naslora.report.timing import paper_costs, schedule_seconds
+from naslora.settings import Study
+from naslora.timing.document import hardware_title, read_timings
+
+# What the paper's Table 5 is about: an iteration is one of ISIC 2017's 2,000 training images.
+PAPER_SAM = ("vit_h", 1024)
+PAPER_SOURCE = "the paper's Table 5, on a V100"
+_PAPER_IMAGES = 2000
+# Whose rate a method takes that Table 5 does not list.
+_LIKE = {"nas_lora": "nas_pc_lora"}
+# Printed with VeRA: eight times as fast as every other method, with the same forward pass.
+_DOUBTFUL = frozenset({"vera"})
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What one image costs.
+
+    Attributes:
+        training_s: seconds per training image and epoch, as a mean over the schedule.
+        evaluation_s: seconds per test image.
+        source: where both are from.
+    """
+
+    training_s: float
+    evaluation_s: float
+    source: str
+
+
+def known_rates(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Rate]:
+    """Rates by method or variant; what is not known from anywhere is not in it.
+
+    Looked for in this order: wall times of the study's own runs, of the variant or else of its
+    method; measurements of the timing protocol for this model (`naslora time`); for SAM ViT-H at
+    1024 px, the paper's Table 5. A method that is in none of them takes the slowest rate of the
+    first that has any, and its source says so.
+
+    Args:
+        study: the study.
+        manifests: of the tasks that are prepared.
+
+    Raises:
+        RecordError: a receipt or record is damaged.
+    """
+    places = [_from_runs(study, manifests), *_from_timings(study), _from_paper(study)]
+    rates = {}
+    for name in study.run_names():
+        method = study.variants[name].method if name in study.variants else name
+        found = [rate for place in places if (rate := place.get(name) or place.get(method))]
+        found += [_slowest(place) for place in places if place]
+        if found:
+            rates[name] = found[0]
+    return rates
+
+
+def _slowest(place: Mapping[str, Rate]) -> Rate:
+    name = max(place, key=lambda name: place[name].training_s)
+    return replace(place[name], source=f"{place[name].source}: as {name}, the slowest there")
+
+
+def _from_runs(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Rate]:
+    """Medians over the study's finished runs, by variant and by its method."""
+    layout = Layout.of(study)
+    training: dict[str, list[float]] = defaultdict(list)
+    evaluation: dict[str, list[float]] = defaultdict(list)
+    for task, variant, seed in study.runs():
+        manifest = manifests.get(task)
+        path = layout.receipt(task, variant, seed)
+        if manifest is None or not path.is_file():
+            continue
+        receipt = read_receipt(path)
+        if receipt.status != "done" or not _of_this_model(study, receipt):
+            continue
+        names = {variant, str(receipt.settings["method"])}
+        images = len(manifest.of("train")) * receipt.settings["training"]["epochs"]
+        record = _record_of(layout, task, variant, seed)
+        for name in names:
+            training[name].append(receipt.wall_time_s / images)
+            if record is not None and record.images:
+                seconds = record.evaluation_time_s / sum(record.images.values())
+                evaluation[name].append(seconds)
+    every = [seconds for times in evaluation.values() for seconds in times]
+    return {
+        name: Rate(
+            median(times),
+            median(evaluation[name] or every or [0.0]),
+            f"wall times of {len(times)} runs of this study",
+        )
+        for name, times in training.items()
+    }
+
+
+def _of_this_model(study: Study, receipt: Receipt) -> bool:
+    sam = receipt.settings["sam"]
+    return (sam["backbone"], sam["image_size"]) == (study.sam.backbone, study.sam.image_size)
+
+
+def _record_of(layout: Layout, task: str, variant: str, seed: int) -> Record | None:
+    path = layout.record(task, variant, seed)
+    if not path.is_file():
+        return None
+    try:
+        return read_record(path)
+    except RecordError:  # such as one without its per-image file; the tables name it
+        return None
+
+
+def _from_timings(study: Study) -> list[dict[str, Rate]]:
+    """One mapping per machine that was measured."""
+    timings, _ = read_timings(study)
+    found = []
+    for timing in timings.values():
+        source = f"the timing protocol, on {hardware_title(timing.provenance.hardware)}"
+        rates = {}
+        for measured in timing.methods:
+            training = schedule_seconds(study, measured, timing.batch_size)
+            inference = measured.passes["inference"].batches[timing.batch_size].seconds
+            if training and inference:
+                rates[measured.method] = Rate(median(training), median(inference), source)
+        found.append(rates)
+    return found
+
+
+def _from_paper(study: Study) -> dict[str, Rate]:
+    """Table 5; methods that it does not list, or not credibly, are taken to be like another."""
+    if (study.sam.backbone, study.sam.image_size) != PAPER_SAM:
+        return {}
+    rates = {
+        method: Rate(cost.epoch_s / _PAPER_IMAGES, cost.image_s, PAPER_SOURCE)
+        for method, cost in paper_costs().items()
+        if method not in _DOUBTFUL
+    }
+    for method in study.methods:
+        like = _LIKE.get(method, "lora")
+        rates.setdefault(method, replace(rates[like], source=f"{PAPER_SOURCE}: as {like}"))
+    return rates

@@ -1,0 +1,122 @@
+"""A plan as tables for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from naslora.doctor.check import gigabytes
+from naslora.planning.estimate import Plan, PlannedRun
+from naslora.report.writers import DASH, grid
+
+_HOUR = 3600.0
+
+
+def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
+    """The plan in words and tables.
+
+    Args:
+        plan: the plan.
+        jobs: numbers of jobs at once, to tell the wall time of.
+    """
+    study, runs = plan.study, plan.runs
+    left = [run for run in runs if not run.evaluated]
+    lines = [
+        f"Study {study.study}: SAM {study.sam.backbone} at {study.sam.image_size} px, "
+        f"{len(runs)} runs, of which {len(runs) - len(left)} are done"
+        + _partly(sum(run.trained for run in left)),
+        "",
+        _by_task(plan),
+        "",
+        _by_method(plan),
+        "",
+    ]
+    if plan.unknown:
+        lines += [
+            f"No rate is known of {', '.join(plan.unknown)}: train one run of each, or measure "
+            "them with naslora time. The sums leave them out.",
+        ]
+    lines += [
+        f"To come: {hours(sum(run.device_seconds for run in runs))} {plan.on}-hours, training "
+        f"{hours(sum(run.devices * (run.training_s or 0) for run in runs))} and evaluation "
+        f"{hours(sum(run.evaluation_s or 0 for run in runs))}; "
+        f"{gigabytes(sum(disk.total for disk in plan.disk.values()))} of disk.",
+        "Wall time, without queues: "
+        + ", ".join(f"{hours(plan.wall_s(n))} h with {n} job{'s' * (n > 1)} at once" for n in jobs)
+        + ".",
+        "Not in it: reading and checking archives, controls, tables; attempts that are repeated.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def plan_json(plan: Plan, jobs: Sequence[int]) -> str:
+    """All that the plan knows, run by run, as JSON; seconds, bytes."""
+    value = {
+        "schema_version": 1,
+        "study": plan.study.study,
+        "hours_of": plan.on,
+        "device_seconds": sum(run.device_seconds for run in plan.runs),
+        "wall_seconds": {str(n): plan.wall_s(n) for n in jobs},
+        "unknown": plan.unknown,
+        "rates": {name: vars(rate) for name, rate in plan.rates.items()},
+        "tasks": {
+            task: {**vars(plan.images[task]), "disk": vars(plan.disk[task])}
+            for task in plan.study.tasks
+        },
+        "runs": [vars(run) for run in plan.runs],
+    }
+    return json.dumps(value, indent=2) + "\n"
+
+
+def hours(seconds: float) -> str:
+    """Hours with as many digits as an estimate deserves."""
+    value = seconds / _HOUR
+    digits = 0 if value >= 10 else 1 if value >= 1 else 3
+    return f"{value:,.{digits}f}"
+
+
+def _partly(trained: int) -> str:
+    return f" and {trained} wait for their evaluation alone" if trained else ""
+
+
+def _by_task(plan: Plan) -> str:
+    lines = []
+    for task in plan.study.tasks:
+        images = plan.images[task]
+        mark = {"prepared": "", "published": "", "to be generated": "~"}[images.counted]
+        lines.append(
+            [
+                task,
+                *_counts(plan, lambda run, task=task: run.task == task),  # type: ignore[misc]
+                f"{mark}{images.train:,}",
+                f"{mark}{images.test:,}",
+                gigabytes(plan.disk[task].total),
+            ]
+        )
+    head = ["task", "runs", "done", f"{plan.on}-hours", "training images", "test images", "disk"]
+    return grid(head, lines)
+
+
+def _by_method(plan: Plan) -> str:
+    lines = []
+    for name in plan.study.run_names():
+        rate = plan.rates.get(name)
+        lines.append(
+            [
+                name,
+                *_counts(plan, lambda run, name=name: run.variant == name),  # type: ignore[misc]
+                f"{rate.training_s:.3g}" if rate else DASH,
+                f"{rate.evaluation_s:.3g}" if rate else DASH,
+                rate.source if rate else "nothing",
+            ]
+        )
+    head = ["method or variant", "runs", "done", f"{plan.on}-hours"]
+    return grid([*head, "s per image, training", "test", "known from"], lines)
+
+
+def _counts(plan: Plan, belongs: Callable[[PlannedRun], bool]) -> list[str]:
+    """Runs, done ones, and hours to come."""
+    runs = [run for run in plan.runs if belongs(run)]
+    known = all(run.known for run in runs)
+    told = hours(sum(run.device_seconds for run in runs)) if known else DASH
+    return [str(len(runs)), str(sum(run.evaluated for run in runs)), told]

@@ -1,0 +1,226 @@
+"""Measurements of speed and memory, as a file that tables and figures read without torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from naslora.errors import RecordError
+from naslora.files import fingerprint, write_json
+from naslora.layout import Layout
+from naslora.records import Provenance
+from naslora.settings import Study
+
+SCHEMA_VERSION: Literal[1] = 1
+PassName = Literal["training", "searching", "inference"]
+Form = Literal["merged", "collapsed", "as trained"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
+# Of the settings of training, those that an iteration's cost depends on.
+_TRAINING = ("batch_size", "precision", "accelerator", "gradient_checkpointing", "threads")
+_ARCHITECTURE = ("alternation", "every_n_steps")
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Timed(_Document):
+    """One kind of pass with batches of one size.
+
+    Attributes:
+        status: `done`, `out of memory` or `diverged`.
+        seconds: per image, one number per repeat; empty unless done.
+    """
+
+    status: str
+    seconds: list[Positive]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Timed:
+        if (self.status == "done") != bool(self.seconds):
+            raise ValueError("seconds belong to a pass that is done, and to no other")
+        return self
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Images per second, one number per repeat."""
+        return tuple(1 / seconds for seconds in self.seconds)
+
+
+class Pass(_Document):
+    """One kind of pass.
+
+    Attributes:
+        batches: by batch size.
+        peak_bytes: peak memory with the study's batch size; None where it was not measured.
+    """
+
+    batches: dict[Count, Timed]
+    peak_bytes: Count | None = None
+
+    def best(self) -> tuple[int, Timed] | None:
+        """The batch size with the highest median rate; None where none is done."""
+        done = [(size, timed) for size, timed in self.batches.items() if timed.seconds]
+        return min(done, key=lambda pair: statistics.median(pair[1].seconds), default=None)
+
+
+class Measurement(_Document):
+    """What one method costs.
+
+    Attributes:
+        settings: of the method, where they are not its defaults.
+        passes: `training` is with updates of w alone; `searching` with those of alpha too, for
+            methods that have it; `inference` is the forward pass of the whole model.
+        inference_form: whether the method was merged into plain layers for it, or its cells were
+            collapsed.
+        adapter_bytes: size of the file of saved weights.
+    """
+
+    method: str
+    title: str
+    settings: dict[str, Any]
+    passes: dict[PassName, Pass]
+    inference_form: Form
+    adapter_bytes: Count
+
+    @model_validator(mode="after")
+    def _whole(self) -> Measurement:
+        if not {"training", "inference"} <= set(self.passes):
+            raise ValueError(f"{self.method} needs both training and inference")
+        return self
+
+
+class Timing(_Document):
+    """What the methods of a study cost on one machine.
+
+    Attributes:
+        hardware: a name for what it ran on, fit for a file's name.
+        images_per_epoch: training images of ISIC 2017.
+        settings: of the protocol, and those of training that cost depends on.
+        memory: what `peak_bytes` is.
+        load_average: processes that ran or waited to, mean over a minute, before and at the end;
+            the latter counts this one.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    study: str
+    hardware: str
+    backbone: str
+    image_size: Count
+    batch_size: Count
+    images_per_epoch: Count
+    settings: dict[str, Any]
+    data: str
+    memory: str
+    methods: list[Measurement]
+    load_average: tuple[float, float]
+    wall_time_s: Positive
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _whole(self) -> Timing:
+        for measurement in self.methods:
+            for name, one in measurement.passes.items():
+                if self.batch_size not in one.batches:
+                    raise ValueError(f"{name} of {measurement.method} lacks the study's batch size")
+        return self
+
+    def of(self, method: str) -> Measurement | None:
+        """A method's measurement; None where it was not timed."""
+        return next((m for m in self.methods if m.method == method), None)
+
+
+def hardware_tag(hardware: Mapping[str, Any]) -> str:
+    """A name for what a provenance's hardware says, fit for a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", hardware_title(hardware).lower()).strip("-")
+
+
+def hardware_title(hardware: Mapping[str, Any]) -> str:
+    """The GPU, or the processor and how many of its threads were used."""
+    if "gpu" in hardware:
+        return str(hardware["gpu"])
+    threads = hardware["threads"]
+    return f"{hardware['processor']}, {threads} thread{'s' if threads != 1 else ''}"
+
+
+def timed_settings(study: Study) -> dict[str, Any]:
+    """The settings of the protocol, and those of training that an iteration's cost depends on."""
+    training = study.training.model_dump(mode="json")
+    architecture = training["architecture"]
+    return {
+        "timing": study.timing.model_dump(mode="json"),
+        "training": {name: training[name] for name in _TRAINING},
+        "architecture": {name: architecture[name] for name in _ARCHITECTURE},
+    }
+
+
+def timing_fingerprint(study: Study) -> str:
+    """SHA-256 over the settings that a study's timing depends on."""
+    methods = {name: study.run(study.tasks[0], name, 0).method_sha256 for name in study.methods}
+    return fingerprint(
+        {
+            "settings": timed_settings(study),
+            "sam": {"backbone": study.sam.backbone, "image_size": study.sam.image_size},
+            "methods": methods,
+            "method_settings": {m: study.method_settings.get(m, {}) for m in study.methods},
+        }
+    )
+
+
+def write_timing(path: Path, timing: Timing) -> None:
+    """Write measurements, whole or not at all.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    write_json(path, timing.model_dump(mode="json"))
+
+
+def read_timings(study: Study) -> tuple[dict[str, Timing], dict[str, str]]:
+    """The measurements that a study's folder holds, of its model and batch size.
+
+    Returns:
+        By the file's name, those on a GPU first; and why other files are left out.
+    """
+    found: dict[str, Timing] = {}
+    problems: dict[str, str] = {}
+    for path in sorted(Layout.of(study).timing.glob("*.json")):
+        try:
+            found[path.name] = _read(path, study)
+        except RecordError as error:
+            problems[path.name] = error.what
+    on_gpu = {name: t for name, t in found.items() if "gpu" in t.provenance.hardware}
+    return {**on_gpu, **found}, problems
+
+
+def _read(path: Path, study: Study) -> Timing:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"damaged: {error}", where=path) from None
+    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+        raise RecordError(f"not of schema version {SCHEMA_VERSION}", where=path)
+    try:
+        timing = Timing.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise RecordError(f"{place}: {first['msg']}", where=path) from None
+    model = (timing.backbone, timing.image_size, timing.batch_size)
+    wanted = (study.sam.backbone, study.sam.image_size, study.training.batch_size)
+    if model != wanted:
+        raise RecordError(
+            f"of {_model(*model)}, and the study has {_model(*wanted)} now", where=path
+        )
+    return timing
+
+
+def _model(backbone: str, size: int, batch: int) -> str:
+    return f"SAM {backbone} at {size} px in batches of {batch}"

@@ -1,0 +1,88 @@
+"""Timing several things against each other: in turns, warmed up, with medians over repeats."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+Key = TypeVar("Key")
+Call = Callable[[], object]
+
+
+class DroppedError(Exception):
+    """What was to be timed cannot be; `status` says why, in a word or two."""
+
+    def __init__(self, status: str):
+        self.status = status
+        super().__init__(status)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The seconds that a call took, one number per repeat.
+
+    Attributes:
+        seconds: per call, the mean over the steps of a repeat; empty if it was dropped.
+        status: `done`, or why it was dropped.
+    """
+
+    seconds: tuple[float, ...]
+    status: str = "done"
+
+
+def alternate(
+    calls: Mapping[Key, Call],
+    *,
+    steps: int,
+    warm_up: int,
+    repeats: int,
+    synchronise: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[Key, Turns]:
+    """Time calls that take turns, so that what slows the machine down slows all of them down.
+
+    In each repeat every call has one turn: `warm_up` calls that do not count, then `steps` that
+    do. Every other repeat goes backwards through the calls, so that a steady drift of the machine
+    favours none.
+
+    Args:
+        calls: what to time, by name.
+        steps: timed calls of a turn.
+        warm_up: calls before them.
+        repeats: turns of each.
+        synchronise: waits until the device has done all that it was given.
+        clock: seconds.
+
+    Returns:
+        By name. A call that raises `DroppedError` gets no further turn, and has no numbers.
+    """
+    seconds: dict[Key, list[float]] = {name: [] for name in calls}
+    dropped: dict[Key, str] = {}
+    for repeat in range(repeats):
+        order = list(calls)
+        for name in order if repeat % 2 == 0 else reversed(order):
+            if name in dropped:
+                continue
+            try:
+                seconds[name].append(_turn(calls[name], steps, warm_up, synchronise, clock))
+            except DroppedError as problem:
+                dropped[name] = problem.status
+    return {
+        name: Turns((), dropped[name]) if name in dropped else Turns(tuple(seconds[name]))
+        for name in calls
+    }
+
+
+def _turn(
+    call: Call, steps: int, warm_up: int, synchronise: Call, clock: Callable[[], float]
+) -> float:
+    for _ in range(warm_up):
+        call()
+    synchronise()
+    began = clock()
+    for _ in range(steps):
+        call()
+    synchronise()
+    return (clock() - began) / steps

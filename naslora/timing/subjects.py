@@ -1,0 +1,172 @@
+"""What is timed: every method on a random SAM of its own, in training and in inference."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from naslora.errors import DivergedError, SettingsError
+from naslora.methods.merging import merge
+from naslora.methods.registry import adapt, get_method, trainable_parameters
+from naslora.methods.state import save_adapter
+from naslora.nas.cell import architecture_parameters
+from naslora.sam.building import Sam, build_sam
+from naslora.settings import Study
+from naslora.timing.document import Form
+from naslora.timing.protocol import Call, DroppedError
+from naslora.training.loaders import Batch
+from naslora.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_CLASSES = 1  # ISIC 2017 is binary
+
+
+class Subject:
+    """A method on a SAM with random weights.
+
+    Args:
+        study: its settings are those of training.
+        method: one of the study's.
+        fabric: device and precision.
+        base: a SAM whose memory the frozen parameters share; by default they have their own.
+
+    Attributes:
+        form: how inference is done, once `settle` was called.
+    """
+
+    def __init__(self, study: Study, method: str, fabric: Fabric, base: Sam | None = None):
+        run = study.run(study.tasks[0], method, study.seeds[0])
+        self.title = get_method(method).title
+        self.form: Form = "as trained"
+        shared = base is not None and get_method(method).pretrained
+        self._sam = _sharing(base) if base and shared else random_sam(study, fabric)
+        adapt(self._sam, run.method, run.method_settings, seed=run.seed)
+        if shared:
+            for parameter in trainable_parameters(self._sam).values():
+                parameter.data = parameter.data.clone()
+        self._sam.image_encoder.gradient_checkpointing = run.training.gradient_checkpointing
+        self._architecture = run.training.architecture
+        self._device = fabric.device
+        self._trainer: Trainer | None = Trainer(fabric, run, self._sam, _CLASSES)
+
+    def training(self, batch: Batch, *, searching: bool) -> tuple[Call, int]:
+        """Training as a call: loss, gradients and the optimisers' steps.
+
+        Args:
+            batch: images and labels, on the CPU, as they come from a loader.
+            searching: whether alpha is updated too.
+
+        Returns:
+            The call, and how many images it passes over: a batch; when searching, as many batches
+            as there are from one update of alpha to the next. The call raises `DroppedError` where
+            there is not enough memory, or the loss is not finite.
+        """
+        trainer, schedule = self._trainer, self._architecture
+        assert trainer is not None
+        epoch = schedule.start_epoch + searching  # alpha rests up to and with the start epoch
+        steps = schedule.every_n_steps if searching else 1
+
+        def iterate() -> None:
+            for step in range(1, steps + 1):
+                trainer.step(epoch, step, batch, batch)
+
+        return self._guarded(iterate), steps * len(batch[0])
+
+    def settle(self) -> int:
+        """Save what was trained, then make the model as fast for inference as the method allows.
+
+        Returns:
+            The size of the saved file, bytes.
+        """
+        self._trainer = None
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "adapter.safetensors"
+            save_adapter(self._sam, path)
+            size = path.stat().st_size
+        self.form = _merged(self._sam)
+        self._sam.eval()
+        return size
+
+    def inference(self, images: Tensor) -> Call:
+        """One forward pass of the whole model as a call, from images on the CPU to mask logits."""
+
+        @torch.inference_mode()
+        def predict() -> None:
+            self._sam(images.to(self._device, non_blocking=True))
+
+        return self._guarded(predict)
+
+    def _guarded(self, call: Call) -> Call:
+        def guarded() -> None:
+            problem = None
+            try:
+                call()
+            except torch.OutOfMemoryError:
+                problem = "out of memory"
+            except DivergedError:
+                problem = "diverged"
+            if problem is not None:  # out of the handlers, whose traceback holds on to tensors
+                self._sam.zero_grad(set_to_none=True)
+                free_memory()
+                raise DroppedError(problem)
+
+        return guarded
+
+
+def searches(study: Study, method: str) -> bool:
+    """Whether a method has architecture parameters alpha."""
+    run = study.run(study.tasks[0], method, study.seeds[0])
+    with torch.device("meta"):
+        sam = build_sam(study.sam.backbone, study.sam.image_size, classes=_CLASSES)
+        adapt(sam, run.method, run.method_settings, seed=run.seed)
+    return bool(architecture_parameters(sam))
+
+
+def random_sam(study: Study, fabric: Fabric) -> Sam:
+    """The study's SAM with random weights, on the device."""
+    with torch.random.fork_rng(devices=[]), torch.device(fabric.device):
+        torch.default_generator.manual_seed(study.seeds[0])
+        return build_sam(study.sam.backbone, study.sam.image_size, classes=_CLASSES)
+
+
+def random_batch(study: Study, size: int) -> Batch:
+    """Images (size, 3, S, S) and labels (size, S, S) of noise, uint8, on the CPU."""
+    side = study.sam.image_size
+    generator = torch.Generator().manual_seed(study.seeds[0])
+    images = torch.randint(0, 256, (size, 3, side, side), dtype=torch.uint8, generator=generator)
+    return images, (images[:, 0] > 127).to(torch.uint8)
+
+
+def free_memory() -> None:
+    """Give back what no tensor uses any more."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def _sharing(base: Sam) -> Sam:
+    """A SAM with parameters of its own in the memory of another's.
+
+    A dozen models of ViT-H fit on one GPU only so. What a method trains gets memory of its own.
+    """
+    memo = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in base.parameters()}
+    return copy.deepcopy(base, memo)
+
+
+def _merged(sam: Sam) -> Form:
+    try:
+        merge(sam, "exact")
+    except SettingsError:
+        try:
+            merge(sam, "collapsed")
+        except SettingsError:  # neither without a change of its outputs
+            return "as trained"
+        return "collapsed"
+    return "merged"

@@ -1,0 +1,229 @@
+"""A real SLURM on this machine, and copies of the project to run on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import yaml
+
+from naslora.records import Receipt, read_receipt
+
+ROOT = Path(__file__).parents[2]
+SLURM = Path(__file__).with_name("slurm.py")
+WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")
+# The rehearsal on one task, smaller still, and with runs of two processes.
+STUDY = {
+    "tasks": ["kvasir"],
+    "methods": ["decoder_only", "lora", "nas_lora"],
+    "seeds": [0, 1],
+    "generated": {"kvasir": 24},
+    "sam": {"backbone": "tiny", "image_size": 64, "checkpoint": "pretrained"},
+    "pretraining": {"tasks": ["kvasir"], "images": 8, "epochs": 1},
+    "training": {
+        "epochs": 3,
+        "learning_rate": 1e-3,
+        "architecture": {"start_epoch": 1},
+        "accelerator": "cpu",
+        "workers": 0,
+        "checkpoint_minutes": 0,
+    },
+    "variants": {
+        "two_processes": {"method": "lora", "tasks": [], "training": {"devices": 2}},
+        "two_nodes": {"method": "lora", "tasks": [], "training": {"num_nodes": 2}},
+    },
+    "analysis": {"images": 4},
+    "timing": {"repeats": 2, "warm_up": 1, "steps": 1, "batch_sizes": [1]},
+}
+# Notes down which SLURM job each command is part of.
+COMMAND = """#!/usr/bin/env bash
+echo "$1 ${{SLURM_JOB_ID:-none}} ${{SLURM_STEP_ID:-none}}" >> {calls}
+exec {python} -m naslora "$@"
+"""
+LIMIT_S = 900
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """The running SLURM."""
+
+    orders: IO[str]
+
+    def order(self, line: str) -> None:
+        """See `slurm.py`."""
+        print(line, file=self.orders, flush=True)
+
+    def ask(self, *command: str) -> list[str]:
+        """The lines that one of SLURM's commands says."""
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.splitlines()
+
+    def states(self) -> dict[str, str]:
+        """Of all jobs so far, by number."""
+        lines = self.ask("squeue", "--noheader", "--states=all", "--format=%i %T")
+        return dict(line.split() for line in lines)
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A SLURM for this session; nothing of it is left behind."""
+    if obstacle := runpy.run_path(str(SLURM))["obstacle"]():
+        pytest.skip(obstacle)
+    folder = tmp_path_factory.mktemp("slurm")
+    process = subprocess.Popen(
+        [sys.executable, str(SLURM), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield Slurm(process.stdin)
+    finally:
+        process.stdin.close()
+        process.wait(60)
+
+
+class Project:
+    """A copy of the project with the small study."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.results = root / "results" / "rehearsal"
+        self.calls = root / "calls.txt"
+
+    @classmethod
+    def new(cls, root: Path) -> Project:
+        root.mkdir()
+        for name in WORKFLOW:
+            source = ROOT / name
+            if source.is_dir() and not source.is_symlink():
+                shutil.copytree(source, root / name, symlinks=True)
+            else:
+                shutil.copy(source, root / name, follow_symlinks=False)
+        project = cls(root)
+        (root / "config" / "rehearsal.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
+        return project
+
+    def copy(self, root: Path) -> Project:
+        shutil.copytree(self.root, root, symlinks=True)
+        return Project(root)
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start Snakemake; its words go to `output.txt`."""
+        command = self.root / "bin" / "naslora"
+        command.parent.mkdir(exist_ok=True)
+        text = COMMAND.format(calls=self.calls, python=sys.executable)
+        command.write_text(text, encoding="utf-8")
+        command.chmod(0o755)
+        path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
+        usual = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        with (self.root / "output.txt").open("w") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "snakemake", *arguments],
+                cwd=self.root,
+                env={**os.environ, **usual, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+
+    def end(self, process: subprocess.Popen[str]) -> str:
+        """Wait for Snakemake to end well.
+
+        Returns:
+            What it said.
+        """
+        try:
+            code = process.wait(LIMIT_S)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        said = (self.root / "output.txt").read_text(encoding="utf-8")
+        assert code == 0, said + self._logs()
+        return said
+
+    def _logs(self) -> str:
+        files = sorted(self.root.glob("results/slurm-logs/**/*.log"))
+        return "\n".join(f"== {f}\n{f.read_text(errors='replace')[-3000:]}" for f in files)
+
+    def snakemake(self, *arguments: str, **environment: str) -> str:
+        return self.end(self.start(*arguments, **environment))
+
+    def tables(self) -> dict[str, bytes]:
+        """All tables but that of timings, which no two runs have in common."""
+        paths = sorted((self.results / "tables").iterdir())
+        return {path.name: path.read_bytes() for path in paths if path.stem != "table5"}
+
+    def run(self, variant: str, seed: int) -> Path:
+        return self.results / "runs" / "kvasir" / variant / f"seed{seed}"
+
+    def receipt(self, variant: str, seed: int) -> Receipt:
+        return read_receipt(self.run(variant, seed) / "training.json")
+
+    def owner(self, variant: str, seed: int) -> dict[str, Any]:
+        """Who holds a run, as its file says."""
+        path = max(self.run(variant, seed).glob("owner-*.json"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def pause(self, variant: str, seed: int) -> dict[str, Any]:
+        """Stop a training's process for the time being, as soon as it has saved a step.
+
+        Returns:
+            Who holds the run.
+        """
+        soon(lambda: any(self.run(variant, seed).glob("checkpoint-*")))
+        owner = self.owner(variant, seed)
+        os.kill(owner["process"], signal.SIGSTOP)
+        assert not (self.run(variant, seed) / "training.json").exists()
+        return owner
+
+
+def soon(condition: Callable[[], object], seconds: float = 400) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small study, run without SLURM."""
+    project = Project.new(tmp_path_factory.mktemp("local") / "project")
+    project.snakemake("--profile", "local", "all_tables")
+    return project
+
+
+@pytest.fixture(scope="session")
+def on_cluster(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The same on SLURM, with a second profile for this cluster."""
+    project = Project.new(tmp_path_factory.mktemp("cluster") / "project")
+    site = project.root / "site"
+    site.mkdir()
+    profile = {
+        "default-resources": {"slurm_partition": "gpu"},
+        "set-resources": {"pretrain": {"mem_mb": 1900, "runtime": 17}},
+        "group-components": ["runs=3", "analyses=4"],
+        "slurm-init-seconds-before-status-checks": 3,
+        "slurm-keep-successful-logs": True,
+    }
+    (site / "config.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
+    project.snakemake("--profile", "slurm", "--profile", "site", "all_tables")
+    return project

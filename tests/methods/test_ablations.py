@@ -1,0 +1,95 @@
+"""The ablations of the shipped studies are variants that can be trained, saved and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from naslora.methods.merging import merge
+from naslora.methods.registry import adapt, get_method, trainable_parameters
+from naslora.methods.state import load_adapter, save_adapter
+from naslora.nas.cell import cells
+from naslora.sam.building import Sam, build_sam
+from naslora.sam.image_encoder import Block
+from naslora.settings import Variant, load_study
+
+Build = Callable[..., Sam]
+VARIANTS = load_study("paper", config=Path(__file__).parents[2] / "config").variants
+OTHER_CELLS = {name: variant for name, variant in VARIANTS.items() if variant.settings}
+EVERY = pytest.mark.parametrize("variant", OTHER_CELLS.values(), ids=OTHER_CELLS)
+
+
+@EVERY
+def test_every_trained_parameter_gets_a_gradient(
+    adapted: Build, images: Any, variant: Variant
+) -> None:
+    sam = adapted(variant.method, variant.settings)
+    sam(images()).masks.square().sum().backward()
+    for name, parameter in trainable_parameters(sam).items():
+        if "mask_decoder" not in name:
+            assert parameter.grad is not None, name
+            assert bool(parameter.grad.isfinite().all()), name
+            assert bool((parameter.grad != 0).any()), name
+
+
+@EVERY
+def test_comes_back_from_its_file_and_merges(
+    adapted: Build, plain: Build, images: Any, variant: Variant, tmp_path: Path
+) -> None:
+    sam = adapted(variant.method, variant.settings)
+    expected = sam(images()).masks.detach()
+    save_adapter(sam, tmp_path / "adapter.safetensors")
+    loaded = plain()
+    load_adapter(loaded, tmp_path / "adapter.safetensors")
+    assert torch.equal(loaded(images()).masks, expected)
+    merged = merge(loaded, "collapsed")
+    torch.testing.assert_close(merged(images()).masks, expected, atol=1e-4, rtol=1e-4)
+
+
+@EVERY
+def test_differs_from_the_method_itself(variant: Variant) -> None:
+    method = get_method(variant.method)
+    assert method.parse(variant.settings) != method.parse({})
+
+
+def test_what_the_cells_of_each_are(plain: Build) -> None:
+    found: dict[str, tuple[list[int], set[tuple[Any, ...]]]] = {}
+    for name, variant in OTHER_CELLS.items():
+        sam = plain()
+        adapt(sam, variant.method, variant.settings)
+        blocks = [i for i, block in enumerate(sam.image_encoder.blocks) if _has_cells(block)]
+        kinds = {(c.channels, c.selected, len(c.operation_names)) for c in cells(sam).values()}
+        found[name] = blocks, kinds
+    every = [0, 1, 2, 3]
+    assert found == {
+        "no_convolution": (every, {(3, 2, 4)}),
+        "no_pooling": (every, {(3, 2, 6)}),
+        "no_skip_zero": (every, {(3, 2, 6)}),
+        "rank_6": (every, {(6, 4, 8)}),
+        "rank_12": (every, {(12, 8, 8)}),
+        "rank_24": (every, {(24, 16, 8)}),
+        "layers_first_half": ([0, 1], {(3, 2, 8)}),
+        "layers_last_half": ([2, 3], {(3, 2, 8)}),
+        "channels_1_of_3": (every, {(3, 1, 8)}),
+    }
+
+
+def _has_cells(block: Any) -> bool:
+    assert isinstance(block, Block)
+    return bool(cells(block))
+
+
+@pytest.mark.parametrize("half", ["first_half", "last_half"])
+def test_half_of_vit_h_has_half_of_the_adapters_and_the_whole_decoder(half: str) -> None:
+    counts = {}
+    for layers in (None, half):
+        with torch.device("meta"):
+            sam = build_sam("vit_h", 1024)
+            adapt(sam, "nas_pc_lora", {"layers": layers})
+        counts[layers] = sum(p.numel() for p in trainable_parameters(sam).values())
+    decoder = 3_505_536
+    assert 2 * (counts[half] - decoder) == counts[None] - decoder

@@ -1,0 +1,56 @@
+# Table 5. It has jobs of its own, so that no other table waits for a machine to be timed, or goes
+# missing when one cannot be.
+
+
+def whole_machine(wildcards):
+    """Nothing runs beside a job that takes all cores; in SLURM, a job's cores are its own.
+
+    Such a job has to go first, since it would wait for all cores to be idle.
+    """
+    return workflow.resource_settings.cores or study.training.threads
+
+
+def alone(wildcards):
+    """For `sbatch`. Jobs on a node's other GPUs hardly matter; on its cores they do."""
+    return None if GPUS else "--exclusive"
+
+
+rule timing:
+    output:
+        TIMED_HERE,
+    log:
+        layout.log("timing"),
+    priority: 1
+    conda:
+        "../../environment.yml"
+    threads: whole_machine
+    resources:
+        mem_mb=MEMORY,
+        runtime=growing(EVALUATION_MINUTES[study.sam.backbone]),
+        gpu=min(GPUS, 1),
+        slurm_extra=alone,
+    params:
+        settings=timing_settings,
+        study=study_options,
+    shell:
+        "naslora time {params.study} --output {output} > {log} 2>&1"
+
+
+rule timing_tables:
+    input:
+        timings(),
+    output:
+        timing_tables(),
+    log:
+        layout.log("timing_tables"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        selection=timing_selection,
+        names=timing_table_names(),
+        study=study_options,
+    shell:
+        "naslora table {params.study} {params.names} > {log} 2>&1"
