@@ -222,10 +222,10 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
         for number in _RELAYED:
-            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            signal.signal(number, usual)
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
+            interrupting = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if interrupting else signal.SIG_DFL)
+        for place, stream in enumerate(streams):
+            os.dup2(stream, place)
             os.close(stream)
         os.environ.clear()
         os.environ.update(request["environment"])  # type: ignore[call-overload]

@@ -75,7 +75,8 @@ class LogHandler(LogHandlerBase):
         if event == LogEvent.JOB_INFO:
             return self.start(of)
         if event == LogEvent.JOB_STARTED:
-            return self.begin(of["jobs"])
+            self.begin(of["jobs"])
+            return None
         if event == LogEvent.JOB_FINISHED:
             return self.finish(of["job_id"])
         if event == LogEvent.JOB_ERROR:

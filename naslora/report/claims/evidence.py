@@ -54,5 +54,5 @@ class Evidence:
 
 def _seconds(epochs: pd.DataFrame) -> pd.Series[float]:
     """Median seconds per epoch of each task and seed; the first epoch also warms up."""
-    warm = epochs[epochs["epoch"] > 1]
+    warm = epochs[(epochs["epoch"] > 1) & epochs["seconds"].notna()]
     return warm.groupby(["task", "seed"])["seconds"].median()
