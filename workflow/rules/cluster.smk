@@ -90,8 +90,9 @@ if IN_JOB:
     shell.prefix(f"trap : TERM USR1; {FIND_COMMAND}")
 
 # The executor takes SLURM's variables from the step; how often the job was requeued matters there.
-if "SLURM_RESTART_COUNT" in os.environ:
-    os.environ["NASLORA_REQUEUES"] = os.environ["SLURM_RESTART_COUNT"]
+requeues = os.environ.get("SLURM_RESTART_COUNT")
+if requeues is not None:
+    os.environ.update(NASLORA_REQUEUES=requeues)
 
 # The runs of a group are steps of one job, one after the other.
 if LEADS_GROUP:

@@ -2,19 +2,6 @@
 # missing when one cannot be.
 
 
-def whole_machine(wildcards):
-    """Nothing runs beside a job that takes all cores; in SLURM, a job's cores are its own.
-
-    Such a job has to go first, since it would wait for all cores to be idle.
-    """
-    return workflow.resource_settings.cores or study.training.threads
-
-
-def alone(wildcards):
-    """For `sbatch`. Jobs on a node's other GPUs hardly matter; on its cores they do."""
-    return None if GPUS else "--exclusive"
-
-
 rule timing:
     output:
         TIMED_HERE,
