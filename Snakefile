@@ -3,6 +3,9 @@ from snakemake.utils import min_version
 min_version("9.13")
 
 
+report: "workflow/report/study.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/cluster.smk"
 include: "workflow/rules/data.smk"

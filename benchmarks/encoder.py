@@ -10,12 +10,13 @@ is the data. Weights are random. All sides take turns, each in a process of its 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from sides import alternate, ratio, serve, write
@@ -25,8 +26,8 @@ from naslora.methods.registry import adapt
 from naslora.sam.building import BACKBONES, build_sam
 
 RANK = 3
-OURS = ("lora", "dora", "vera")
-PEERS = ("meta-lora", "meta-dora", "meta-vera", "transformers-lora")
+OURS = ("lora", "dora", "vera", "conv_lora", "nas_pc_lora")
+PEERS = ("meta-lora", "meta-dora", "meta-vera", "transformers-lora", "autogluon-conv_lora")
 # Time and memory of training and time of inference, against Meta's encoder with peft's LoRA.
 TARGETS: dict[tuple[str, int], tuple[float, float, float]] = {
     ("cpu", 1024): (0.65, 0.35, 0.7),
@@ -55,11 +56,11 @@ def peft_model(encoder: nn.Module, method: str) -> nn.Module:
     return model
 
 
-def meta(method: str, backbone: str, image_size: int) -> tuple[nn.Module, Callable[..., Tensor]]:
+def meta_encoder(backbone: str, image_size: int) -> Any:
     from segment_anything.modeling import ImageEncoderViT
 
     sizes = BACKBONES[backbone]
-    encoder = ImageEncoderViT(
+    return ImageEncoderViT(
         img_size=image_size,
         embed_dim=sizes.embed_dim,
         depth=sizes.depth,
@@ -70,7 +71,10 @@ def meta(method: str, backbone: str, image_size: int) -> tuple[nn.Module, Callab
         global_attn_indexes=sizes.global_attn_indexes,
         out_chans=sizes.prompt_embed_dim,
     )
-    model: Any = peft_model(encoder, method)
+
+
+def meta(method: str, backbone: str, image_size: int) -> tuple[nn.Module, Callable[..., Tensor]]:
+    model: Any = peft_model(meta_encoder(backbone, image_size), method)
     return model, model.base_model.model
 
 
@@ -93,13 +97,48 @@ def transformers(
     return model, lambda images: model.base_model.model(images).last_hidden_state
 
 
+def autogluon(
+    path: Path, backbone: str, image_size: int
+) -> tuple[nn.Module, Callable[..., Tensor]]:
+    """Meta's encoder with the Conv-LoRA layer of a file of AutoGluon's."""
+    spec = importlib.util.spec_from_file_location("adaptation_layers", path)
+    assert spec is not None
+    assert spec.loader is not None
+    layers: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(layers)
+
+    class Layer(layers.ConvLoRALinear):  # type: ignore[misc, name-defined]
+        def forward(self, x: Tensor) -> Tensor:
+            out, balance = super().forward(x)
+            losses.append(balance)
+            return cast(Tensor, out)
+
+    losses: list[Tensor] = []
+    encoder = meta_encoder(backbone, image_size).requires_grad_(False)
+    for block in encoder.blocks:
+        qkv = block.attn.qkv
+        block.attn.qkv = Layer(
+            qkv.in_features, qkv.out_features, r=RANK, lora_alpha=RANK, conv_lora_expert_num=8
+        )
+
+    def encode(images: Tensor) -> Tensor:
+        losses.clear()
+        embeddings: Tensor = encoder(images)
+        return embeddings + torch.stack(losses).sum() if encoder.training else embeddings
+
+    return encoder, encode
+
+
 def job(options: argparse.Namespace) -> Callable[[], object]:
     """What a side repeats."""
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     maker, _, method = options.side.rpartition("-")
-    build = {"meta": meta, "transformers": transformers, "": ours}[maker]
-    model, encode = build(method, options.backbone, options.image_size)
+    if maker == "autogluon":
+        model, encode = autogluon(options.autogluon, options.backbone, options.image_size)
+    else:
+        build = {"meta": meta, "transformers": transformers, "": ours}[maker]
+        model, encode = build(method, options.backbone, options.image_size)
     model.to(options.device).train(options.mode == "training")
     images = torch.randn(options.batch_size, 3, options.image_size, options.image_size)
     images = images.to(options.device)
@@ -157,17 +196,26 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--sides", nargs="+", default=[*OURS, *PEERS])
+    parser.add_argument("--sides", nargs="+", default=[*OURS, *PEERS], choices=[*OURS, *PEERS])
+    parser.add_argument(
+        "--autogluon", type=Path, help="a copy of AutoGluon's adaptation_layers.py, for its side"
+    )
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     parser.add_argument("--mode", default="training", help=argparse.SUPPRESS)
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        serve(job(options), torch.device(options.device), options.threads)
+        serve(job(options), torch.device(options.device))
         return
+    if options.autogluon is None and "autogluon-conv_lora" in options.sides:
+        print("autogluon-conv_lora is left out: give its file with --autogluon", flush=True)
+        options.sides.remove("autogluon-conv_lora")
     settings = {k: v for k, v in vars(options).items() if k not in ("output", "side", "mode")}
     peak = gemm_peak(options.device, options.precision, options.threads)
-    modes = {"training": options.sides, "inference": [s for s in options.sides if "lora" in s]}
+    modes = {
+        "training": options.sides,
+        "inference": [side for side in options.sides if side.endswith("-lora") or side == "lora"],
+    }
     found = {
         mode: alternate(
             {
@@ -204,9 +252,11 @@ def ratios(
             continue
         goal = targets if peer == "meta-lora" else (None, None, None)
         name = f"our {mine} / {peer} ({what})"
+        growths = [train[side]["peak_gib"] - train[side]["before_gib"] for side in (mine, peer)]
         for unit, value, target in (
             ("step time", train[mine]["median_s"] / train[peer]["median_s"], goal[0]),
             ("step memory", train[mine]["peak_gib"] / train[peer]["peak_gib"], goal[1]),
+            ("step memory beyond code and weights", growths[0] / growths[1], None),
         ):
             lines.append(ratio(f"{unit}: {name}", value, target))
         if peer in infer:

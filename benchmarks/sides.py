@@ -22,8 +22,9 @@ from naslora.files import write_json
 from naslora.provenance import peak_memory_bytes, provenance
 
 
-def serve(job: Callable[[], object], device: torch.device, threads: int) -> None:
+def serve(job: Callable[[], object], device: torch.device) -> None:
     """Repeat a job for each line on the standard input; say what it took on the standard output."""
+    before = peak_memory_bytes(device)
     for _ in sys.stdin:
         wall, processor = time.perf_counter(), time.process_time()
         job()
@@ -33,7 +34,7 @@ def serve(job: Callable[[], object], device: torch.device, threads: int) -> None
             "seconds": time.perf_counter() - wall,
             "cpu_seconds": time.process_time() - processor,
             "peak_gib": peak_memory_bytes(device) / 2**30,
-            "threads": threads,
+            "before_gib": before / 2**30,
         }
         print(json.dumps(found), flush=True)
 
@@ -70,13 +71,14 @@ class Side:
         self._process.wait()
 
     def figures(self) -> dict[str, Any]:
-        """Seconds of each repeat, their median, and the peak of memory."""
+        """Seconds of each repeat, their median, and the peak of memory; also before the first."""
         seconds = [one["seconds"] for one in self.repeats]
         return {
             "seconds": seconds,
             "median_s": statistics.median(seconds),
             "cpu_seconds": [one["cpu_seconds"] for one in self.repeats],
             "peak_gib": max(one["peak_gib"] for one in self.repeats),
+            "before_gib": self.repeats[0]["before_gib"],
         }
 
 

@@ -29,10 +29,11 @@ PARTS = {
     "tables": ("tables", "metrics"),
     "figures": ("figures",),
 }
-_PART_OF = {folder: part for part, folders in PARTS.items() for folder in folders}
 # Not everyone who copies results may have these: they hold images, or show them.
 _IMAGES, _REPORT = "prepared", "report.html"
-_PART_OF |= {_IMAGES: "data", _REPORT: "figures"}
+_PART_OF = {folder: part for part, folders in PARTS.items() for folder in folders}
+_PART_OF |= {_IMAGES: "data", _REPORT: "report"}
+_ALL_PARTS = (*PARTS, "report")
 # Of Snakemake's notes about a file, what decides whether it is made again. The same for all files
 # of a job, and for all machines.
 _KEPT = (
@@ -153,7 +154,7 @@ class History:
                 of_part.setdefault(canonical_json(note), (note, {}))[1][path] = digest
         if not found:
             return
-        for part in PARTS:
+        for part in _ALL_PARTS:
             jobs = [{**note, "outputs": outputs} for note, outputs in found[part].values()]
             file = self._layout.history(part)
             if not file.is_file() or self._read(part) != jobs:
@@ -180,7 +181,7 @@ class History:
         return jobs
 
     def _digests(self) -> dict[str, str]:
-        files = {part: self._layout.history(part) for part in PARTS}
+        files = {part: self._layout.history(part) for part in _ALL_PARTS}
         return {part: sha256(file) for part, file in files.items() if file.is_file()}
 
     def _read_seen(self) -> dict[str, str] | None:

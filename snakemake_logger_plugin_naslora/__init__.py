@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 import textwrap
 import time
@@ -18,6 +19,9 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 TAIL_LINES = 12
+_STATE = re.compile(r"SLURM status is: '(\w+)'")
+_AGAIN = re.compile(r"Trying to restart job (\S+)\.")
+_ERROR = re.compile(r"^(error: |Traceback )", re.MULTILINE)
 _names: dict[int, tuple[str, ...]] = {}
 _groups: dict[str, list[int]] = {}
 
@@ -80,10 +84,11 @@ class LogHandler(LogHandlerBase):
         if event == LogEvent.JOB_FINISHED:
             return self.finish(of["job_id"])
         if event == LogEvent.JOB_ERROR:
-            return f"{self.jobs.get(of['jobid'], of['rule_name'])} failed\n{tail(of['log'])}"
+            return None if of.get("indent") else self.failed([of])  # a group's was shown already
         if event == LogEvent.GROUP_ERROR:
-            logs = [log for job in of["job_error_info"] for log in job["log"]]
-            return f"a group of jobs failed\n{tail(logs)}"
+            return self.failed(of["job_error_info"])
+        if again := _AGAIN.match(str(record.msg)):
+            return f"{self.name_of(again[1])} is tried again"
         if event == LogEvent.ERROR or (event is None and record.levelno >= logging.WARNING):
             message = record.getMessage()
             # The job's own message says more than that its command failed.
@@ -91,6 +96,23 @@ class LogHandler(LogHandlerBase):
         if of.get("result") or str(record.msg).startswith("Nothing to be done"):
             return record.getMessage()
         return None
+
+    def failed(self, jobs: list[dict[str, Any]]) -> str:
+        """What there is to know about jobs that failed as one."""
+        names = [self.jobs.get(job["jobid"], job["rule_name"]) for job in jobs]
+        name = names[0] if len(names) == 1 else f"a group ({', '.join(sorted(names))})"
+        state = _STATE.search(str(jobs[0].get("rule_msg")))
+        number = (jobs[0].get("aux") or {}).get("external_jobid")
+        cluster = f": SLURM job {number}" if number else ""
+        cluster += f" ended as {state[1]}" if state else ""
+        return (
+            f"{name} failed{cluster}\n{tail(to_blame([log for job in jobs for log in job['log']]))}"
+        )
+
+    def name_of(self, jobid: str) -> str:
+        """The name of a job or group by its number."""
+        members = [int(jobid)] if jobid.isdecimal() else _groups.get(jobid, [])
+        return self.jobs.get(members[0], "a job") if len(members) == 1 else "the group"
 
     def begin(self, started: list[int | str]) -> None:
         """Remember jobs and groups given to the executor, which may say no more about them."""
@@ -157,6 +179,16 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def to_blame(logs: list[str]) -> list[str]:
+    """Of several log files, those that tell of an error, if any does."""
+    told = [
+        log
+        for log in logs
+        if Path(log).is_file() and _ERROR.search(Path(log).read_text(errors="replace"))
+    ]
+    return told or logs
 
 
 def tail(logs: list[str]) -> str:

@@ -69,7 +69,7 @@ def test_what_was_copied_is_known(here: Callable[[str], History]) -> None:
     for path in FILES:
         make(path)
     history.keep()
-    names = [f"{part}.json" for part in PARTS]
+    names = [f"{part}.json" for part in (*PARTS, "report")]
     assert sorted(path.name for path in Path("results/sample/history").iterdir()) == sorted(names)
     other = here("two")
     copy("one", "two")

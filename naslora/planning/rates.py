@@ -97,7 +97,7 @@ def _from_runs(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Rat
         name: Rate(
             median(times),
             median(evaluation[name] or every or [0.0]),
-            f"wall times of {len(times)} runs of this study",
+            f"wall times of {len(times)} run{'s' * (len(times) > 1)} of this study",
         )
         for name, times in training.items()
     }

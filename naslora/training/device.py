@@ -38,6 +38,11 @@ def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    if settings.num_nodes > 1 and not {"SLURM_JOB_ID", "MASTER_ADDR"} & set(os.environ):
+        raise SettingsError(
+            f"training.num_nodes is {settings.num_nodes}, and nothing starts the other nodes here",
+            remedy="run in SLURM (snakemake --profile slurm), or set MASTER_ADDR and start each",
+        )
     distributed = settings.devices * settings.num_nodes > 1
     try:
         with warnings.catch_warnings():

@@ -23,7 +23,7 @@ from naslora.records import Receipt, read_receipt
 ROOT = Path(__file__).parents[2]
 SLURM = Path(__file__).with_name("slurm.py")
 WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")
-# The rehearsal on one task, smaller still, and with runs of two processes.
+# The rehearsal on one task, smaller still.
 STUDY = {
     "tasks": ["kvasir"],
     "methods": ["decoder_only", "lora", "nas_lora"],
@@ -38,10 +38,6 @@ STUDY = {
         "accelerator": "cpu",
         "workers": 0,
         "checkpoint_minutes": 0,
-    },
-    "variants": {
-        "two_processes": {"method": "lora", "tasks": [], "training": {"devices": 2}},
-        "two_nodes": {"method": "lora", "tasks": [], "training": {"num_nodes": 2}},
     },
     "analysis": {"images": 4},
     "timing": {"repeats": 2, "warm_up": 1, "steps": 1, "batch_sizes": [1]},
@@ -91,7 +87,10 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        assert process.stdout.readline() == "ready\n"
+        said = process.stdout.readline().strip()
+        if said.startswith("another"):
+            pytest.skip(f"a SLURM for tests: {said}")
+        assert said == "ready"
         yield Slurm(process.stdin)
     finally:
         process.stdin.close()
@@ -132,6 +131,7 @@ class Project:
         command.chmod(0o755)
         path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
         usual = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        usual["GIT_DIR"] = os.devnull  # somebody may be committing meanwhile; tables would say so
         with (self.root / "output.txt").open("w") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "snakemake", *arguments],

@@ -206,9 +206,13 @@ def _descendants(process: int) -> Iterator[int]:
 
 
 def main(folder: Path) -> None:
-    """Hold a SLURM up until stdin ends; says "ready" when it runs."""
+    """Hold a SLURM up until stdin ends; says "ready" when it runs, or why it does not."""
     with _LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another one runs here", flush=True)
+            return
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; whoever gets it closes stdin
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         daemons = Daemons(folder)

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]
 
 def test_tables_are_those_of_a_local_run(local: Project, on_cluster: Project) -> None:
     expected = local.tables()
-    assert len(expected) > 10
+    assert {"table1.csv", "table1.md", "table1.tex", "table4.csv", "status.csv"} <= set(expected)
     assert on_cluster.tables() == expected
 
 

@@ -78,13 +78,17 @@ def test_repro_in_a_fresh_clone_takes_all_from_the_remote(pushed: Project, tmp_p
     assert contents(clone) == contents(pushed)
 
 
-def test_there_and_back_by_way_of_s3(ledger: Project, tmp_path: Path) -> None:
+def test_there_and_back_by_way_of_s3(
+    ledger: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("dvc_s3", reason="S3 needs the package dvc-s3")
     boto3 = pytest.importorskip("boto3", reason="S3 needs the package boto3")
     server = pytest.importorskip(
         "moto.server", reason="a local S3 needs the packages moto and flask"
     )
     secrets = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "127.0.0.1")
     moto = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     try:

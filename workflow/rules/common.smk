@@ -311,6 +311,13 @@ def figures(*sources):
     return [path for name in names for path in figure_paths(study, name)]
 
 
+def shown(paths, kind):
+    """The same files; `snakemake --report` shows those that a browser can."""
+    options = {"caption": f"../report/{kind}.rst", "category": f"{kind}s"}
+    visible = (".csv", ".png")
+    return [p if p.suffix not in visible else report(p, **options) for p in paths]
+
+
 def drawable_figures():
     """A copy of the results may hold records alone, or have no images to draw pictures of."""
     whole = not records_alone() and not images_missing()

@@ -7,7 +7,7 @@ rule figures:
         analyses(),
         timings(),
     output:
-        figures("records", "analyses"),
+        shown(figures("records", "analyses"), "figure"),
     log:
         layout.log("figures"),
     conda:
@@ -27,7 +27,7 @@ rule pictures:
     input:
         records(),
     output:
-        figures("weights"),
+        shown(figures("weights"), "figure"),
     log:
         layout.log("pictures"),
     conda:

@@ -6,7 +6,7 @@ rule tables:
         records(),
         analyses(),
     output:
-        tables(),
+        shown(tables(), "table"),
         directory(layout.metrics),
     log:
         layout.log("tables"),

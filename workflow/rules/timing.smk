@@ -27,7 +27,7 @@ rule timing_tables:
     input:
         timings(),
     output:
-        timing_tables(),
+        shown(timing_tables(), "table"),
     log:
         layout.log("timing_tables"),
     conda:

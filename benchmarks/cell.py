@@ -1,0 +1,121 @@
+"""What a NAS cell costs: whole steps of nas_pc_lora against lora and conv_lora, and inference.
+
+    python benchmarks/cell.py --output benchmarks/results/cell-512.json
+
+A step is what training does with a batch of noise: the whole SAM, the task's loss, gradients and
+Adam. Steps with updates of alpha are taken in the mode that the paper describes (stage_wise, with
+a second pass) and in the one that shares a pass (simultaneous). The schedule is the paper's, 10
+epochs of 40 without alpha. All sides take turns, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from sides import alternate, ratio, serve, write
+
+from naslora.methods.merging import merge
+from naslora.methods.registry import adapt
+from naslora.nas.alternation import build_optimisers
+from naslora.sam.building import build_sam
+from naslora.settings import load_study
+from naslora.training.losses import task_loss
+
+METHODS = ("lora", "nas_pc_lora", "conv_lora")
+MODES = ("stage_wise", "simultaneous")
+TRAINING = (*METHODS, *(f"nas_pc_lora:{mode}" for mode in MODES))
+INFERENCE = ("plain", "collapsed", "merged")
+
+
+def training_job(options: argparse.Namespace) -> Callable[[], object]:
+    method, _, mode = options.side.partition(":")
+    overrides = {"training.architecture.alternation": mode or "stage_wise"}
+    training = load_study("paper", overrides).training
+    sam = build_sam(options.backbone, options.image_size).train()
+    adapt(sam, method)
+    sam.to(options.device)
+    optimisers = build_optimisers(sam, training)
+    shape = (options.batch_size, 3, options.image_size, options.image_size)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8).to(options.device)
+    labels = (images[:, 0] > 127).to(torch.uint8)
+    epoch = training.architecture.start_epoch + bool(mode)
+    return lambda: optimisers.step(epoch, 1, lambda: task_loss(sam(images), labels, 1, training))
+
+
+def inference_job(options: argparse.Namespace) -> Callable[[], object]:
+    sam = build_sam(options.backbone, options.image_size)
+    if options.side != "plain":
+        adapt(sam, "nas_pc_lora")
+        if options.side == "collapsed":
+            merge(sam, "collapsed")
+        else:
+            merge(sam, "dense", estimator="sum")
+    sam.to(options.device).eval()
+    shape = (options.batch_size, 3, options.image_size, options.image_size)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8).to(options.device)
+
+    def predict() -> None:
+        with torch.inference_mode():
+            sam(images)
+
+    return predict
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--backbone", default="vit_b")
+    parser.add_argument("--image-size", type=int, default=512)
+    parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        torch.manual_seed(0)
+        torch.set_num_threads(options.threads)
+        job = inference_job if options.side in INFERENCE else training_job
+        serve(job(options), torch.device(options.device))
+        return
+    settings = {k: v for k, v in vars(options).items() if k not in ("output", "side")}
+    found = {
+        name: alternate(
+            {side: [__file__, "--side", side, *sys.argv[1:]] for side in sides},
+            repeats=options.repeats,
+        )
+        for name, sides in (("training", TRAINING), ("inference", INFERENCE))
+    }
+    step = {side: figures["median_s"] for side, figures in found["training"].items()}
+    image = {side: figures["median_s"] for side, figures in found["inference"].items()}
+    paper = load_study("paper").training
+    share = paper.architecture.start_epoch / paper.epochs
+    schedule = {
+        mode: (share * step["nas_pc_lora"] + (1 - share) * step[f"nas_pc_lora:{mode}"])
+        / step["lora"]
+        for mode in MODES
+    }
+    where = f"({options.backbone}, {options.image_size} px, {options.device})"
+    ratios = [
+        ratio(f"step: nas_pc_lora / lora {where}", step["nas_pc_lora"] / step["lora"], 1.02),
+        ratio(
+            f"step: nas_pc_lora / conv_lora {where}", step["nas_pc_lora"] / step["conv_lora"], 0.8
+        ),
+        ratio(
+            f"schedule with alpha, one pass for both / lora {where}", schedule["simultaneous"], 1.1
+        ),
+        ratio(f"schedule with alpha, two passes / lora {where}", schedule["stage_wise"], None),
+        ratio(
+            f"inference: collapsed / plain SAM {where}", image["collapsed"] / image["plain"], 1.03
+        ),
+        ratio(f"inference: merged / plain SAM {where}", image["merged"] / image["plain"], 1.0),
+    ]
+    write(options.output, settings, sides=found, ratios=ratios)
+
+
+if __name__ == "__main__":
+    main()

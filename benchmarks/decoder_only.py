@@ -1,0 +1,93 @@
+"""Decoder-only training from kept embeddings: its second epoch against its first.
+
+    python benchmarks/decoder_only.py --output benchmarks/results/decoder_only-512.json
+
+The loop and the loaders are those of training, on generated images. The first epoch embeds every
+image and its mirror image, which takes as long as two epochs would without keeping them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from sides import ratio, write
+
+from naslora.data.manifest import read_manifest
+from naslora.data.prepare import prepare
+from naslora.layout import Layout
+from naslora.methods.registry import adapt
+from naslora.sam.initial import initial_sam
+from naslora.settings import load_study
+from naslora.training.device import launch_fabric
+from naslora.training.loaders import build_loaders
+from naslora.training.trainer import Trainer
+
+TASK, METHOD = "kvasir", "decoder_only"
+EPOCHS = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--backbone", default="vit_b")
+    parser.add_argument("--image-size", type=int, default=512)
+    parser.add_argument("--images", type=int, default=16, help="to generate, for all splits")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    options = parser.parse_args()
+    settings = {k: v for k, v in vars(options).items() if k != "output"}
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = epochs(options, Path(folder))
+    found = ratio(
+        f"decoder-only: a later epoch / the first ({options.backbone}, {options.image_size} px, "
+        f"{options.device})",
+        min(seconds[1:]) / seconds[0],
+        0.05,
+    )
+    write(options.output, settings, epoch_seconds=seconds, ratios=[found])
+
+
+def epochs(options: argparse.Namespace, folder: Path) -> list[float]:
+    """Seconds of each epoch, the first with the making of the embeddings."""
+    study = load_study(
+        "rehearsal",
+        {
+            "results": str(folder),
+            "methods": [METHOD],
+            "generated": {TASK: options.images},
+            "sam": {
+                "backbone": options.backbone,
+                "image_size": options.image_size,
+                "checkpoint": "random",
+            },
+            "training.epochs": EPOCHS,
+            "training.threads": options.threads,
+            "training.accelerator": options.device,
+        },
+    )
+    prepare(study, TASK)
+    run, layout = study.run(TASK, METHOD, 0), Layout.of(study)
+    fabric = launch_fabric(run.training)
+    sam, _ = initial_sam(study, classes=1, seed=0)
+    adapt(sam, METHOD)
+    trainer = Trainer(fabric, run, sam, 1)
+    marks = [time.perf_counter()]
+    manifest = read_manifest(layout.manifest(TASK))
+    loaders = build_loaders(fabric, run, manifest, layout, "batch", sam)
+
+    def mark(_: dict[str, float]) -> None:
+        if fabric.device.type == "cuda":
+            torch.cuda.synchronize()
+        marks.append(time.perf_counter())
+
+    trainer.train(loaders, lambda progress: None, mark)
+    return [after - before for before, after in pairwise(marks)]
+
+
+if __name__ == "__main__":
+    main()

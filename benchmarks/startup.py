@@ -1,0 +1,95 @@
+"""How long a run takes from the start of its process to its first step, with a tiny model.
+
+    python benchmarks/startup.py --output benchmarks/results/startup.json
+
+By itself, and as the workflow runs it: as a command that a server forks, which has imported
+everything. The first step is over when its checkpoint is there, which a setting asks for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from sides import ratio, write
+
+from naslora.data.prepare import prepare
+from naslora.layout import Layout
+from naslora.server import ADDRESS, start_server
+from naslora.settings import load_study
+
+TASK, METHOD = "kvasir", "lora"
+LIMIT_S = 120
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    options = parser.parse_args()
+    settings = {k: v for k, v in vars(options).items() if k != "output"}
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = {
+            "results": folder,
+            "tasks": [TASK],
+            "methods": [METHOD],
+            "generated": {TASK: 24},
+            "sam.checkpoint": "random",
+            "training.checkpoint_minutes": 0,
+            "training.epochs": 1000,
+        }
+        study = load_study("rehearsal", overrides)
+        prepare(study, TASK)
+        run = Layout.of(study).run(TASK, METHOD, 0)
+        command = [sys.executable, "-m", "naslora", "train", "--study", "rehearsal"]
+        command += ["--task", TASK, "--variant", METHOD, "--seed", "0"]
+        for name, value in overrides.items():
+            command += ["--set", f"{name}={json.dumps(value)}"]
+        server, address = start_server()
+        try:
+            measured = {
+                "alone": [first_step(command, run, {}) for _ in range(options.repeats)],
+                "by a server": [
+                    first_step(command, run, {ADDRESS: address}) for _ in range(options.repeats + 1)
+                ][1:],  # the first waits until the server has imported everything
+            }
+        finally:
+            assert server.stdin is not None
+            server.stdin.close()  # which ends it
+            server.wait()
+    ratios = [
+        ratio(f"seconds to the first step of a run, {how}", statistics.median(seconds), 3.0)
+        for how, seconds in measured.items()
+    ]
+    write(options.output, settings, seconds=measured, ratios=ratios)
+
+
+def first_step(command: list[str], run: Path, environment: dict[str, Any]) -> float:
+    """Seconds from the start of the command to the first checkpoint; then the run is stopped."""
+    shutil.rmtree(run, ignore_errors=True)
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
+    )
+    try:
+        while not any(run.glob("checkpoint-*")):
+            if process.poll() is not None or time.perf_counter() - began > LIMIT_S:
+                sys.exit("the run made no step")
+            time.sleep(0.005)
+        return time.perf_counter() - began
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Everything that goes wrong on a cluster, in one run, costs time and nothing else.
+
+Six trainings are started anew. As soon as each has saved a step, its process is paused, so that the
+fault meets it in the middle. Row by row, `docs/faults.md` tells what comes of each.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Project, Slurm
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]
+
+CANCELLED, HUNG = ("decoder_only", 0), ("decoder_only", 1)
+LOST_NODE, TOO_SMALL = ("lora", 0), ("lora", 1)
+WARNED, KILLED_BY_HAND = ("nas_lora", 0), ("nas_lora", 1)
+RUNS = (CANCELLED, HUNG, LOST_NODE, TOO_SMALL, WARNED, KILLED_BY_HAND)
+
+
+def of(run: tuple[str, int]) -> str:
+    """An expression that is true for the first attempt at a run."""
+    return f"(attempt == 1 and (wildcards.variant, wildcards.seed) == ('{run[0]}', '{run[1]}'))"
+
+
+class Faults:
+    """The run of the workflow, and what was found out about it."""
+
+    def __init__(self, slurm: Slurm, project: Project) -> None:
+        self.slurm, self.project = slurm, project
+        self.owners: dict[tuple[str, int], dict[str, Any]] = {}
+        self.said = ""
+
+    def job(self, run: tuple[str, int]) -> str:
+        """SLURM's number of the first attempt at a run."""
+        return str(self.owners[run]["job"])
+
+    def log(self, run: tuple[str, int]) -> str:
+        name = self.project.results / "logs" / "train" / "kvasir" / run[0] / f"seed{run[1]}.log"
+        return name.read_text(encoding="utf-8")
+
+    def gone_on(self, run: tuple[str, int]) -> bool:
+        """Whether the last attempt began at a checkpoint of an earlier one."""
+        return bool(re.search(r"attempt \d goes on after epoch \d, step \d", self.log(run)))
+
+
+@pytest.fixture(scope="module")
+def faults(slurm: Slurm, on_cluster: Project, tmp_path_factory: pytest.TempPathFactory) -> Faults:
+    from conftest import soon
+
+    project = on_cluster.copy(tmp_path_factory.mktemp("faults") / "project")
+    for path in ("runs", "tables", "records/kvasir"):
+        shutil.rmtree(project.results / path)
+    told = Faults(slurm, project)
+    process = project.start(
+        *("--profile", "slurm", "--profile", "site", "all_runs"),
+        *("--groups", "train=train", "evaluate=evaluate", "--group-components", "evaluate=6"),
+        "--set-resources",
+        f"train:mem_mb=300 if {of(TOO_SMALL)} else 3000",
+        f"train:runtime=1 if {of(WARNED)} or {of(HUNG)} else 30",
+        f"train:slurm_extra='--nodelist=node2' if {of(LOST_NODE)} else '--nodelist=node1'",
+        SBATCH_SIGNAL="USR1@40",
+    )
+    try:
+        for run in RUNS:
+            told.owners[run] = project.pause(*run)
+        pids = {run: owner["process"] for run, owner in told.owners.items()}
+        slurm.order("kill node2")
+        slurm.ask("scancel", told.job(CANCELLED))
+        os.kill(pids[KILLED_BY_HAND], signal.SIGKILL)
+        soon(lambda: pending(pids[WARNED], signal.SIGUSR1))
+        os.kill(pids[WARNED], signal.SIGCONT)
+        soon(lambda: slurm.states()[told.job(LOST_NODE)] == "PENDING")
+        slurm.order("start node2")
+        # Its second incarnation takes the run over; only then does the first one wake up.
+        soon(lambda: taken_over(project, LOST_NODE, told.owners[LOST_NODE]))
+        os.kill(pids[LOST_NODE], signal.SIGCONT)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    told.said = project.end(process)
+    project.snakemake("--profile", "local", "all_tables")
+    return told
+
+
+def pending(process: int, number: int) -> bool:
+    """Whether a signal waits for a process that is paused."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    masks = re.findall(r"^(?:Sig|Shd)Pnd:\s+(\w+)$", status, re.MULTILINE)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
+def taken_over(project: Project, run: tuple[str, int], by: dict[str, Any]) -> bool:
+    try:
+        return bool(project.owner(*run)["token"] != by["token"])
+    except (ValueError, FileNotFoundError):
+        return (project.run(*run) / "training.json").exists()
+
+
+def test_the_tables_are_as_without_any_fault(local: Project, faults: Faults) -> None:
+    assert faults.project.tables() == local.tables()
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_weights_and_losses_too(local: Project, faults: Faults, run: tuple[str, int]) -> None:
+    ours, theirs = faults.project.receipt(*run), local.receipt(*run)
+    assert ours.adapter == theirs.adapter
+    assert [h["loss"] for h in ours.history] == [h["loss"] for h in theirs.history]
+    assert ours.attempts >= 2
+    assert faults.gone_on(run)
+
+
+@pytest.mark.parametrize(
+    ("run", "state"),
+    [
+        (CANCELLED, "CANCELLED"),
+        (HUNG, "TIMEOUT"),
+        (TOO_SMALL, "OUT_OF_MEMORY"),
+        (WARNED, "FAILED"),
+        (KILLED_BY_HAND, "FAILED"),
+    ],
+)
+def test_snakemake_repeats_the_others(faults: Faults, run: tuple[str, int], state: str) -> None:
+    name, job = f"train kvasir {run[0]} {run[1]}", faults.job(run)
+    assert faults.slurm.states()[job] == state
+    assert f"{name} failed: SLURM job {job}\n" in faults.said
+    assert f"{name} is tried again" in faults.said
+
+
+def test_slurm_itself_repeats_the_job_of_a_lost_node(faults: Faults) -> None:
+    assert faults.slurm.states()[faults.job(LOST_NODE)] == "COMPLETED"
+    assert f"train kvasir {LOST_NODE[0]} {LOST_NODE[1]} failed" not in faults.said
