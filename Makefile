@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help tables test pictures lock clean
+.PHONY: help tables test pictures bench lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -14,9 +14,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help:
-	@echo "make tables   the whole pipeline on generated images; about @TABLES@ min on 2 cores"
-	@echo "make test     checks and tests; about @TEST@ min on 2 cores"
+	@echo "make tables   the whole pipeline on generated images; about 15 min on 2 cores"
+	@echo "make test     checks and tests; about 10 min on 2 cores"
 	@echo "make pictures the README's pictures anew, from the results of make tables"
+	@echo "make bench    all benchmarks, to benchmarks/README.md; about 20 min on 2 idle cores"
 	@echo "make lock     requirements.lock and environment.yml anew, from pyproject.toml"
 	@echo "make clean    remove the results of the study rehearsal and all caches; keeps $(VENV)"
 	@echo "Both tables and test first make $(VENV), if need be: some GB of downloads, some minutes."
@@ -33,6 +34,10 @@ test: $(COMPLETE)
 
 pictures: tables
 	@workflow/pictures
+
+# AUTOGLUON=... names a copy of AutoGluon's adaptation_layers.py, for one more side.
+bench: $(COMPLETE)
+	@python benchmarks/bench.py $(if $(AUTOGLUON),--autogluon "$(AUTOGLUON)")
 
 $(COMPLETE): requirements.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(FITS)' 2> /dev/null; then \

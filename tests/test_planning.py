@@ -15,6 +15,7 @@ from naslora.planning.estimate import Plan, make_plan, makespan
 from naslora.planning.rates import PAPER_SOURCE
 from naslora.planning.report import hours, plan_json, plan_text
 from naslora.records import read_receipt, read_record, write_document
+from naslora.report.writers import DASH
 from naslora.settings import Study, load_study
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -61,7 +62,7 @@ def test_without_any_rate_nothing_is_invented(tmp_path: Path) -> None:
     assert plan.rates == {}
     assert plan.unknown == plan.study.run_names()
     text = plan_text(plan, [1])
-    assert re.search(r"\| kvasir +\| +24 \| +0 \| +– \|", text)
+    assert re.search(rf"\| kvasir +\| +24 \| +0 \| +{DASH} \|", text)
     assert "No rate is known of scratch" in text
     assert json.loads(plan_json(plan, [1]))["device_seconds"] == 0
 

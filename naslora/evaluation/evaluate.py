@@ -21,6 +21,7 @@ from naslora.files import sha256, whole_file
 from naslora.layout import Layout
 from naslora.methods.registry import get_method, load_method_files
 from naslora.methods.state import load_adapter
+from naslora.overlap import done_behind, made_ahead
 from naslora.provenance import provenance
 from naslora.records import FileHash, Receipt, Record, read_receipt, write_document
 from naslora.sam.building import Sam
@@ -175,10 +176,11 @@ def predictions(study: Study, manifest: Manifest, test_set: str, sam: Sam) -> It
     images = test_images(study, manifest, test_set)
     batch_size = study.evaluation.batch_size
     device = sam.pixel_mean.device
-    for start in range(0, len(images), batch_size):
-        indices = range(start, min(start + batch_size, len(images)))
-        batch = torch.stack([images[i][0] for i in indices]).to(device)
-        prediction = sam(batch)
+    every = range(len(images))
+    batches = [every[start : start + batch_size] for start in every[::batch_size]]
+    stacks = (torch.stack([images[i][0] for i in indices]) for indices in batches)
+    for indices, batch in zip(batches, made_ahead(stacks), strict=True):
+        prediction = sam(batch.to(device))
         for position, index in enumerate(indices):
             one = prediction.images(slice(position, position + 1))
             yield predicted_map(one, evaluation_size(study, images, index))
@@ -221,14 +223,17 @@ def score(
     """Metrics of one test set, over the set and per image."""
     images = test_images(study, manifest, test_set)
     metrics = make_metrics(benchmark.classes, benchmark.metrics)
-    rows = []
-    for index, prediction in enumerate(predicted):
+
+    def row(numbered: tuple[int, Predicted]) -> dict[str, Any]:
+        index, prediction = numbered
         if study.evaluation.size == "input":
             target = images[index][1].numpy()
         else:
             target = images.native_mask(index)
-        row = metrics.update(prediction, target)
-        rows.append({"test_set": test_set, "id": images.samples[index].id, **row})
+        values = metrics.update(prediction, target)
+        return {"test_set": test_set, "id": images.samples[index].id, **values}
+
+    rows = list(done_behind(row, enumerate(predicted)))
     return metrics.compute(), rows
 
 

@@ -74,7 +74,10 @@ class Owner:
             began=_began(os.getpid()),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
             job=os.environ.get("SLURM_JOB_ID"),
-            requeues=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+            # Job steps do not have SLURM's variable; the workflow passes it on to them.
+            requeues=int(
+                os.environ.get("SLURM_RESTART_COUNT") or os.environ.get("NASLORA_REQUEUES") or "0"
+            ),
         )
 
     def __str__(self) -> str:

@@ -182,25 +182,25 @@ class Project:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
+    @staticmethod
+    def soon(condition: Callable[[], object], seconds: float = 400) -> None:
+        """Wait until something is so."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
     def pause(self, variant: str, seed: int) -> dict[str, Any]:
         """Stop a training's process for the time being, as soon as it has saved a step.
 
         Returns:
             Who holds the run.
         """
-        soon(lambda: any(self.run(variant, seed).glob("checkpoint-*")))
+        self.soon(lambda: any(self.run(variant, seed).glob("checkpoint-*")))
         owner = self.owner(variant, seed)
         os.kill(owner["process"], signal.SIGSTOP)
         assert not (self.run(variant, seed) / "training.json").exists()
         return owner
-
-
-def soon(condition: Callable[[], object], seconds: float = 400) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

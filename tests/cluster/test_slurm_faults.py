@@ -54,8 +54,6 @@ class Faults:
 
 @pytest.fixture(scope="module")
 def faults(slurm: Slurm, on_cluster: Project, tmp_path_factory: pytest.TempPathFactory) -> Faults:
-    from conftest import soon
-
     project = on_cluster.copy(tmp_path_factory.mktemp("faults") / "project")
     for path in ("runs", "tables", "records/kvasir"):
         shutil.rmtree(project.results / path)
@@ -76,12 +74,12 @@ def faults(slurm: Slurm, on_cluster: Project, tmp_path_factory: pytest.TempPathF
         slurm.order("kill node2")
         slurm.ask("scancel", told.job(CANCELLED))
         os.kill(pids[KILLED_BY_HAND], signal.SIGKILL)
-        soon(lambda: pending(pids[WARNED], signal.SIGUSR1))
+        project.soon(lambda: pending(pids[WARNED], signal.SIGUSR1))
         os.kill(pids[WARNED], signal.SIGCONT)
-        soon(lambda: slurm.states()[told.job(LOST_NODE)] == "PENDING")
+        project.soon(lambda: slurm.states()[told.job(LOST_NODE)] == "PENDING")
         slurm.order("start node2")
         # Its second incarnation takes the run over; only then does the first one wake up.
-        soon(lambda: taken_over(project, LOST_NODE, told.owners[LOST_NODE]))
+        project.soon(lambda: taken_over(project, LOST_NODE, told.owners[LOST_NODE]))
         os.kill(pids[LOST_NODE], signal.SIGCONT)
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)

@@ -221,11 +221,3 @@ def test_unknown_setting_is_named_with_the_nearest_known(fresh: Project) -> None
     assert "did you mean training.epochs?" in answer.text
     assert "Traceback" not in answer.text
     assert fresh.calls() == []
-
-
-@pytest.mark.skipif(shutil.which("sbatch") is not None, reason="SLURM is here")
-def test_slurm_profile_without_slurm_ends_at_once(fresh: Project) -> None:
-    answer = fresh.snakemake("--profile", "slurm")
-    assert answer.code == 1
-    assert "the command sbatch is not on the PATH" in answer.text
-    assert fresh.calls() == []
