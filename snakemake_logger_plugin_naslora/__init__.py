@@ -37,6 +37,12 @@ def name_jobs(names: dict[int, tuple[str, ...]], groups: dict[str, list[int]]) -
     _groups.update(groups)
 
 
+def forget_jobs() -> None:
+    """Forget what `name_jobs` was told."""
+    _names.clear()
+    _groups.clear()
+
+
 class LogHandler(LogHandlerBase):
     """Writes to stderr. With --verbose or --printshellcmds, it leaves all to Snakemake's format."""
 

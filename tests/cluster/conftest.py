@@ -220,6 +220,7 @@ def on_cluster(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Projec
     profile = {
         "default-resources": {"slurm_partition": "gpu"},
         "set-resources": {"pretrain": {"mem_mb": 1900, "runtime": 17}},
+        "set-threads": {"pretrain": 2},
         "group-components": ["runs=3", "analyses=4"],
         "slurm-init-seconds-before-status-checks": 3,
         "slurm-keep-successful-logs": True,

@@ -38,7 +38,7 @@ def test_a_second_profile_says_partition_memory_and_time(slurm: Slurm, on_cluste
     for line in slurm.ask("squeue", "--noheader", "--states=all", "--format=%k %P %m %l %C"):
         comment, *resources = line.split()
         asked[comment] = resources
-    assert asked["rule_pretrain"] == ["gpu", "1900M", "17:00", "1"]
+    assert asked["rule_pretrain"] == ["gpu", "1900M", "17:00", "2"]
     partitions = {resources[0] for resources in asked.values()}
     assert partitions == {"gpu"}
     runs = next(value for key, value in asked.items() if key.startswith("group_runs"))

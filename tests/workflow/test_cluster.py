@@ -36,7 +36,7 @@ Job.log_info = show
 for arguments in json.loads(sys.argv[1]):
     print("line")
     try:
-        main(["-n", "--profile", "slurm", *arguments])
+        main(["-n", "--cores", "64", "--profile", "slurm", *arguments])
     except SystemExit as end:
         assert not end.code
 """

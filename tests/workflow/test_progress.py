@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,3 +133,64 @@ def test_dry_run_lists_jobs_with_reasons(capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_durations(seconds: float, text: str) -> None:
     assert plugin.duration(seconds) == text
+
+
+@pytest.fixture
+def named() -> Iterator[None]:
+    """Job 1 is a training, jobs 2 and 3 are a group; the executor does not say so."""
+    names = {1: ("train", "kvasir", "lora", "0"), 2: ("train", "leaf"), 3: ("evaluate", "leaf")}
+    plugin.name_jobs(names, {"abc": [2, 3]})
+    yield
+    plugin.forget_jobs()
+
+
+@pytest.mark.usefixtures("named")
+def test_jobs_of_a_silent_executor_have_names_and_times(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = handler()
+    log.emit(stats(train=2, evaluate=1))
+    log.emit(record(event=LogEvent.JOB_STARTED, jobs=[1, "abc"]))
+    clock.now += 30
+    for number in (1, 2, 3):
+        log.emit(finished(number))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == [
+        "[1 of 3, about 60 s left] train kvasir lora 0: 30 s",
+        "[2 of 3, about 15 s left] train leaf: 30 s",
+        "[3 of 3] evaluate leaf: 30 s",
+    ]
+
+
+@pytest.mark.usefixtures("named")
+def test_failures_in_slurm_name_the_job_there_and_the_log_to_blame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tmp_path / "train.log", tmp_path / "evaluate.log"
+    good.write_text("epoch 1/1\n")
+    bad.write_text("error: no such image\n  what to do: look\n")
+    log = handler()
+    log.emit(record(event=LogEvent.JOB_STARTED, jobs=[1, "abc"]))
+    told = "SLURM-job '17' failed, SLURM status is: 'TIMEOUT'. Detailed failure reason unavailable"
+    alone = {"jobid": 1, "rule_name": "train", "log": [str(good)], "rule_msg": told}
+    log.emit(record(event=LogEvent.JOB_ERROR, **alone, aux={"external_jobid": "17"}))
+    members: list[dict[str, Any]] = [
+        {"jobid": 2, "rule_name": "train", "log": [str(good)], "aux": {"external_jobid": "18"}},
+        {"jobid": 3, "rule_name": "evaluate", "log": [str(bad)], "aux": {"external_jobid": "18"}},
+    ]
+    log.emit(record(event=LogEvent.GROUP_ERROR, job_error_info=members))
+    for member in members:
+        log.emit(record(event=LogEvent.JOB_ERROR, indent=True, **member))
+    log.emit(record("Trying to restart job 1."))
+    log.emit(record("Trying to restart job abc."))
+    assert capsys.readouterr().out.splitlines() == [
+        "train kvasir lora 0 failed: SLURM job 17 ended as TIMEOUT",
+        "  epoch 1/1",
+        f"  log: {good}",
+        "a group (evaluate leaf, train leaf) failed: SLURM job 18",
+        "  error: no such image",
+        "    what to do: look",
+        f"  log: {bad}",
+        "train kvasir lora 0 is tried again",
+        "the group is tried again",
+    ]
