@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from naslora.settings import Study
 
 ROOT = Path(__file__).parents[1]
+
+# A shell starts commands in the background with this signal ignored, which children inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The rehearsal, smaller still: seconds for all of it.
 SMALL = {
