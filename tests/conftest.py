@@ -88,8 +88,8 @@ def trained_study(prepared_study: Study, tmp_path_factory: pytest.TempPathFactor
     return study
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+@contextlib.contextmanager
+def _running_server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A server of commands: its process and its address."""
     from naslora.server import start_server
 
@@ -101,6 +101,20 @@ def server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
     process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """One for all tests, which leave it alive."""
+    with _running_server() as served:
+        yield served
+
+
+@pytest.fixture
+def own_server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """For a test that ends it."""
+    with _running_server() as served:
+        yield served
 
 
 StudyCopy = Callable[..., "Study"]

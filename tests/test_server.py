@@ -217,10 +217,9 @@ def test_two_processes_on_a_server(server: Server, copied: Copy, options: Option
 
 @pytest.mark.slow
 def test_commands_of_a_server_that_leaves_fail(
-    server: Server, copied: Copy, options: Options
+    own_server: Server, copied: Copy, options: Options
 ) -> None:
-    """The last test of the module, since it ends the server."""
-    process, address = server
+    process, address = own_server
     study = copied()
     client = started(study, options(study), address)
     (job,) = children(process.pid)
