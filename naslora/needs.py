@@ -11,7 +11,7 @@ from naslora.settings import Study
 
 # Of one training or evaluation, by backbone.
 MEMORY_MB = {
-    "tiny": 2000,
+    "tiny": 3000,
     "small": 4000,
     "vit_b": 16000,
     "vit_l": 32000,

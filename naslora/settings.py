@@ -16,6 +16,7 @@ from naslora.nested import merge, nest
 
 CONFIG_FOLDER = Path("config")
 _NO_STUDIES = ("defaults", "archives", "checkpoints")
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 AttentionBackend = Literal["folded", "banded", "reference"]
@@ -334,7 +335,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SettingsError: it is missing, no valid YAML, or no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _YAML)
     except FileNotFoundError:
         raise SettingsError(
             "settings file not found", where=path, remedy="run from the project's root folder"

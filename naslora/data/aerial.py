@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy import ndimage
 
 from naslora.data.generator import Field, blend, fractal_noise, photograph, smooth_noise
 from naslora.data.masks import Labels
@@ -33,7 +33,7 @@ def draw_roads(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
     shape = (side, side)
     roads = draw_network(rng, side)
     labels = _strokes(shape, roads)
-    away = ndimage.distance_transform_edt(labels == 0).astype(np.float32)
+    away = scipy.ndimage.distance_transform_edt(labels == 0).astype(np.float32)
     image, wooded = _land(rng, shape, away)
     image = _built(rng, image, roads, away)
     image = _trees(rng, image, wooded, away)

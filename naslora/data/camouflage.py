@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy import ndimage
 
 from naslora.data import silhouettes
 from naslora.data.generator import Field, blend, fractal_noise, normals, photograph, smooth_noise
@@ -45,7 +45,9 @@ def draw_camouflage(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels
     coat = _shaded(rng, coat, distance, strength)
 
     lean = rng.uniform(0, 2 * np.pi)
-    cast = ndimage.shift(distance, side * 0.02 * np.array([np.sin(lean), np.cos(lean)]), order=1)
+    cast = scipy.ndimage.shift(
+        distance, side * 0.02 * np.array([np.sin(lean), np.cos(lean)]), order=1
+    )
     shadow = np.clip(0.5 - cast / (0.025 * side), 0, 1) * (0.15 + 0.45 * strength)
     image = image * (1 - shadow[..., None])
     return _photographed(rng, blend(image, cover, coat)), (distance < 0).astype(np.uint8)
@@ -80,7 +82,7 @@ def _shaded(rng: np.random.Generator, coat: Field, distance: Field, strength: fl
     """Light on a rounded back."""
     depth = np.clip(-distance, 0, None)
     height = 6 * np.sqrt(np.clip(depth / 6, 0, 1)) + np.clip(depth / 3, 0, 6)
-    nx, ny, nz = normals(ndimage.gaussian_filter(height.astype(np.float32), 1.5))
+    nx, ny, nz = normals(scipy.ndimage.gaussian_filter(height.astype(np.float32), 1.5))
     angle = rng.uniform(0, 2 * np.pi)
     light = 0.75 * nz + 0.5 * (np.cos(angle) * nx + np.sin(angle) * ny)
     amount = 0.25 + 0.5 * strength

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from naslora.data import endoscopy, generator
 from naslora.data.benchmark import (
@@ -74,5 +74,5 @@ class CVCClinicDB(Benchmark):
 def _overrun(image: NDArray[np.uint8], labels: Labels) -> NDArray[np.uint8]:
     """A mask as official ones are: an outline on the dark border takes on the border's grey."""
     grey = image.max(axis=2)
-    near = ndimage.binary_dilation(labels, iterations=8) & (grey < 24)
+    near = scipy.ndimage.binary_dilation(labels, iterations=8) & (grey < 24)
     return np.where(near & (labels == 0), grey, labels * np.uint8(255)).astype(np.uint8)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy import ndimage
-from scipy.special import expit
 
 from naslora.data.generator import (
     Field,
@@ -112,7 +111,7 @@ def _pigmented(rng: np.random.Generator, skin: Field, distance: Field) -> Field:
     shape = distance.shape
     side = min(shape)
     softness = rng.uniform(0.03, 0.14)
-    cover = expit((1 - softness - distance) / softness) * rng.uniform(0.45, 0.98)
+    cover = scipy.special.expit((1 - softness - distance) / softness) * rng.uniform(0.45, 0.98)
     first, second = rng.choice(_PIGMENTS, 2, p=_PIGMENT_SHARES)
     mixture = np.clip(0.5 + 0.8 * smooth_noise(rng, shape, side / 4), 0, 1)[..., None]
     if rng.random() < 0.5:  # one pigment, darker towards the middle
@@ -137,12 +136,14 @@ def _annotated(rng: np.random.Generator, distance: Field) -> Labels:
         inside = distance < 1.02
     else:
         radius = np.sqrt((distance < 1).sum() / np.pi)
-        smooth = ndimage.gaussian_filter(distance, 0.1 * radius)
+        smooth = scipy.ndimage.gaussian_filter(distance, 0.1 * radius)
         inside = smooth < rng.uniform(1.02, 1.18)
-    pieces, count = ndimage.label(inside)
+    pieces, count = scipy.ndimage.label(inside)
     if count > 1:
-        inside = pieces == 1 + np.argmax(ndimage.sum_labels(inside, pieces, range(1, count + 1)))
-    return np.asarray(ndimage.binary_fill_holes(inside), np.uint8)
+        inside = pieces == 1 + np.argmax(
+            scipy.ndimage.sum_labels(inside, pieces, range(1, count + 1))
+        )
+    return np.asarray(scipy.ndimage.binary_fill_holes(inside), np.uint8)
 
 
 def _strokes(shape: tuple[int, int], lines: Sequence[_Line], width: float) -> Field:
@@ -253,5 +254,5 @@ def _lens(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
     light = rng.uniform(0.9, 1.08) * (1 - rng.uniform(0, 0.35) * out**2)
     if rng.random() < 0.25:
         edge = rng.uniform(0.78, 0.98)
-        light *= expit((edge - out) * half / rng.uniform(0.8, 4))
+        light *= scipy.special.expit((edge - out) * half / rng.uniform(0.8, 4))
     return np.asarray(light + 0.03, np.float32)[..., None]

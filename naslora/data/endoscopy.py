@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from naslora.data.generator import (
     Field,
@@ -129,7 +129,7 @@ def _polyps(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Labels, F
         inside = distance < 1
         flat = rng.beta(1.3, 3.5)
         profile = np.clip(1 - distance**2, 0, 1) ** rng.uniform(0.6, 1.1)
-        dome = ndimage.gaussian_filter(profile, 0.06 * radius) * radius * (0.6 - 0.5 * flat)
+        dome = scipy.ndimage.gaussian_filter(profile, 0.06 * radius) * radius * (0.6 - 0.5 * flat)
         relief = np.maximum(relief, dome)
         soft = 1 / (1 + np.exp((distance - 1) * radius / rng.uniform(1, 3)))
         strength = rng.uniform(0.6, 1.1) * (1 - 0.4 * flat)
@@ -172,7 +172,7 @@ def _light(
     to_y, to_x = (lamp[0] - y) / side, (lamp[1] - x) / side
     to_z = rng.uniform(0.6, 1.1)
     length = np.sqrt(to_x**2 + to_y**2 + to_z**2)
-    nx, ny, nz = normals(ndimage.gaussian_filter(relief, 0.7))
+    nx, ny, nz = normals(scipy.ndimage.gaussian_filter(relief, 0.7))
     cosine = np.clip((nx * to_x + ny * to_y + nz * to_z) / length, 0, 1)
     falloff = (to_z / length) ** rng.uniform(0.8, 2.0)
     diffuse = rng.uniform(0.95, 1.3) * (0.15 + 0.95 * cosine * falloff) * (1 - lumen)

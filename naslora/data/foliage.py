@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.special import expit
 
 from naslora.data.generator import Field, blend, fractal_noise, normals, photograph, smooth_noise
 from naslora.data.masks import Labels
@@ -143,10 +142,10 @@ def _spots(rng: np.random.Generator, blade: Field, leaf: _Leaf) -> tuple[Field, 
     colour = rng.choice(_NECROTIC)
     halo = np.clip(1.9 - nearest, 0, 1) * rng.uniform(0, 0.8)
     blade = blend(blade, halo, _YELLOW)
-    inside = expit((1 - nearest) * 8)
+    inside = scipy.special.expit((1 - nearest) * 8)
     blade = blend(blade, inside * rng.uniform(0.75, 1), colour)
     if rng.random() < 0.4:
-        blade = blend(blade, expit((0.45 - nearest) * 8), colour * 0.5 + 0.4)
+        blade = blend(blade, scipy.special.expit((0.45 - nearest) * 8), colour * 0.5 + 0.4)
     return blade, np.asarray(inside * (nearest < 1.05), np.float32)
 
 
@@ -170,7 +169,7 @@ def _blight(rng: np.random.Generator, blade: Field, leaf: _Leaf) -> tuple[Field,
     colour = rng.choice(_NECROTIC)
     texture = 1 + 0.2 * fractal_noise(rng, shape, side / 16, 3) + rng.uniform(0, 0.35) * rings
     blade = blend(blade, np.clip(1.45 - nearest, 0, 1) * rng.uniform(0, 0.9), _YELLOW)
-    damage = expit((1 - nearest) * rng.uniform(8, 25))
+    damage = scipy.special.expit((1 - nearest) * rng.uniform(8, 25))
     dead = colour * texture[..., None].astype(np.float32)
     return blend(blade, damage * rng.uniform(0.8, 1), dead), damage
 
@@ -179,7 +178,7 @@ def _mildew(rng: np.random.Generator, blade: Field, leaf: _Leaf) -> tuple[Field,
     """White powder in flecks that run together."""
     shape = leaf.inside.shape
     flecks = fractal_noise(rng, shape, min(shape) / rng.uniform(5, 11), 4) - 0.7 * leaf.veins
-    damage = expit((flecks - rng.uniform(-0.2, 0.9)) * 5)
+    damage = scipy.special.expit((flecks - rng.uniform(-0.2, 0.9)) * 5)
     grain = np.clip(0.85 + 0.2 * smooth_noise(rng, shape, 2), 0, 1)
     return blend(blade, damage * grain * rng.uniform(0.55, 0.9), _POWDER), damage
 
@@ -189,7 +188,7 @@ def _yellowing(rng: np.random.Generator, blade: Field, leaf: _Leaf) -> tuple[Fie
     shape = leaf.inside.shape
     side = min(shape)
     patches = fractal_noise(rng, shape, side / rng.uniform(2.5, 5), 4) - leaf.veins
-    damage = expit((patches - rng.uniform(0.1, 0.9)) * 6)
+    damage = scipy.special.expit((patches - rng.uniform(0.1, 0.9)) * 6)
     colour = _YELLOW * np.array([1.0, rng.uniform(0.75, 1.05), 1.0])
     blade = blend(blade, damage * rng.uniform(0.6, 0.95), colour)
     points = np.clip(2 * (smooth_noise(rng, shape, side / 40) - 1.2), 0, 1) * damage
@@ -203,7 +202,7 @@ def _scorch(rng: np.random.Generator, blade: Field, leaf: _Leaf) -> tuple[Field,
     inwards = inwards + 0.14 * fractal_noise(rng, shape, min(shape) / 5, 4)
     front = rng.uniform(0.6, 0.85)
     blade = blend(blade, np.clip((inwards - front + 0.15) * 8, 0, 1) * 0.7, _YELLOW)
-    damage = expit((inwards - front) * 30)
+    damage = scipy.special.expit((inwards - front) * 30)
     texture = 1 + 0.18 * fractal_noise(rng, shape, min(shape) / 14, 3)
     return blend(blade, damage * 0.95, rng.choice(_NECROTIC) * texture[..., None]), damage
 
@@ -231,18 +230,18 @@ def _background(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
     for _ in range(rng.integers(3, 7)):
         other = fractal_noise(rng, shape, side / rng.uniform(1.5, 4), 3) - rng.uniform(0.2, 1)
         colour = np.array([0.3, 0.42, 0.2]) * rng.uniform(0.4, 1.2) + rng.normal(0, 0.03, 3)
-        scene = blend(scene, expit(other * rng.uniform(3, 9)), np.clip(colour, 0, 1))
+        scene = blend(scene, scipy.special.expit(other * rng.uniform(3, 9)), np.clip(colour, 0, 1))
     blur = rng.uniform(0.01, 0.05) * side
-    return np.asarray(ndimage.gaussian_filter(scene, (blur, blur, 0)), np.float32)
+    return np.asarray(scipy.ndimage.gaussian_filter(scene, (blur, blur, 0)), np.float32)
 
 
 def _annotated(rng: np.random.Generator, damage: Field, inside: Field) -> Labels:
     """The diseased parts as an annotator outlines them: smoothed, without specks, never none."""
     if rng.random() < float(damage.sum() / inside.sum()) ** 2:
         return np.asarray(inside > 0.5, np.uint8)
-    smooth = ndimage.gaussian_filter(damage, rng.uniform(0.5, 1.3))
+    smooth = scipy.ndimage.gaussian_filter(damage, rng.uniform(0.5, 1.3))
     marked = smooth > min(rng.uniform(0.3, 0.5), 0.6 * float(smooth.max()))
-    pieces, _ = ndimage.label(marked)
+    pieces, _ = scipy.ndimage.label(marked)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     return np.asarray((sizes >= min(5, sizes.max()))[pieces], np.uint8)

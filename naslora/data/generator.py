@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image, features
-from scipy import ndimage
 
 from naslora.files import write_bytes
 
@@ -117,7 +117,7 @@ def photograph(
     rng: np.random.Generator, image: Field, blur: float, noise: float
 ) -> NDArray[np.uint8]:
     """Pixels of an image in [0, 1]: blurred by `blur` pixels, with noise of deviation `noise`."""
-    blurred = ndimage.gaussian_filter(image, (blur, blur, 0))
+    blurred = scipy.ndimage.gaussian_filter(image, (blur, blur, 0))
     noisy = blurred + rng.normal(0, noise, image.shape)
     return np.asarray(np.clip(noisy, 0, 1) * 255, np.uint8)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from naslora.data import glass_stuff, glass_things, glass_vessels
 from naslora.data.glass_rooms import draw_ground, draw_opaque_thing, draw_picture, empty_room
@@ -151,6 +151,6 @@ def _photograph(scene: Scene) -> NDArray[np.uint8]:
     cast = rng.uniform(0.94, 1.06, 3).astype(np.float32) * rng.uniform(0.8, 1.1)
     image = scene.image * vignette[..., None] * cast
     sharp = rng.uniform(0.35, 0.7)
-    image = ndimage.gaussian_filter(image, (sharp, sharp, 0))
+    image = scipy.ndimage.gaussian_filter(image, (sharp, sharp, 0))
     image += rng.normal(0, rng.uniform(0.004, 0.014), scene.labels.shape)[..., None]
     return np.asarray(np.clip(image, 0, 1) * 255, np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from naslora.data.generator import Field, blend, fractal_noise, smooth_noise
 from naslora.data.masks import Labels
@@ -53,7 +53,7 @@ def sampled(rng: np.random.Generator, view: View, scale: float, octaves: int) ->
     sheet = fractal_noise(rng, (_SHEET, _SHEET), scale, octaves)
     # The camera looks at the sheet's middle, and what lies beyond the sheet mirrors it.
     places = [along, across + _SHEET / 2]
-    noise = ndimage.map_coordinates(sheet, places, order=1, mode="reflect")
+    noise = scipy.ndimage.map_coordinates(sheet, places, order=1, mode="reflect")
     return np.asarray(noise * np.clip(4 * view.scale * scale / 5, 0, 1), np.float32)
 
 

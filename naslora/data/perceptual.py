@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import fft
 
 BITS = 255
 MOST_BITS = 48
@@ -62,7 +62,7 @@ def look(image: Image.Image) -> Look | None:
     if grey.std() < _FLAT:
         return None
     centred = (grey - grey.mean()).ravel()
-    waves = fft.dctn(grey, norm="ortho")[:_FREQUENCIES, :_FREQUENCIES].ravel()[1:]
+    waves = scipy.fft.dctn(grey, norm="ortho")[:_FREQUENCIES, :_FREQUENCIES].ravel()[1:]
     bits = np.packbits(np.append(waves > np.median(waves), False)).view(np.uint64)
     return Look(centred / np.linalg.norm(centred), bits)
 

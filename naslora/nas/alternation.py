@@ -20,7 +20,10 @@ class AlternatingOptimizer:
     """Two Adam optimisers (coupled L2), and when each of them steps.
 
     Stage-wise: each step updates w with alpha fixed; once alpha is active, it then updates alpha
-    with w fixed, by a second forward and backward. Simultaneous: one backward, both step. The
+    with w fixed, by a second forward and backward. Simultaneous: one backward gives the gradients
+    of both at the same point, and both step, so that alpha costs no pass of its own. Written as a
+    sequence of updates it is the same alternation but for two delays: alpha's gradient is of the
+    next batch instead of the same one again, and w's is taken before alpha's last update. The
     schedule counts epochs and steps from 1: alpha is active in epochs after `start_epoch` (T_B),
     on every `every_n_steps`-th step. A model without alpha has one optimiser, and every step is
     a plain Adam step.

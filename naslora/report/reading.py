@@ -78,20 +78,22 @@ def _cores() -> int:
 def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | Problem:
     try:
         record = read_record(path)
-        _check(record, path, study, manifests)
+        start = _check(record, path, study, manifests)
     except NasloraError as error:
         return Problem(path, error.what, _run_of(path))
     except OSError as error:
         return Problem(path, f"cannot be read: {error.strerror}", _run_of(path))
     key = (record.task, record.variant, record.seed)
-    start = study.run(*key).training.architecture.start_epoch if record.training else 0
     return Reading(key, _run_row(record), _score_rows(record), _epochs(record, start))
 
 
-def _check(record: Record, path: Path, study: Study, manifests: Mapping[str, str]) -> None:
+def _check(record: Record, path: Path, study: Study, manifests: Mapping[str, str]) -> int:
     """Raise RecordError when a sound record has no place in this study.
 
     `manifests` has the hash of each task's manifest that is here.
+
+    Returns:
+        The last epoch without a search (T_B), 0 for a control.
     """
     here = (study.study, *(_run_of(path) or ()))
     own = (record.study, record.task, record.variant, record.seed)
@@ -102,22 +104,24 @@ def _check(record: Record, path: Path, study: Study, manifests: Mapping[str, str
     if manifests.get(record.task, record.manifest_sha256) != record.manifest_sha256:
         raise RecordError("made with other images or another split than are here now", where=path)
     if record.task in study.tasks and record.variant in CONTROLS:
-        method, receipt = record.variant, None
+        method, receipt, start = record.variant, None, 0
     elif record.task not in study.tasks or record.variant not in study.run_names(record.task):
         raise RecordError("the study has no such task and variant now", where=path)
     else:
         run = study.run(record.task, record.variant, record.seed)
         method, receipt = run.method, run.fingerprint()
+        start = run.training.architecture.start_epoch
     if record.method != method:
         raise RecordError(f"its method is {record.method}, not {method}", where=path)
     if receipt is None:
-        return
+        return start
     if record.training is None:
         raise RecordError("a trained run without the receipt of its training", where=path)
     if record.training.fingerprint != receipt:
         raise RecordError("trained with other settings than the study has now", where=path)
     if record.training.status != record.status and record.status == "done":
         raise RecordError(f"evaluated though training is {record.training.status}", where=path)
+    return start
 
 
 def _run_of(path: Path) -> tuple[str, str, int] | None:
