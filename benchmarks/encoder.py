@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from sides import alternate, ratio, serve, write
+from sides import alternate, ratio, serve, time_ratio, write
 from torch import Tensor, nn
 
 from naslora.methods.registry import adapt
@@ -253,15 +253,13 @@ def ratios(
         goal = targets if peer == "meta-lora" else (None, None, None)
         name = f"our {mine} / {peer} ({what})"
         growths = [train[side]["peak_gib"] - train[side]["before_gib"] for side in (mine, peer)]
-        for unit, value, target in (
-            ("step time", train[mine]["median_s"] / train[peer]["median_s"], goal[0]),
-            ("step memory", train[mine]["peak_gib"] / train[peer]["peak_gib"], goal[1]),
-            ("step memory beyond code and weights", growths[0] / growths[1], None),
-        ):
-            lines.append(ratio(f"{unit}: {name}", value, target))
+        lines.append(time_ratio(f"step time: {name}", train[mine], train[peer], goal[0]))
+        peaks = train[mine]["peak_gib"] / train[peer]["peak_gib"]
+        lines.append(ratio(f"step memory: {name}", peaks, goal[1]))
+        beyond = f"step memory beyond code and weights: {name}"
+        lines.append(ratio(beyond, growths[0] / growths[1], None))
         if peer in infer:
-            value = infer[mine]["median_s"] / infer[peer]["median_s"]
-            lines.append(ratio(f"inference time: {name}", value, goal[2]))
+            lines.append(time_ratio(f"inference time: {name}", infer[mine], infer[peer], goal[2]))
     if "lora" in infer:
         rate = flops(options.backbone, options.image_size, options.batch_size)
         share = rate / infer["lora"]["median_s"] / 1e9 / peak

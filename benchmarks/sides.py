@@ -100,6 +100,22 @@ def alternate(
     return {name: side.figures() for name, side in sides.items()}
 
 
+def time_ratio(
+    question: str,
+    ours: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    target: float | None,
+) -> dict[str, Any]:
+    """The ratio of two sides' median seconds; the note has that of their processor time.
+
+    The latter is the better one where other work shares the machine, with one thread a side: with
+    several, the time that threads wait for each other counts too.
+    """
+    processor = [statistics.median(side["cpu_seconds"]) for side in (ours, theirs)]
+    note = f"processor time {processor[0] / processor[1]:.3f}"
+    return ratio(question, ours["median_s"] / theirs["median_s"], target, note)
+
+
 def ratio(question: str, value: float, target: float | None, note: str = "") -> dict[str, Any]:
     """One line of the table of all ratios; a target is the largest value that is good enough."""
     return {"question": question, "value": value, "target": target, "note": note}

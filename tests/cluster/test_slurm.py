@@ -41,8 +41,8 @@ def test_a_second_profile_says_partition_memory_and_time(slurm: Slurm, on_cluste
     assert asked["rule_pretrain"] == ["gpu", "1900M", "17:00", "2"]
     partitions = {resources[0] for resources in asked.values()}
     assert partitions == {"gpu"}
-    runs = next(value for key, value in asked.items() if key.startswith("group_runs"))
-    assert runs[1:] == ["2000M", "2:15:00", "1"]  # three runs one after the other, on one core
+    runs = next(value for key, value in asked.items() if key.startswith("rule_runs_"))
+    assert runs[1:] == ["3000M", "2:15:00", "1"]  # three runs one after the other, on one core
 
 
 def test_logs_lie_with_the_results(on_cluster: Project) -> None:

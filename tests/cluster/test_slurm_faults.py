@@ -77,14 +77,16 @@ def faults(slurm: Slurm, on_cluster: Project, tmp_path_factory: pytest.TempPathF
         project.soon(lambda: pending(pids[WARNED], signal.SIGUSR1))
         os.kill(pids[WARNED], signal.SIGCONT)
         project.soon(lambda: slurm.states()[told.job(LOST_NODE)] == "PENDING")
-        slurm.order("start node2")
-        # Its second incarnation takes the run over; only then does the first one wake up.
+        # On the other node, its second incarnation takes the run over; only then does the first
+        # one wake up, which lives on as long as its node's slurmd is away.
+        slurm.ask("scontrol", "update", f"JobId={told.job(LOST_NODE)}", "ReqNodeList=node1")
         project.soon(lambda: taken_over(project, LOST_NODE, told.owners[LOST_NODE]))
         os.kill(pids[LOST_NODE], signal.SIGCONT)
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
     told.said = project.end(process)
+    slurm.order("start node2")
     project.snakemake("--profile", "local", "all_tables")
     return told
 

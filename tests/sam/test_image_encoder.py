@@ -202,3 +202,13 @@ def test_prompts_join_every_window(window_size, randomise):
     block.prompts = nn.Parameter(prompts)
     shortcut = x + attn(block.norm1(x), block.norm1(prompts))
     torch.testing.assert_close(block(x), shortcut + block.mlp(block.norm2(shortcut)))
+
+
+def test_blocks_below_the_first_trained_one_keep_nothing_for_a_backward_pass():
+    encoder = build_sam("tiny", 64).image_encoder.requires_grad_(False)
+    encoder.blocks[2].attn.qkv.requires_grad_(True)
+    outs = []
+    for block in encoder.blocks:
+        block.register_forward_hook(lambda block, inputs, out: outs.append(out.requires_grad))
+    encoder(torch.randn(1, 3, 64, 64)).sum().backward()
+    assert outs == [False, False, True, True]

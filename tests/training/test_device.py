@@ -40,3 +40,12 @@ def test_a_missing_accelerator_is_an_error_for_people(accelerator: str) -> None:
 def test_more_devices_than_there_are() -> None:
     with pytest.raises(SettingsError, match=r"training\.devices 4096"):
         launch_fabric(training(accelerator="gpu", devices=4096))
+
+
+def test_nodes_that_nothing_starts_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, this process would wait for the others for half an hour."""
+    for name in ("SLURM_JOB_ID", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingsError, match="training.num_nodes is 2") as caught:
+        launch_fabric(training(num_nodes=2))
+    assert "--profile slurm" in str(caught.value.remedy)

@@ -379,8 +379,8 @@ def name_jobs(workflow):
     jobs = list(workflow.dag.needrun_jobs())
     groups = {
         group.jobid: [job.jobid for job in group]
-        for group in workflow.dag.get_jobs_or_groups()
-        if group.is_group()
+        for group in map(workflow.dag.get_job_group, jobs)
+        if group is not None
     }
     names = {job.jobid: (job.rule.name, *map(str, job.wildcards)) for job in jobs}
     naslora_logger.name_jobs(names, groups)
