@@ -44,8 +44,8 @@ def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False
             remedy="run in SLURM (snakemake --profile slurm), or set MASTER_ADDR and start each",
         )
     distributed = settings.devices * settings.num_nodes > 1
-    if settings.num_nodes == 1:
-        # In SLURM, Fabric asks for the node by its name, which need not lead anywhere.
+    if settings.num_nodes == 1 and "SLURM_JOB_ID" in os.environ:
+        # Fabric would ask for the node by its name, which need not lead anywhere.
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     try:
         with warnings.catch_warnings():

@@ -53,7 +53,8 @@ def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
             written. Of a distributed run, the first process alone raises it.
         StoppedError: a signal asked to stop.
         LockError: another process is at work on this run.
-        SettingsError: the settings ask for data that the task lacks.
+        SettingsError: the settings ask for data that the task lacks, or for more memory than the
+            GPU has.
         CheckpointError, ManifestError: what the run starts from is missing or damaged.
         DiskError: the results cannot be written.
         SystemExit: in the other processes of a distributed run, where the first one is refused
@@ -99,8 +100,8 @@ class _Run:
         self._sam.image_encoder.gradient_checkpointing = run.training.gradient_checkpointing
         torch.manual_seed(run.seed)
         # A method without a cell trains on all images, whatever the data for alpha.
-        with_cell = architecture_parameters(self._sam)
-        source = run.training.architecture.data if with_cell else "batch"
+        self._has_alpha = bool(architecture_parameters(self._sam))
+        source = run.training.architecture.data if self._has_alpha else "batch"
         self._trainer = Trainer(fabric, run, self._sam, classes)
         self._loaders = build_loaders(fabric, run, manifest, self._layout, source, self._sam)
         self._checkpoints = Checkpoints(
@@ -153,8 +154,21 @@ class _Run:
         )
         done = trainer.progress.epoch - 1
         silent = self._ongoing is None
+        if self._has_alpha and not silent:
+            self._tell_if_alpha_is_never_trained(title)
         with EpochProgress(title, run.training.epochs, done=done, silent=silent) as progress:
             trainer.train(self._loaders, saving.after_step, progress.epoch)
+
+    def _tell_if_alpha_is_never_trained(self, title: str) -> None:
+        epochs, steps = self._run.training.epochs, len(self._loaders.weights.loader)
+        alpha = self._run.training.architecture
+        if not self._trainer.optimiser.ever_active(epochs, steps):
+            print(
+                f"{title}: alpha is never trained, since that begins after epoch"
+                f" {alpha.start_epoch} of {epochs}, at step {alpha.every_n_steps} of an epoch's"
+                f" {steps}: every operation keeps the share that it is drawn with",
+                flush=True,
+            )
 
     def _measured(self) -> Progress:
         """The progress with what this attempt adds to the measurements of earlier ones."""

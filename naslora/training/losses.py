@@ -51,7 +51,12 @@ def binary_loss(prediction: Prediction, labels: Tensor) -> Tensor:
     Args:
         prediction: masks of shape (B, 1, h, w).
         labels: (B, H, W) with values 0 and 1.
+
+    Raises:
+        ValueError: a label is above 1, such as 255 for white.
     """
+    if labels.max() > 1:
+        raise ValueError(f"a binary mask holds 0 and 1, not {labels.max().item()}")
     target = labels.float()
     logits = _resized(prediction.masks, labels).squeeze(1)
     return (bce_loss(logits, target) + dice_loss(logits, target)).mean()
@@ -72,6 +77,9 @@ def multiclass_loss(
         labels: (B, H, W) with values 0..K-1.
         classes: K.
         settings: the weights of the terms.
+
+    Raises:
+        ValueError: the decoder has no class branch, or a label is K or more.
     """
     if prediction.class_logits is None:
         raise ValueError("a multi-class task needs a decoder with a class branch")
@@ -83,6 +91,8 @@ def multiclass_loss(
         masks, prediction.class_logits.float(), labels, strict=True
     ):
         present = label.unique()
+        if present[-1] >= classes:
+            raise ValueError(f"label {present[-1].item()}, of {classes} classes")
         target = (label == present[:, None, None]).to(logits.dtype)
         token, assigned = _assign(logits, class_logits, target, present, settings)
         mask_loss = bce_loss(logits[token], target[assigned])
@@ -99,7 +109,11 @@ def multiclass_loss(
 def task_loss(
     prediction: Prediction, labels: Tensor, classes: int, settings: TrainingSettings
 ) -> Tensor:
-    """The loss of a binary task (`classes` is 1) or a multi-class one, in fp32."""
+    """The loss of a binary task (`classes` is 1) or a multi-class one, in fp32.
+
+    Raises:
+        ValueError: labels are none of these classes; see `binary_loss` and `multiclass_loss`.
+    """
     if classes == 1:
         return settings.lambda_seg * binary_loss(prediction, labels)
     return multiclass_loss(prediction, labels, classes, settings)

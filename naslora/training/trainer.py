@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from naslora.errors import DivergedError
+from naslora.errors import DivergedError, SettingsError
 from naslora.methods.auxiliary import collect_auxiliary_losses
 from naslora.methods.registry import trainable_parameters
 from naslora.nas.alternation import AlternatingOptimizer
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _CALMER = "lower training.learning_rate, or train with precision 32-true"
+_SMALLER = "set training.gradient_checkpointing to true, or lower training.batch_size"
 
 
 class Trainer:
@@ -72,14 +73,21 @@ class Trainer:
             after_epoch: called with an epoch's mean losses and the seconds that it took.
 
         Raises:
-            DivergedError: a loss or, at the end, a weight was not finite. In the first case, the
-                weights are those before that step.
+            DivergedError: a loss or, at the end, a weight was not finite. In the first case,
+                nothing was updated by that loss.
+            SettingsError: the GPU's memory is too small for a step.
         """
         progress = self.progress
         for epoch in range(progress.epoch, self._settings.epochs + 1):
             if epoch > progress.epoch:
                 progress.begin_epoch(epoch)
-            self._epoch(loaders, after_step)
+            try:
+                self._epoch(loaders, after_step)
+            except torch.OutOfMemoryError as error:
+                raise SettingsError(
+                    f"the GPU's memory is too small for this run: {str(error).splitlines()[0]}",
+                    remedy=_SMALLER,
+                ) from error
             summary = {"epoch": float(epoch), "loss": self._mean(progress.losses)}
             if progress.architecture_losses:
                 summary["architecture_loss"] = self._mean(progress.architecture_losses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,20 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]
 
 
-def train(project: Project, profiles: list[str], settings: str, **environment: str) -> Receipt:
-    """Train one run with other settings, all else being there."""
+def training(
+    project: Project, profiles: list[str], settings: str, **environment: str
+) -> Callable[[], Receipt]:
+    """Begin one run with other settings, all else being there; returns how to wait for it."""
     path = project.run("lora", 0) / "training.json"
     target = str(path.relative_to(project.root))
     options = [word for profile in profiles for word in ("--profile", profile)]
-    project.snakemake(*options, target, "--config", f"training={settings}", **environment)
-    return project.receipt("lora", 0)
+    process = project.start(*options, target, "--config", f"training={settings}", **environment)
+
+    def ended() -> Receipt:
+        project.end(process)
+        return project.receipt("lora", 0)
+
+    return ended
 
 
 def test_two_processes_on_one_node_and_on_two(
@@ -29,18 +37,20 @@ def test_two_processes_on_one_node_and_on_two(
 ) -> None:
     before = set(slurm.states())
     site = ["slurm", "site"]
-    alone = train(local.copy(tmp_path / "local"), ["local"], "{devices: 2}")
-    one_node = train(on_cluster.copy(tmp_path / "one"), site, "{devices: 2}")
-    # A real cluster's nodes have names that lead to them.
-    two_nodes = train(
-        on_cluster.copy(tmp_path / "two"), site, "{num_nodes: 2}", MASTER_ADDR="127.0.0.1"
-    )
-    jobs = sorted(set(slurm.states()) - before, key=int)
+    begun = [
+        training(local.copy(tmp_path / "local"), ["local"], "{devices: 2}"),
+        training(on_cluster.copy(tmp_path / "one"), site, "{devices: 2}"),
+        # A real cluster's nodes have names that lead to them.
+        training(
+            on_cluster.copy(tmp_path / "two"), site, "{num_nodes: 2}", MASTER_ADDR="127.0.0.1"
+        ),
+    ]
+    alone, one_node, two_nodes = (ended() for ended in begun)
     shapes = [
         slurm.ask("squeue", "--noheader", "--states=all", "--format=%D %C", f"--jobs={job}")[0]
-        for job in jobs
+        for job in set(slurm.states()) - before
     ]
-    assert shapes == ["1 2", "2 2"]
+    assert sorted(shapes) == ["1 2", "2 2"]  # nodes and cores
     assert alone.settings["training"]["devices"] == one_node.settings["training"]["devices"] == 2
     assert two_nodes.settings["training"]["num_nodes"] == 2
     losses = [[epoch["loss"] for epoch in run.history] for run in (alone, one_node, two_nodes)]
