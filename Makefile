@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help:
-	@echo "make tables   the whole pipeline on generated images; about 15 min on 2 cores"
+	@echo "make tables   the whole pipeline on generated images; about 10 min on 2 cores"
 	@echo "make test     checks and tests; about 10 min on 2 cores"
 	@echo "make pictures the README's pictures anew, from the results of make tables"
 	@echo "make bench    all benchmarks, to benchmarks/README.md; about 20 min on 2 idle cores"

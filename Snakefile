@@ -7,6 +7,10 @@ report: "workflow/report/study.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/params.smk"
+include: "workflow/rules/files.smk"
+include: "workflow/rules/resources.smk"
+include: "workflow/rules/hooks.smk"
 include: "workflow/rules/cluster.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/backbone.smk"

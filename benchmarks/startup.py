@@ -78,7 +78,10 @@ def first_step(command: list[str], run: Path, environment: dict[str, Any]) -> fl
     shutil.rmtree(run, ignore_errors=True)
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # it says that it was stopped
     )
     try:
         while not any(run.glob("checkpoint-*")):

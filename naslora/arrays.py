@@ -129,7 +129,6 @@ def array_file(
                 try:
                     return ArrayFile(path, key, count, shape, noun)
                 except (FileNotFoundError, ValueError):
-                    _log.info("writing %d %s, %d MB: %s", count, noun, size >> 20, path)
                     _write(path, key, count, make, threads)
                 finally:
                     lock.unlink(missing_ok=True)

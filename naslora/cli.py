@@ -25,9 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-StudyOption = Annotated[
-    str | None, typer.Option("--study", "-s", help="A file config/<study>.yaml.", metavar="NAME")
-]
+_STUDY_HELP = "A file config/NAME.yaml; by default the one that config/defaults.yaml names."
+StudyOption = Annotated[str | None, typer.Option("--study", "-s", help=_STUDY_HELP, metavar="NAME")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a setting, e.g. training.epochs=5.", metavar="KEY=VALUE"),
@@ -122,7 +121,9 @@ def prepare(task: TaskOption, study: StudyOption = None, set_: SetOption = None)
 
     settings = _study(study, set_)
     manifest = prepare_task(settings, task)
-    _say(f"{len(manifest.samples)} images", Layout.of(settings).manifest(task))
+    layout = Layout.of(settings)
+    _say("audit", layout.audit(task).with_suffix(".md"))
+    _say(f"{len(manifest.samples)} images", layout.manifest(task))
 
 
 @app.command()
@@ -190,6 +191,38 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images of your own, or folders of them.", metavar="IMAGE"),
+    ],
+    adapter: Annotated[Path, typer.Option(help="What a run trained.", metavar="FILE")],
+    output: Annotated[Path, typer.Option(help="Where the masks go.", metavar="FOLDER")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="The SAM that it was trained on; not for scratch.", metavar="FILE"),
+    ] = None,
+    probability: Annotated[
+        bool, typer.Option("--probability", help="Write probabilities, 0 to 255.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace older masks.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    method_file: Annotated[
+        Path | None, typer.Option(help="Of a method from outside the package.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Predict masks of any images with a trained adapter; needs no study."""
+    from naslora.evaluation.predict import predict_files, to_device
+    from naslora.methods.registry import load_method_files
+    from naslora.methods.state import load_adapted_sam
+
+    load_method_files([method_file] if method_file else [])
+    sam = to_device(load_adapted_sam(adapter, checkpoint), device)
+    masks = predict_files(sam, images, output, probability=probability, overwrite=overwrite)
+    _say(f"{len(masks)} masks", output)
+
+
+@app.command()
 def controls(task: TaskOption, study: StudyOption = None, set_: SetOption = None) -> None:
     """Evaluate what needs no training: the blank mask and the mean training mask."""
     from naslora.evaluation.controls import evaluate_controls
@@ -250,7 +283,7 @@ def params(
 @app.command()
 def table(
     names: Annotated[
-        list[str], typer.Argument(help="Tables, e.g. table1; or all.", metavar="NAME...")
+        list[str], typer.Argument(help="Tables, e.g. table1; or all.", metavar="NAME")
     ],
     study: StudyOption = None,
     set_: SetOption = None,
@@ -265,7 +298,7 @@ def table(
 @app.command()
 def figure(
     names: Annotated[
-        list[str], typer.Argument(help="Figures, e.g. figure3, or all.", metavar="NAME...")
+        list[str], typer.Argument(help="Figures, e.g. figure3, or all.", metavar="NAME")
     ],
     study: StudyOption = None,
     set_: SetOption = None,
@@ -305,7 +338,3 @@ def main() -> None:
     except NasloraError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
-
-
-if __name__ == "__main__":
-    main()

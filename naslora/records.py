@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from naslora.documents import D, Document, parse_document
 from naslora.errors import RecordError
 from naslora.files import sha256, write_json
 
@@ -16,16 +16,10 @@ SCHEMA_VERSION: Literal[1] = 1
 # Predictions that need no training: variant to title.
 CONTROLS = {"control_blank": "Blank mask", "control_mean_mask": "Mean training mask"}
 Status = Literal["done", "diverged", "failed", "interrupted"]
+_REMEDY = "delete it and run the same command again"
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-_D = TypeVar("_D", bound=_Document)
-
-
-class FileHash(_Document):
+class FileHash(Document):
     """A file beside the document, by name."""
 
     name: str
@@ -37,7 +31,7 @@ class FileHash(_Document):
         return cls(name=path.name, sha256=sha256(path), bytes=path.stat().st_size)
 
 
-class Provenance(_Document):
+class Provenance(Document):
     """The machine and the code that produced a result."""
 
     hardware: dict[str, Any]
@@ -46,7 +40,7 @@ class Provenance(_Document):
     git_dirty: bool | None
 
 
-class Receipt(_Document):
+class Receipt(Document):
     """What a training run did; written as `training.json` when the run ends.
 
     `original_parameters` counts those of Meta's SAM of the same backbone and image size, None in
@@ -71,7 +65,7 @@ class Receipt(_Document):
     total_parameters: int
     original_parameters: int | None = None
     history: list[dict[str, float]]
-    alpha: list[dict[str, list[float]]] = []
+    alpha: list[dict[str, list[float]]] = Field(default_factory=list)
     attempts: int = 1
     wall_time_s: float
     peak_memory_bytes: int
@@ -84,7 +78,7 @@ class Receipt(_Document):
         return self
 
 
-class Attempt(_Document):
+class Attempt(Document):
     """What became of the last attempt at a run that has no receipt yet; written as `attempt.json`.
 
     It says "interrupted" from the start, since a process that is killed cannot say so. An error
@@ -98,7 +92,7 @@ class Attempt(_Document):
     attempts: int
 
 
-class Record(_Document):
+class Record(Document):
     """One evaluated run, or one control. `metrics` maps test set to metric to value.
 
     `title` is the method's name in tables.
@@ -189,7 +183,7 @@ def read_record(path: Path) -> Record:
     return record
 
 
-def _read(path: Path, kind: type[_D]) -> _D:
+def _read(path: Path, kind: type[D]) -> D:
     noun = kind.__name__.lower()
     try:
         data = path.read_bytes()
@@ -198,34 +192,4 @@ def _read(path: Path, kind: type[_D]) -> _D:
         raise RecordError(
             f"{noun} not found", where=path, remedy=f"run the step that writes it: naslora {step}"
         ) from None
-    try:
-        document = kind.model_validate_json(data)  # six times as fast as by way of json.loads
-    except ValidationError:
-        return _explained(path, data, kind, noun)
-    if "schema_version" not in document.model_fields_set:
-        return _explained(path, data, kind, noun)
-    return document
-
-
-def _explained(path: Path, data: bytes, kind: type[_D], noun: str) -> _D:
-    """Read a document that was refused, step by step, to say what is wrong with it."""
-    remedy = "delete it and run the same command again"
-    try:
-        content = json.loads(data.decode("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"this {noun} is damaged: {error}", where=path, remedy=remedy) from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        raise RecordError(
-            f"this {noun} has schema version {version}; this naslora reads {SCHEMA_VERSION}",
-            where=path,
-            remedy="use the naslora that wrote it, or a newer one",
-        )
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or noun
-        raise RecordError(
-            f"this {noun} is invalid: {field}: {first['msg']}", where=path, remedy=remedy
-        ) from None
+    return parse_document(data, kind, path, noun, _REMEDY, RecordError)

@@ -5,111 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from naslora.errors import SettingsError
 from naslora.files import fingerprint, sha256
 from naslora.nested import merge, nest
+from naslora.sections import (
+    AnalysisSettings,
+    DataSettings,
+    EvaluationSettings,
+    Name,
+    PretrainingSettings,
+    SamSettings,
+    Settings,
+    TimingSettings,
+)
+from naslora.sections import AttentionBackend as AttentionBackend
+from naslora.sections import TrainingSettings as TrainingSettings
 
 CONFIG_FOLDER = Path("config")
 _NO_STUDIES = ("defaults", "archives", "checkpoints")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-AttentionBackend = Literal["folded", "banded", "reference"]
-
-
-class Settings(BaseModel):
-    """Immutable; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SamSettings(Settings):
-    backbone: Literal["vit_h", "vit_l", "vit_b", "small", "tiny"]
-    image_size: Annotated[int, Field(ge=32, multiple_of=16)]
-    checkpoint: str
-    checkpoints: Path
-    mask_tokens: Annotated[int, Field(ge=1)]
-    attention: Literal["auto"] | AttentionBackend
-
-
-class PretrainingSettings(Settings):
-    """Training of a small backbone on generated images of some tasks."""
-
-    tasks: list[Name]
-    images: Annotated[int, Field(ge=0)]
-    epochs: Annotated[int, Field(ge=0)]
-    threads: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    seed: int
-
-
-class DataSettings(Settings):
-    split_seed: int
-
-
-class ArchitectureSettings(Settings):
-    """Stage 2 of Algorithm 1: the optimiser of the architecture parameters alpha."""
-
-    start_epoch: Annotated[int, Field(ge=0)]
-    alternation: Literal["stage_wise", "simultaneous"]
-    data: Literal["batch", "val", "held_out"]
-    every_n_steps: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _data_is_used(self) -> ArchitectureSettings:
-        if self.alternation == "simultaneous" and self.data != "batch":
-            raise ValueError("simultaneous steps share one batch, so data must be batch")
-        return self
-
-
-class TrainingSettings(Settings):
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    horizontal_flip: Fraction
-    lambda_seg: Annotated[float, Field(ge=0)]
-    lambda_cls: Annotated[float, Field(ge=0)]
-    no_object_weight: Annotated[float, Field(ge=0)]
-    architecture: ArchitectureSettings
-    precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
-    gradient_checkpointing: bool
-    devices: Annotated[int, Field(ge=1)]
-    num_nodes: Annotated[int, Field(ge=1)]
-    threads: Annotated[int, Field(ge=1)]
-    workers: Annotated[int, Field(ge=0)]
-    checkpoint_minutes: Annotated[float, Field(ge=0)]
-
-
-class EvaluationSettings(Settings):
-    size: Literal["native", "input"]
-    batch_size: Annotated[int, Field(ge=1)]
-
-
-class AnalysisSettings(Settings):
-    """Table 4, and whose images its figures show."""
-
-    task: Name | None
-    images: Annotated[int, Field(ge=1)]
-    seed: Annotated[int, Field(ge=0)]
-
-
-class TimingSettings(Settings):
-    """Table 5: each method has so many turns (`repeats`) of so many iterations (`steps`)."""
-
-    steps: Annotated[int, Field(ge=1)]
-    warm_up: Annotated[int, Field(ge=0)]
-    repeats: Annotated[int, Field(ge=1)]
-    batch_sizes: list[Annotated[int, Field(ge=1)]]
 
 
 class Variant(Settings):
@@ -117,8 +36,8 @@ class Variant(Settings):
 
     method: Name
     tasks: list[Name] | None = None
-    settings: dict[str, Any] = {}
-    training: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
 
 
 class RunSettings(Settings):
@@ -354,7 +273,8 @@ def _readable(what: str, where: Path | None = None) -> Iterator[None]:
         yield
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'study'}: {e['msg']} (got {e['input']!r})"
+            f"{'.'.join(map(str, e['loc'])) or 'study'}: "
+            f"{e['msg'].removeprefix('Value error, ')} (got {e['input']!r})"
             for e in error.errors()
         )
         raise SettingsError(

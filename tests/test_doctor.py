@@ -194,6 +194,12 @@ CHECKPOINTS = {
     "truncated": ({}, b"x" * 1000, "problem", "1,000 bytes instead of 375,042,383"),
     "random": ({"sam.checkpoint": "random"}, None, "warning", "random weights"),
     "pretrained": ({"sam.checkpoint": "pretrained"}, None, "note", "will be trained on 400 images"),
+    "two tasks": (
+        {"sam.checkpoint": "pretrained", "pretraining.tasks": ["kvasir", "leaf"]},
+        None,
+        "note",
+        "will be trained on 800 images",
+    ),
     "no file": ({"sam.checkpoint": "mine.pth"}, None, "problem", "checkpoint not found: mine.pth"),
 }
 

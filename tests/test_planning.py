@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,16 @@ def test_a_method_without_runs_takes_the_slowest_rate_and_says_so(trained_study:
     slowest = max(("lora", "nas_lora"), key=lambda name: rates[name].training_s)
     assert rates["dora"].training_s == rates[slowest].training_s
     assert rates["dora"].source.endswith(f": as {slowest}, the slowest there")
+
+
+def test_before_any_evaluation_it_is_taken_to_cost_as_much_as_training(
+    copied: Any, trained_study: Study
+) -> None:
+    study = copied(of=trained_study)
+    shutil.rmtree(Layout.of(study).records)
+    rate = make_plan(study, CONFIG).rates["lora"]
+    assert rate.evaluation_s == rate.training_s > 0
+    assert "evaluation, not yet done" in rate.source
 
 
 def test_a_run_of_other_settings_is_to_be_done_again(copied: Any, trained_study: Study) -> None:

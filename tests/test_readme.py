@@ -1,46 +1,43 @@
-"""What README.md shows is true: its Python, its commands, its counts, its links."""
+"""What README.md shows is true: its commands, its counts, its links."""
 
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-import torch
+from PIL import Image
 
 from naslora.cli import app
-from naslora.methods.state import load_adapter
+from naslora.methods.registry import adapt
+from naslora.methods.state import save_adapter
 from naslora.report.parameters import count_parameters
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import save_checkpoint
-from naslora.sam.inference import semantic_probabilities
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_its_python_runs_on_a_small_sam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.manual_seed(0)
-    plain = build_sam("tiny", 64)
-    save_checkpoint(plain, tmp_path / "own.pth")
-    block = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert block
-    code = (
-        block[1]
-        .replace("sam_vit_b_01ec64", "own")
-        .replace('"vit_b"', '"tiny"')
-        .replace("512", "64")
-    )
-    images = torch.rand(2, 3, 64, 64) * 255
-    names = {"images": images, "height": 50, "width": 70}
-    exec(code, names)
-    assert names["probability"].shape == (2, 1, 50, 70)
-    fresh = build_sam("tiny", 64)
-    fresh.load_state_dict(plain.state_dict())
-    load_adapter(fresh, tmp_path / "adapter.safetensors")
-    again = semantic_probabilities(fresh.eval()(images), (50, 70))
-    torch.testing.assert_close(again, names["probability"], atol=1e-5, rtol=1e-5)
+def test_its_command_predicts(tmp_path: Path, naslora: Callable[..., tuple[int, str, str]]) -> None:
+    sam = build_sam("tiny", 64)
+    save_checkpoint(sam, tmp_path / "sam.pth")
+    adapt(sam, "lora")
+    save_adapter(sam, tmp_path / "adapter.safetensors")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (70, 50)).save(tmp_path / "photos" / "one.jpg")
+    command = re.search(r"^naslora (predict .*(?:\\\n.*)+?)\n```", README, re.MULTILINE)
+    assert command
+    words = shlex.split(command[1].replace("\\\n", " "))
+    files = {"--adapter": "adapter.safetensors", "--checkpoint": "sam.pth", "--output": "masks"}
+    for option, name in files.items():
+        words[words.index(option) + 1] = str(tmp_path / name)
+    words[words.index("photos/")] = str(tmp_path / "photos")
+    code, _, errors = naslora(*words)
+    assert code == 0, errors
+    with Image.open(tmp_path / "masks" / "one.png") as mask:
+        assert mask.size == (70, 50)
 
 
 def test_its_counts_are_the_programs() -> None:
@@ -51,11 +48,11 @@ def test_its_counts_are_the_programs() -> None:
 
 
 def test_its_files_exist_and_its_commands_too() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", README)
     assert links
     for link in links:
         assert link.startswith("https://") or (ROOT / link).exists(), link
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert set(re.findall(r"`naslora (\w+)", README)) <= commands
+    assert set(re.findall(r"(?:`|^)naslora (\w+)", README, re.MULTILINE)) <= commands
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from naslora.analysis.document import (
     SCALES,
     Analysis,
     LayerStatistics,
+    Scale,
     analysis_fingerprint,
     write_analysis,
 )
@@ -28,7 +29,9 @@ from naslora.data.prepare import prepared_images
 from naslora.evaluation.evaluate import current_receipt, evaluation_device, trained_sam
 from naslora.files import sha256
 from naslora.layout import Layout
+from naslora.methods.merging import plan_dense_merge
 from naslora.methods.registry import load_method_files
+from naslora.nas.cell import NASCell
 from naslora.provenance import provenance
 from naslora.records import Receipt
 from naslora.sam.building import Sam
@@ -69,15 +72,18 @@ def analyse(study: Study, model: str, task: str | None = None, seed: int | None 
     status = receipt.status if receipt else "done"
     manifest = read_manifest(layout.manifest(task))
     chosen = choose_images(manifest, study.analysis.images, study.analysis.seed)
-    scales = {}
+    scales: dict[Scale, LayerStatistics] = {}
+    merge_errors: dict[str, float] = {}
     checkpoint = receipt.checkpoint_sha256 if receipt else None
     if status == "done":
         sam, checkpoint = _sam(study, task, model, seed, receipt)
         sam = sam.to(device).eval()
+        merge_errors = _merge_errors(sam, _batches(study, manifest, chosen, sam))
         for scale in SCALES:
             if scale == "224":
                 resize_encoder(sam, SMALL_SIZE)
-            features = _features(study, manifest, chosen, sam)
+            batches = _batches(study, manifest, chosen, sam)
+            features = Features.join([probe(sam, batch) for batch in batches])
             scales[scale] = summarise(features, sam)
     analysis = Analysis(
         status=status,
@@ -94,6 +100,7 @@ def analyse(study: Study, model: str, task: str | None = None, seed: int | None 
         manifest_sha256=sha256(layout.manifest(task)),
         images=[sample.id for sample in chosen],
         scales=scales,
+        merge_errors=merge_errors,
         wall_time_s=time.perf_counter() - began,
         provenance=provenance(device),
     )
@@ -151,17 +158,23 @@ def _sam(
     return initial_sam(study, classes=len(benchmark.classes), seed=seed, pretrained=model != RANDOM)
 
 
-def _features(
+def _merge_errors(sam: Sam, batches: Iterable[Tensor]) -> dict[str, float]:
+    """What the nearest plain layers would miss of the cells' branches, to four decimals."""
+    if not any(isinstance(module, NASCell) for module in sam.modules()):
+        return {}
+    errors = plan_dense_merge(sam, "least_squares", batches).errors
+    return {name: round(error, _DECIMALS) for name, error in errors.items()}
+
+
+def _batches(
     study: Study, manifest: Manifest, chosen: Sequence[ManifestSample], sam: Sam
-) -> Features:
+) -> Iterator[Tensor]:
+    """The images in the model's input size, (B, 3, size, size), uint8, on its device."""
     root = prepared_images(study, manifest)
     size, step = sam.image_size[0], study.evaluation.batch_size
-    parts = []
     for start in range(0, len(chosen), step):
         images = [
             resized(read_image(root / sample.image), size).transpose(2, 0, 1).copy()
             for sample in chosen[start : start + step]
         ]
-        batch = torch.from_numpy(np.stack(images))
-        parts.append(probe(sam, batch.to(sam.pixel_mean.device)))
-    return Features.join(parts)
+        yield torch.from_numpy(np.stack(images)).to(sam.pixel_mean.device)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from naslora.documents import Document, parse_document
 from naslora.errors import RecordError
 from naslora.files import fingerprint, write_json
 from naslora.layout import Layout
@@ -27,11 +27,7 @@ TABLE_MODELS = {
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LayerStatistics(_Document):
+class LayerStatistics(Document):
     """An encoder of L blocks on square images of one size; means over images.
 
     Attributes:
@@ -67,7 +63,7 @@ class LayerStatistics(_Document):
         return self
 
 
-class Analysis(_Document):
+class Analysis(Document):
     """Attention distances and log amplitudes of one model on a choice of images.
 
     Attributes:
@@ -79,6 +75,9 @@ class Analysis(_Document):
         adapter_sha256: of the run's weights.
         images: ids of the images, in their order.
         scales: by image size: "native" is the study's, "224" a map of 14 x 14 patches.
+        merge_errors: by layer and branch, the least that a plain layer in place of its cell would
+            be off on these images: |B c(z) - B M z| / |B c(z)|, with M by least squares. Empty for
+            a model without cells.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -96,6 +95,7 @@ class Analysis(_Document):
     manifest_sha256: str
     images: list[str]
     scales: dict[Scale, LayerStatistics]
+    merge_errors: dict[str, Finite] = Field(default_factory=dict)
     wall_time_s: float
     provenance: Provenance
 
@@ -142,30 +142,10 @@ def read_analysis(study: Study, task: str, model: str, seed: int) -> Analysis:
     path = Layout.of(study).analysis(task, model, seed)
     again = f"naslora analyse --study {study.study} --model {model} --task {task} --seed {seed}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
         raise RecordError("analysis not found", where=path, remedy=f"run {again}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(
-            f"this analysis is damaged: {error}", where=path, remedy=f"run {again}"
-        ) from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        raise RecordError(
-            f"this analysis has schema version {version}; this naslora reads {SCHEMA_VERSION}",
-            where=path,
-            remedy="use the naslora that wrote it, or a newer one",
-        )
-    try:
-        analysis = Analysis.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "analysis"
-        raise RecordError(
-            f"this analysis is invalid: {field}: {first['msg']}",
-            where=path,
-            remedy=f"run {again}",
-        ) from None
+    analysis = parse_document(data, Analysis, path, "analysis", f"run {again}", RecordError)
     own = (analysis.study, analysis.task, analysis.model, analysis.seed)
     if own != (study.study, task, model, seed):
         raise RecordError(f"this analysis is of {' '.join(map(str, own))}", where=path)

@@ -75,8 +75,9 @@ def acquire(
             outcome.path = path
             tell(f"here: {path} ({standing(archive, outcome.record)})")
         except NasloraError as problem:
-            silent_hosts |= {host} - {""}
             outcome.problem = problem
+            if find(archive, study.archives) is None:
+                silent_hosts |= {host} - {""}
             missing = _is_missing(outcome, study)
             tell(f"MISSING: {archive.title}" if missing else f"BAD: {problem.what}")
         outcomes.append(outcome)

@@ -30,7 +30,8 @@ from naslora.data.unpack import archive_format
 from naslora.download import Download
 from naslora.errors import ArchiveError, SettingsError
 from naslora.files import digests
-from naslora.settings import CONFIG_FOLDER, Name, Settings, read_yaml
+from naslora.sections import Name, Settings
+from naslora.settings import CONFIG_FOLDER, read_yaml
 
 _log = logging.getLogger(__name__)
 FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]

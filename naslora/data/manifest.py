@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from naslora.documents import Document, parse_document
 from naslora.errors import ManifestError
 from naslora.files import write_json
 
@@ -16,11 +16,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _REMEDY = "prepare the task again"
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ManifestArchive(_Document):
+class ManifestArchive(Document):
     """An archive that the task was prepared from.
 
     `official` is None where no hash is published to compare with.
@@ -32,7 +28,7 @@ class ManifestArchive(_Document):
     official: bool | None
 
 
-class ManifestSample(_Document):
+class ManifestSample(Document):
     """A pair; paths relative to the prepared folder, size upright and in pixels."""
 
     id: str
@@ -45,7 +41,7 @@ class ManifestSample(_Document):
     mask_sha256: Sha256
 
 
-class Manifest(_Document):
+class Manifest(Document):
     """A prepared task. Samples are sorted by id; the file holds no times and no machine's paths.
 
     The SHA-256 of the file's bytes is "the manifest hash" of receipts and records.
@@ -132,25 +128,11 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: it is missing, damaged, or of an unknown schema version.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
-        raise ManifestError("manifest not found", where=path, remedy="prepare the task") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(
-            f"this manifest is damaged: {error}", where=path, remedy=_REMEDY
-        ) from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ManifestError(
-            f"this manifest has schema version {version}; this naslora reads {SCHEMA_VERSION}",
+            "manifest not found",
             where=path,
-            remedy=_REMEDY,
-        )
-    try:
-        return Manifest.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "manifest"
-        raise ManifestError(
-            f"this manifest is invalid: {place}: {first['msg']}", where=path, remedy=_REMEDY
+            remedy="run the step that writes it: naslora prepare",
         ) from None
+    return parse_document(data, Manifest, path, "manifest", _REMEDY, ManifestError)

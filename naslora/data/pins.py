@@ -27,7 +27,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from naslora import files
 from naslora.data.manifest import ManifestArchive, Sha256
 from naslora.errors import ArchiveError, DiskError, SettingsError
-from naslora.settings import CONFIG_FOLDER, Settings
+from naslora.sections import Settings
+from naslora.settings import CONFIG_FOLDER
 
 _log = logging.getLogger(__name__)
 

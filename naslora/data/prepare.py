@@ -186,5 +186,3 @@ def _report(result: Audit) -> None:
             len(result.pairs),
             total,
         )
-    for finding in result.oddities:
-        _log.info("%s: %s (%d)", result.benchmark.title, finding.text, len(finding.items))

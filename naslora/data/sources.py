@@ -150,11 +150,7 @@ def collect(choice: Choice, study: Study, config: Path = CONFIG_FOLDER) -> Files
 
 
 def generated_files(choice: Choice, study: Study) -> Files:
-    """The archives that the study has generated for a task, with their hashes.
-
-    Raises:
-        DiskError: one is not there.
-    """
+    """The archives that the study has generated for a task, with their hashes."""
     folder = Layout.of(study).archives / choice.benchmark.name
     files: Files = {}
     for archive in choice.archives:

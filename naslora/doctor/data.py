@@ -163,7 +163,8 @@ def checkpoint_check(study: Study, verifying: bool, config: Path = CONFIG_FOLDER
     name = f"SAM {sam.backbone}"
     if sam.checkpoint == "pretrained":
         here = Layout.of(study).backbone().is_file()
-        finding = "is here" if here else f"will be trained on {study.pretraining.images} images"
+        images = study.pretraining.images * len(study.pretraining.tasks)
+        finding = "is here" if here else f"will be trained on {images} images"
         return Check("model", name, "ok" if here else "note", f"own small backbone, {finding}")
     if sam.checkpoint == "random":
         return Check("model", name, "warning", "random weights, as sam.checkpoint says")

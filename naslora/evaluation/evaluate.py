@@ -15,7 +15,7 @@ from naslora.data.benchmark import Benchmark, get_benchmark
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.data.prepare import prepared_images
-from naslora.errors import DivergedError, RecordError
+from naslora.errors import DivergedError, RecordError, SettingsError
 from naslora.evaluation.metrics import make_metrics
 from naslora.files import sha256, whole_file
 from naslora.layout import Layout
@@ -37,12 +37,13 @@ Predicted = NDArray[Any]
 def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     """Evaluate a run and write its record and per-image metrics.
 
-    A run that diverged gets a record that says so, without metrics; so does one whose
-    predictions are not finite.
+    Predictions are made in single precision, whatever the training's. A run that diverged gets a
+    record that says so, without metrics; so does one whose predictions are not finite.
 
     Raises:
         RecordError: the run's receipt is missing or damaged, or its settings, weights, checkpoint
             or images are not those of the study as it stands.
+        SettingsError: the GPU's memory is too small for a batch.
     """
     began = time.perf_counter()
     layout = Layout.of(study)
@@ -172,6 +173,7 @@ def predictions(study: Study, manifest: Manifest, test_set: str, sam: Sam) -> It
 
     Raises:
         DivergedError: class scores are not finite.
+        SettingsError: the GPU's memory is too small for a batch.
     """
     images = test_images(study, manifest, test_set)
     batch_size = study.evaluation.batch_size
@@ -180,7 +182,13 @@ def predictions(study: Study, manifest: Manifest, test_set: str, sam: Sam) -> It
     batches = [every[start : start + batch_size] for start in every[::batch_size]]
     stacks = (torch.stack([images[i][0] for i in indices]) for indices in batches)
     for indices, batch in zip(batches, made_ahead(stacks), strict=True):
-        prediction = sam(batch.to(device))
+        try:
+            prediction = sam(batch.to(device))
+        except torch.OutOfMemoryError as error:
+            raise SettingsError(
+                f"the GPU's memory is too small: {str(error).splitlines()[0]}",
+                remedy="lower evaluation.batch_size",
+            ) from error
         for position, index in enumerate(indices):
             one = prediction.images(slice(position, position + 1))
             yield predicted_map(one, evaluation_size(study, images, index))

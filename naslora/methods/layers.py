@@ -257,7 +257,8 @@ def check_layers(layers: Layers | Sequence[int] | None) -> Layers | None:
     """
     if layers is None or layers in get_args(Half):
         return cast("Half | None", layers)
-    if isinstance(layers, str) or not layers or not all(type(i) is int for i in layers):
+    several = isinstance(layers, Sequence) and all(type(i) is int for i in layers)
+    if isinstance(layers, str) or not several or not layers:
         halves = " or ".join(get_args(Half))
         raise ValueError(f"layers must list whole numbers or be {halves}, not {layers!r}")
     if len(set(layers)) != len(layers):

@@ -92,7 +92,8 @@ def plan_dense_merge(
         images: batches (B, 3, H, W) to measure features on.
 
     Raises:
-        SettingsError: the estimator is unknown, or does not apply; or the cells are collapsed.
+        SettingsError: the estimator is unknown, or does not apply; `images` is empty; or the cells
+            are collapsed.
     """
     adaptation = adaptation_of(sam)
     if adaptation is not None and adaptation.collapsed:
@@ -136,6 +137,8 @@ def _measure(
         for handle in handles:
             handle.remove()
         sam.train(training)
+    if not all(measured.positions for measured in statistics.values()):
+        raise SettingsError("there are no images to measure features on: `images` is empty")
     return statistics
 
 

@@ -144,18 +144,26 @@ def _load_method_file(path: Path) -> None:
     if not path.is_file():
         raise SettingsError("method file not found", where=path)
     name = f"{naslora.methods.__name__}.{path.stem}"
+    if name in sys.modules:  # such as layers, which the file itself may need
+        raise SettingsError(
+            f"naslora has a module {name} already", where=path, remedy="rename the file"
+        )
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    if path.stem not in _METHODS:
-        raise SettingsError(
-            f"this file registers no method named {path.stem}",
-            where=path,
-            remedy=f'put @register("{path.stem}", ...) on its apply function',
-        )
+    try:
+        spec.loader.exec_module(module)
+        if path.stem not in _METHODS:
+            raise SettingsError(
+                f"this file registers no method named {path.stem}",
+                where=path,
+                remedy=f'put @register("{path.stem}", ...) on its apply function',
+            )
+    except BaseException:
+        del sys.modules[name]
+        raise
 
 
 @cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from naslora.errors import SettingsError, StateError
+from naslora.errors import CheckpointError, SettingsError, StateError
 from naslora.files import canonical_json, write_bytes
 from naslora.methods.registry import (
     Adaptation,
@@ -21,7 +23,8 @@ from naslora.methods.registry import (
     get_method,
     trainable_parameters,
 )
-from naslora.sam.building import Sam
+from naslora.sam.building import Sam, build_sam
+from naslora.sam.checkpoints import load_checkpoint
 
 SCHEMA_VERSION = 1
 _KEY = "naslora"
@@ -70,7 +73,7 @@ def load_adapter(sam: Sam, path: Path) -> None:
             image size, number of classes, decoder, method or pre-trained weights; or its tensors
             do not fit.
     """
-    content, tensors = _read(path)
+    content = _content(path)
     for name, value in _model(sam).items():
         saved = content["model"].get(name)
         if saved != value:
@@ -81,6 +84,8 @@ def load_adapter(sam: Sam, path: Path) -> None:
             )
     _check_probe(sam, content["probe"], path)
     _adapt(sam, content, path)
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     state = adapter_state(sam)
     if missing := sorted(set(state) - set(tensors)):
         raise StateError(f"tensors are missing: {_some(missing)}", where=path)
@@ -96,6 +101,43 @@ def load_adapter(sam: Sam, path: Path) -> None:
     with torch.no_grad():
         for name, tensor in state.items():
             tensor.copy_(tensors[name])
+
+
+def load_adapted_sam(path: Path, checkpoint: Path | None = None) -> Sam:
+    """Build the SAM that an adapter was saved from, for inference; the adapter says which it is.
+
+    Args:
+        path: what `save_adapter` wrote.
+        checkpoint: the pre-trained weights that the method was put on. A method that starts from
+            random weights needs none, and none is read.
+
+    Returns:
+        An adapted SAM in evaluation mode, in single precision, on the CPU.
+
+    Raises:
+        StateError: the adapter is missing, damaged, of a method that is not registered, or was
+            trained on other weights than the checkpoint's.
+        CheckpointError: the checkpoint is missing, damaged or of another backbone.
+    """
+    content = _content(path)
+    model = {**content["model"], "image_size": tuple(content["model"]["image_size"])}
+    try:
+        method = get_method(content["method"])
+    except SettingsError as error:
+        raise StateError(f"cannot restore the method: {error}", where=path) from None
+    if method.pretrained and checkpoint is None:
+        raise CheckpointError(
+            f"{method.title} was trained on a pre-trained {model['backbone']}, and no checkpoint is"
+            " given",
+            where=path,
+            remedy="give the checkpoint that it was trained on as well",
+        )
+    with torch.random.fork_rng(devices=[]):  # no random weight that is used stays
+        sam = build_sam(**model)
+    if method.pretrained and checkpoint is not None:
+        load_checkpoint(sam, checkpoint)
+    load_adapter(sam, path)
+    return sam.eval()
 
 
 def adapter_state(sam: Sam) -> dict[str, Tensor]:
@@ -137,15 +179,24 @@ def _check_probe(sam: Sam, saved: list[float] | None, path: Path) -> None:
         )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        content = json.loads(text) if text is not None else None
+            yield file
     except FileNotFoundError:
         raise StateError("there is no such adapter file", where=path) from None
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError) as error:
+        raise StateError(f"cannot read the adapter: {error}", where=path) from None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """All that an adapter file says beside its tensors."""
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get(_KEY)
+    try:
+        content = json.loads(text) if text is not None else None
+    except json.JSONDecodeError as error:
         raise StateError(f"cannot read the adapter: {error}", where=path) from None
     if not isinstance(content, dict):
         raise StateError(
@@ -157,7 +208,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f" {SCHEMA_VERSION}",
             where=path,
         )
-    return content, tensors
+    return content
 
 
 def _adapt(sam: Sam, content: dict[str, Any], path: Path) -> None:

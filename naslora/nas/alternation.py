@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,10 +23,13 @@ class AlternatingOptimizer:
     with w fixed, by a second forward and backward. Simultaneous: one backward gives the gradients
     of both at the same point, and both step, so that alpha costs no pass of its own. Written as a
     sequence of updates it is the same alternation but for two delays: alpha's gradient is of the
-    next batch instead of the same one again, and w's is taken before alpha's last update. The
-    schedule counts epochs and steps from 1: alpha is active in epochs after `start_epoch` (T_B),
-    on every `every_n_steps`-th step. A model without alpha has one optimiser, and every step is
-    a plain Adam step.
+    next batch instead of the same one again, and w's is taken before alpha's last update. Both are
+    then two groups of one optimiser, since the gradient scaler of half precision may change its
+    scale between the steps of two.
+
+    The schedule counts epochs and steps from 1: alpha is active in epochs after `start_epoch`
+    (T_B), on every `every_n_steps`-th step of an epoch. A model without alpha has one optimiser,
+    and every step is a plain Adam step.
 
     Args:
         model: holds the parameters; those with `requires_grad` now are the ones optimised.
@@ -36,8 +39,8 @@ class AlternatingOptimizer:
             every gradient needs it.
 
     Attributes:
-        weights: the optimiser of w.
-        architecture: the optimiser of alpha, or None.
+        weights: the optimiser of w; simultaneously, of w and alpha.
+        architecture: the optimiser of alpha alone, or None.
     """
 
     def __init__(
@@ -52,11 +55,15 @@ class AlternatingOptimizer:
         )
         self.architecture: torch.optim.Optimizer | None = None
         if self._alpha:
-            self.architecture = torch.optim.Adam(
-                self._alpha,
-                lr=self._settings.learning_rate,
-                weight_decay=self._settings.weight_decay,
-            )
+            alpha = {
+                "params": self._alpha,
+                "lr": self._settings.learning_rate,
+                "weight_decay": self._settings.weight_decay,
+            }
+            if self._settings.alternation == "simultaneous":
+                self.weights.add_param_group(alpha)
+            else:
+                self.architecture = torch.optim.Adam([alpha])
 
     def wrap(self, setup: Callable[[torch.optim.Optimizer], Any]) -> None:
         """Replace each optimiser by what `setup` makes of it, such as Fabric's wrapper."""
@@ -67,10 +74,14 @@ class AlternatingOptimizer:
     def alpha_active(self, epoch: int, step: int) -> bool:
         """Whether alpha is updated in this epoch and step, both counted from 1."""
         return (
-            self.architecture is not None
+            bool(self._alpha)
             and epoch > self._settings.start_epoch
             and step % self._settings.every_n_steps == 0
         )
+
+    def ever_active(self, epochs: int, steps: int) -> bool:
+        """Whether alpha is updated at all in so many epochs of so many steps each."""
+        return any(self.alpha_active(epochs, step) for step in range(1, steps + 1))
 
     def second_pass(self, epoch: int, step: int) -> bool:
         """Whether this step runs a second forward and backward, for alpha alone."""
@@ -97,18 +108,18 @@ class AlternatingOptimizer:
         Returns:
             The losses of the first and the second pass, detached; None without a second pass.
         """
-        active = self.alpha_active(epoch, step)
-        together = active and not self.second_pass(epoch, step)
+        apart = self.second_pass(epoch, step)
+        together = self.alpha_active(epoch, step) and not apart
         first = self._pass(loss, backward, fixed=[] if together else self._alpha)
+        if not together:
+            _clear(self._alpha)  # an idle gradient
         self.weights.step()
-        if together and self.architecture is not None:
-            self.architecture.step()
-        self._clear()
-        if not active or together or self.architecture is None:
+        _clear((*self._w, *self._alpha))
+        if not apart or self.architecture is None:
             return first, None
         second = self._pass(architecture_loss or loss, backward, fixed=self._w)
         self.architecture.step()
-        self._clear()
+        _clear((*self._w, *self._alpha))
         return first, second
 
     def state_dict(self) -> dict[str, Any]:
@@ -136,9 +147,10 @@ class AlternatingOptimizer:
             backward(value)
         return value.detach()
 
-    def _clear(self) -> None:
-        for parameter in (*self._w, *self._alpha):
-            parameter.grad = None
+
+def _clear(parameters: Iterable[nn.Parameter]) -> None:
+    for parameter in parameters:
+        parameter.grad = None
 
 
 @contextmanager

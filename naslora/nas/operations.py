@@ -5,12 +5,15 @@ kernel: a dense C -> C convolution with zero padding that equals the operation a
 borders included. That holds by definition for all but the doubled separable convolution: two
 convolutions in a row, each with its own zero padding, equal no single convolution at the borders.
 Here the map is therefore padded once, by the reach of both, and both run without padding.
+
+The paper names "separable" convolutions, and convolutions with "dilation rate 2". As in DARTS,
+which has both, each is a depthwise and a pointwise one; the paper's parameter counts agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -50,9 +53,6 @@ class OperationOptions:
                 raise ValueError(f"{name} must be true or false")
         if self.style == "linear" and self.conv_bias:
             raise ValueError("conv_bias needs style darts; linear operations have no bias")
-
-
-OPTION_NAMES = tuple(field.name for field in fields(OperationOptions))
 
 
 class Operation(nn.Module):

@@ -11,7 +11,6 @@ from typing import Literal
 from naslora.data.benchmark import get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.doctor.data import outstanding
-from naslora.errors import ArchiveError
 from naslora.layout import Layout
 from naslora.needs import resized_bytes, runs_bytes, unpacked_bytes
 from naslora.planning.rates import Rate, known_rates
@@ -116,6 +115,7 @@ def make_plan(study: Study, config: Path = CONFIG_FOLDER) -> Plan:
 
     Raises:
         SettingsError: no such benchmark, or a setting of a variant is invalid.
+        ArchiveError: the archives folder cannot be looked into.
         RecordError: a receipt is damaged.
         ManifestError: a manifest is.
     """
@@ -195,10 +195,7 @@ def _run(
 
 def _disk(study: Study, task: str, config: Path) -> Disk:
     alone = study.model_copy(update={"tasks": [task]})
-    try:
-        download, unprepared = outstanding(alone, config)
-    except ArchiveError:  # the archives folder cannot be read; `naslora doctor` says so
-        download, unprepared = 0, []
+    download, unprepared = outstanding(alone, config)
     images = sum(
         unpacked_bytes(choice.archives) + resized_bytes(choice.benchmark, study.sam.image_size)
         for choice in unprepared

@@ -93,11 +93,12 @@ def _from_runs(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Rat
                 seconds = record.evaluation_time_s / sum(record.images.values())
                 evaluation[name].append(seconds)
     every = [seconds for times in evaluation.values() for seconds in times]
+    unknown = "" if every else "; evaluation, not yet done, taken to cost as much as training"
     return {
         name: Rate(
             median(times),
-            median(evaluation[name] or every or [0.0]),
-            f"wall times of {len(times)} run{'s' * (len(times) > 1)} of this study",
+            median(evaluation[name] or every or times),
+            f"wall times of {len(times)} run{'s' * (len(times) > 1)} of this study{unknown}",
         )
         for name, times in training.items()
     }

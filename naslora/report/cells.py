@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -13,6 +14,16 @@ from naslora.report.published import Printed
 CONFIDENCE = 0.95
 WIDEST = 1.0  # percentage points; a wider interval would call nearly anything reproduced
 CITED = "cited"  # the status of a number that the paper took from elsewhere
+
+
+def half_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> float | None:
+    """Half of the two-sided t-interval of a mean; None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit  # takes longer than a table
+
+    quantile = float(stdtrit(len(values) - 1, 0.5 + confidence / 2))
+    return quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 
 class Verdict(StrEnum):
@@ -62,12 +73,7 @@ class Cell:
     @cached_property
     def half_width(self) -> float | None:
         """Half of the two-sided 95 % t-interval of the mean; None for fewer than two seeds."""
-        if self.std is None:
-            return None
-        from scipy.special import stdtrit  # takes longer than a table
-
-        quantile = float(stdtrit(self.n - 1, 0.5 + CONFIDENCE / 2))
-        return quantile * self.std / math.sqrt(self.n)
+        return half_interval(self.values)
 
     @property
     def difference(self) -> float | None:

@@ -35,6 +35,8 @@ def why_not_comparable(study: Study, task: str) -> list[str]:
         reasons.append(f"the checkpoint is {study.sam.checkpoint}, not SAM's official one")
     if task in study.generated:
         reasons.append("the images are generated")
+    elif task in study.bundles:
+        reasons.append("the images are from a bundle, not the official archive")
     training = study.training
     for settings, paper, prefix in (
         (training, PAPER_TRAINING, "training."),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -54,7 +55,8 @@ def draw_losses(study: Study, records: Aggregate, path: Path) -> None:
         canvas.text(
             0.01,
             0.06 / height,
-            f"Study {study.study}: {seeds if len(study.seeds) > 1 else 'one seed'}.",
+            f"Study {study.study}: {seeds if len(study.seeds) > 1 else 'one seed'}. The paper's "
+            "curve rises, so it is of a score; this is the training loss.",
             fontsize=7,
             va="bottom",
         )
@@ -99,8 +101,15 @@ def _line(axes: Axes, losses: pd.DataFrame, method: str) -> None:
         return
     spread = by_epoch.std().fillna(0.0)
     axes.plot(mean.index, mean, color=SEARCHED[method], linestyle=SEARCHED_DASHES[method])
+    # Where two bands lie on each other, their edges tell them apart.
     axes.fill_between(
-        mean.index, mean - spread, mean + spread, color=SEARCHED[method], alpha=0.2, linewidth=0
+        mean.index,
+        mean - spread,
+        mean + spread,
+        facecolor=to_rgba(SEARCHED[method], 0.2),
+        edgecolor=to_rgba(SEARCHED[method], 0.7),
+        linestyle=SEARCHED_DASHES[method],
+        linewidth=0.5,
     )
 
 

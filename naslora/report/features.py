@@ -44,6 +44,7 @@ def draw_attention_distances(study: Study, path: Path) -> None:
                 else:
                     _distances(axes, statistics)
             line[0].set_ylabel("attention distance (px)")
+            line[0].set_ylim(bottom=0)  # of all panels that share it, once they are drawn
         for axes in grid[-1]:
             axes.set_xlabel("layer, counted from 1")
         handles = [
@@ -137,7 +138,6 @@ def _distances(axes: Axes, statistics: LayerStatistics) -> None:
         )
     axes.plot(layers, np.mean(statistics.distance, axis=1), color="black", linewidth=1)
     axes.axhline(statistics.uniform_distance, color="0.4", linestyle=":", linewidth=1)
-    axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
 
 

@@ -46,7 +46,11 @@ def draw_costs(study: Study, records: Aggregate, path: Path) -> None:
             [run_title(records, method) for method in methods],
             loc="center right",
         )
-        lines = [f"Study {study.study}: {costs.source}.", *costs.problems]
+        lines = [
+            f"Study {study.study}: {costs.source}. Training is the mean over the schedule, with "
+            "and without updates of alpha.",
+            *costs.problems,
+        ]
         canvas.text(0.01, 0.02, "\n".join(lines), fontsize=7, va="bottom")
         canvas.tight_layout(rect=(0, _FOOT / _HEIGHT, 0.84, 1))
         save_figure(canvas, path)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,69 +15,14 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from naslora.data.benchmark import get_benchmark
-from naslora.layout import Layout
-from naslora.records import Receipt, read_record
 from naslora.report.aggregate import Aggregate
 from naslora.report.published import METHOD_ROWS
+from naslora.report.shares import LABELS, Shares, read_shares
 from naslora.report.style import SEARCHED, figure, save_figure, say
 from naslora.settings import Study
 
-_CELL = re.compile(r"\bblocks\.(\d+)\..*?branches\.(\w+)\.")
 _PANEL_WIDTH, _PANEL_HEIGHT, _FOOT = 2.4, 2.3, 0.5
 _ACROSS = 3
-_LABELS = {
-    "sep_conv_3x3": "sep. conv 3 x 3",
-    "sep_conv_5x5": "sep. conv 5 x 5",
-    "dil_conv_3x3": "dil. conv 3 x 3",
-    "dil_conv_5x5": "dil. conv 5 x 5",
-    "avg_pool_3x3": "avg pool 3 x 3",
-    "max_pool_3x3": "max pool 3 x 3",
-    "skip": "skip",
-    "zero": "no connection",
-}
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Softmax(alpha) of all cells of a method on a task, after the last epoch.
-
-    Attributes:
-        operations: names, in the order of alpha.
-        blocks: block of each cell, from 0.
-        projections: "qkv", or "q", "k" or "v" of each cell.
-        values: (seeds, cells, operations).
-    """
-
-    operations: tuple[str, ...]
-    blocks: tuple[int, ...]
-    projections: tuple[str, ...]
-    values: NDArray[np.float64]
-
-
-def read_shares(study: Study, records: Aggregate, task: str, method: str) -> Shares | None:
-    """The shares of a method's runs that are done; None without any, or where they have no cells.
-
-    Raises:
-        RecordError: a record changed since the records were read.
-    """
-    receipts: list[Receipt] = []
-    for seed in study.seeds:
-        if records.status(task, method, seed) == "done":
-            training = read_record(Layout.of(study).record(task, method, seed)).training
-            if training is not None and training.alpha:
-                receipts.append(training)
-    if not receipts:
-        return None
-    last = [receipt.alpha[-1] for receipt in receipts]
-    places = {name: _place(name) for name in last[0]}
-    names = sorted(places, key=lambda name: (places[name][0], "qkv".find(places[name][1])))
-    values = np.array([[cells[name] for name in names] for cells in last])
-    return Shares(
-        operations=_operations(receipts[0].settings["method_settings"], values.shape[-1]),
-        blocks=tuple(places[name][0] for name in names),
-        projections=tuple(places[name][1] for name in names),
-        values=values,
-    )
 
 
 def draw_shares(study: Study, records: Aggregate, path: Path) -> None:
@@ -150,19 +93,6 @@ def draw_shares_by_block(study: Study, records: Aggregate, path: Path) -> None:
         save_figure(canvas, path)
 
 
-def _place(name: str) -> tuple[int, str]:
-    match = _CELL.search(name)
-    return (int(match[1]), match[2]) if match else (0, name)
-
-
-def _operations(settings: Mapping[str, Any], count: int) -> tuple[str, ...]:
-    if "operations" in settings:
-        return tuple(settings["operations"])
-    from naslora.nas.operations import OPERATIONS  # imports torch
-
-    return OPERATIONS if len(OPERATIONS) == count else tuple(f"operation {i}" for i in range(count))
-
-
 def _grid(tasks: Sequence[str]) -> tuple[int, int, float]:
     across = min(len(tasks), _ACROSS) or 2
     down = -(-len(tasks) // across) or 1
@@ -187,7 +117,7 @@ def _bars(axes: Axes, task: str, found: Mapping[str, Shares]) -> None:
         )
         axes.axvline(100 / len(shares.operations), color="0.4", linestyle=":", linewidth=0.8)
         axes.set_yticks(
-            range(len(shares.operations)), [_LABELS.get(o, o) for o in shares.operations]
+            range(len(shares.operations)), [LABELS.get(o, o) for o in shares.operations]
         )
     axes.set_xlim(left=0)
     axes.set_ylim(len(shares.operations) - 0.5, -0.5)
@@ -209,7 +139,7 @@ def _map(axes: Axes, shares: Shares, limits: tuple[float, float]) -> Any:
         vmin=limits[0],
         vmax=limits[1],
     )
-    axes.set_yticks(range(len(shares.operations)), [_LABELS.get(o, o) for o in shares.operations])
+    axes.set_yticks(range(len(shares.operations)), [LABELS.get(o, o) for o in shares.operations])
     several = list(dict.fromkeys(shares.projections))
     if len(several) == 1:
         first = shares.blocks[0] + 1

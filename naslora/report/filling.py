@@ -48,7 +48,7 @@ def write_filled(spec: TableSpec, study: Study, records: Aggregate) -> Table:
 
 
 def _control(name: str, records: Aggregate, chosen: Sequence[Column]) -> Row:
-    cells = tuple(_cell(name, [0], records, column, None, False) for column in chosen)
+    cells = tuple(cell_of(name, [0], records, column, None, False) for column in chosen)
     return Row(name=name, title=CONTROLS[name], kind="control", cells=cells, ranked=False)
 
 
@@ -71,7 +71,7 @@ def _run(
     tasks = [task for task in spec.tasks if task in study.tasks_of(row.variant)]
     differences = row.differences(study)
     cells = tuple(
-        _cell(
+        cell_of(
             row.variant,
             study.seeds,
             records,
@@ -115,7 +115,7 @@ def _parameters(spec: TableSpec, row: str | None, name: str) -> Printed | None:
     return printed(spec.paper, row, name) if row and name in columns(spec.paper) else None
 
 
-def _cell(
+def cell_of(
     name: str,
     seeds: Sequence[int],
     records: Aggregate,
@@ -123,6 +123,7 @@ def _cell(
     paper: Printed | None,
     comparable: bool,
 ) -> Cell:
+    """A row on a column: the values of its seeds, and how the others ended."""
     found = records.values(column.task, column.test_set, name, column.metric)
     values = {seed: value for seed, value in found.items() if seed in seeds}
     return Cell(

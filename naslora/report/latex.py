@@ -52,7 +52,7 @@ def latex_text(table: Table) -> str:
         *(_line(_our_fields(row, table, marks)) for row in table.methods),
         r"\midrule",
         rf"\multicolumn{{{width}}}{{l}}{{Printed in the paper}}" + _END,
-        *(_line(_paper_fields(row, table)) for row in table.printed),
+        *(_line(_paper_fields(row, table)) for row in _once(table.printed)),
         r"\bottomrule",
         r"\end{tabular}",
     ]
@@ -112,8 +112,16 @@ def _value(cell: Cell, column: Column, mark: str | None) -> str:
     return text if cell.status == "done" else rf"{text} {{\footnotesize ($n={cell.n}$)}}"
 
 
+def _once(rows: Iterable[Row]) -> list[Row]:
+    """Each of the paper's rows once, though several of ours may stand beside it."""
+    found: dict[str | None, Row] = {}
+    for row in rows:
+        found.setdefault(row.printed, row)
+    return list(found.values())
+
+
 def _paper_fields(row: Row, table: Table) -> list[str]:
-    title = f"{row.title} (cited)" if row.kind == "cited" else row.title
+    title = f"{row.printed} (cited)" if row.kind == "cited" else str(row.printed)
     parameters = (row.printed_params, row.printed_ratio) if table.parameters else ()
     numbers = (*parameters, *(cell.printed for cell in row.cells))
     return [escape(title), *(number.text if number else _DASH for number in numbers)]

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from naslora.layout import Layout
 from naslora.records import CONTROLS
 from naslora.report.aggregate import Aggregate
 from naslora.report.cells import WIDEST, Cell
 from naslora.report.comparability import same_images, why_not_comparable
-from naslora.report.tables import Column, Row, TableSpec
+from naslora.report.tables import Column, Row, TableSpec, flat
 from naslora.settings import Study
 
 Sections = tuple[tuple[str, tuple[str, ...]], ...]
+_ALPHA_DATA = {
+    "batch": "the training batch",
+    "val": "validation images",
+    "held_out": "images held out of the training set",
+}
+
+_RATIO = (
+    "Params are what is trained, the mask decoder included. Ratio is their share of Meta's SAM, as "
+    "in the paper; with a decoder for several classes there may be more than that."
+)
 
 
 def sections(
@@ -23,7 +36,14 @@ def sections(
     """All notes of a table; empty sections are left out."""
     parts = (
         ("What was run", what_was_run(study, records, columns, rows)),
-        ("About this table", [*spec.notes, *left_out_and_added(spec, columns, rows)]),
+        (
+            "About this table",
+            [
+                *([_RATIO] if spec.parameters else []),
+                *spec.notes,
+                *left_out_and_added(spec, columns, rows),
+            ],
+        ),
         ("How the methods stand against the controls", against_controls(columns, rows)),
         ("How to read the verdicts", verdict_rule(study, records, columns, rows)),
         ("Not done", not_done(columns, rows)),
@@ -48,6 +68,7 @@ def what_was_run(
         if training.architecture.data != "val"
         else "The weights after the last epoch are evaluated; validation images train alpha."
     )
+    lines += settings_of_runs(study, rows)
     tasks = {column.task for column in columns}
     shown = records.runs["task"].isin(tasks) & records.runs["variant"].isin(r.name for r in rows)
     made_by = sorted(set(records.runs.loc[shown, "code"]))
@@ -56,13 +77,49 @@ def what_was_run(
     for task, test_set in dict.fromkeys((column.task, column.test_set) for column in columns):
         counts = records.image_counts(task, test_set)
         number = " or ".join(map(str, counts)) if counts else "no"
-        kind = "generated" if task in study.generated else "real"
+        kind = (
+            "generated"
+            if task in study.generated
+            else "real, from a bundle instead of the official archive"
+            if task in study.bundles
+            else "real"
+        )
         lines.append(f"{task}, {test_set}: {number} evaluated images, {kind}.")
     lines.append(
         "Values are percent, if nothing else is said: mean ± sample standard deviation over "
         f"n = {len(study.seeds)} seeds, or as many as a cell says. The controls answer every "
         "image alike: nothing, or the mean of the training masks."
     )
+    return lines
+
+
+def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
+    """How the rows were trained, and in what methods and variants differ from their defaults."""
+    training, alpha = study.training, study.training.architecture
+    lines = [
+        f"Adam, learning rate {training.learning_rate:g}, weight decay {training.weight_decay:g}; "
+        f"horizontal flips with probability {training.horizontal_flip:g}; precision "
+        f"{training.precision}."
+    ]
+    methods = {study.variants[r.name].method if r.name in study.variants else r.name for r in rows}
+    if methods & {"nas_lora", "nas_pc_lora"}:
+        lines.append(
+            f"Alpha: T_B = {alpha.start_epoch} epochs without it, then "
+            f"{alpha.alternation.replace('_', '-')}, on {_ALPHA_DATA[alpha.data]}; Adam, learning "
+            f"rate {alpha.learning_rate:g}, weight decay {alpha.weight_decay:g}."
+        )
+    changed = {
+        name: study.method_settings[name] for name in methods if study.method_settings.get(name)
+    }
+    lines += [f"{name} with {_settings_text(own)}." for name, own in sorted(changed.items())]
+    for row in rows:
+        if variant := study.variants.get(row.name):
+            own = {
+                **variant.settings,
+                **({"training": variant.training} if variant.training else {}),
+            }
+            lines.append(f"Row `{row.title}`: {variant.method} with {_settings_text(own)}.")
+    lines.append("All other settings of methods are their defaults.")
     return lines
 
 
@@ -177,6 +234,10 @@ def left_out(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> l
         for problem in records.problems
         if problem.path.relative_to(layout.records).parts[0] in tasks
     ]
+
+
+def _settings_text(settings: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name} {value}" for name, value in flat(settings).items())
 
 
 def _standing(cell: Cell, control: float, sign: int) -> str:

@@ -15,7 +15,7 @@ from naslora.report.published import METHOD_ROWS, Printed, printed
 from naslora.report.table5_notes import sections
 from naslora.report.tables import Column, Row, Table
 from naslora.report.timed_cells import timed_cell, why_rates_differ, why_ratios_differ
-from naslora.report.timing import PAPER_ROWS
+from naslora.report.timing import PAPER_ROWS, machine_titles
 from naslora.report.writers import write_table
 from naslora.settings import Study
 from naslora.timing.document import (
@@ -24,7 +24,6 @@ from naslora.timing.document import (
     PassName,
     Timed,
     Timing,
-    hardware_title,
     read_timings,
 )
 
@@ -87,7 +86,7 @@ def table5(study: Study) -> Table:
     """Table 5 of a study, with a block per file of timings; what was not timed is a dash."""
     timings, problems = read_timings(study)
     lines = _lines(study, list(timings.values()))
-    titles = block_titles(timings)
+    titles = machine_titles(timings)
     rows = [
         _row(study, line, timing, titles[file] if len(timings) > 1 else None)
         for file, timing in timings.items()
@@ -103,16 +102,6 @@ def table5(study: Study) -> Table:
         sections=sections(study, timings, titles, problems),
         statistic="median",
     )
-
-
-def block_titles(timings: Mapping[str, Timing]) -> dict[str, str]:
-    """What each file ran on, in words; with the file's name where that is not enough."""
-    titles = {file: hardware_title(t.provenance.hardware) for file, t in timings.items()}
-    named = list(titles.values())
-    return {
-        file: title if named.count(title) == 1 else f"{title} ({file})"
-        for file, title in titles.items()
-    }
 
 
 def _lines(study: Study, timings: Sequence[Timing]) -> list[_Line]:

@@ -14,9 +14,14 @@ from naslora.report.timing import (
     schedule_seconds,
 )
 from naslora.settings import Study
-from naslora.timing.document import Timing
+from naslora.timing.document import Form, Timing
 
 Sections = tuple[tuple[str, tuple[str, ...]], ...]
+INFERENCE_FORMS: Mapping[Form, str] = {
+    "merged": "merged into plain layers, with the same outputs",
+    "collapsed": "with each cell collapsed into one convolution and a max-pool, exactly",
+    "as trained": "as trained, since nothing merges without a change",
+}
 
 
 def sections(
@@ -89,16 +94,13 @@ def _how(timings: Mapping[str, Timing]) -> list[str]:
         f"Memory is that of training: {memory}."
         for memory in dict.fromkeys(t.memory for t in timings.values())
     ]
-    forms: dict[str, dict[str, None]] = {}
+    forms: dict[Form, dict[str, None]] = {}
     for timing in timings.values():
         for measurement in timing.methods:
             forms.setdefault(measurement.inference_form, {})[measurement.title] = None
-    words = {
-        "merged": "merged into plain layers, with the same outputs",
-        "collapsed": "with each cell collapsed into one convolution and a max-pool, exactly",
-        "as trained": "as trained, since nothing merges without a change",
-    }
-    lines += [f"Inference {words[form]}: {', '.join(names)}." for form, names in forms.items()]
+    lines += [
+        f"Inference {INFERENCE_FORMS[form]}: {', '.join(names)}." for form, names in forms.items()
+    ]
     lines.append("Inference is without mixed precision, as evaluation is; training as it is set.")
     return lines
 

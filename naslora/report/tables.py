@@ -89,11 +89,15 @@ class RowSpec:
             ("settings", variant.settings, self.settings),
             ("training", variant.training, self.training),
         )
-        return [
-            f"variants.{self.variant}.{name} is {ours}, not {dict(theirs)}"
-            for name, ours, theirs in pairs
-            if ours != theirs
-        ]
+        found, default = [], "its default"
+        for name, own, wanted in pairs:
+            ours, theirs = flat(own), flat(wanted)
+            found += [
+                f"{name}.{key} is {ours.get(key, default)}, not {theirs.get(key, default)}"
+                for key in dict.fromkeys((*ours, *theirs))
+                if ours.get(key) != theirs.get(key)
+            ]
+        return found
 
 
 @dataclass(frozen=True)
@@ -226,7 +230,7 @@ class Table:
     def marks(self, index: int) -> dict[str, str]:
         """The names of a column's `best` and `second` rows, by what is shown of their means.
 
-        Ties are marked alike; a column with fewer than two ranked rows has no marks.
+        Ties are marked alike; a column with fewer than two values has no marks.
         """
         column = self.columns[index]
         shown = {
@@ -234,11 +238,23 @@ class Table:
             for row in self.methods
             if row.ranked and (mean := row.cells[index].mean) is not None
         }
-        if len(shown) < 2:
-            return {}
         order = sorted(set(shown.values()), reverse=column.higher_is_better)
+        if len(order) < 2:
+            return {}
         marks = dict(zip(order, ("best", "second"), strict=False))
         return {name: marks[value] for name, value in shown.items() if value in marks}
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Nested settings as texts by their dotted names; lists with commas."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{key}": text for key, text in flat(value).items()}
+        else:
+            several = isinstance(value, list | tuple)
+            found[name] = ", ".join(map(str, value)) if several else str(value)
+    return found
 
 
 def run_title(records: Aggregate, variant: str) -> str:

@@ -15,7 +15,7 @@ from naslora.records import read_record
 from naslora.report.aggregate import Aggregate
 from naslora.report.published import printed
 from naslora.settings import Study
-from naslora.timing.document import Measurement, PassName, hardware_title, read_timings
+from naslora.timing.document import Measurement, PassName, Timing, hardware_title, read_timings
 
 # The rows of the paper's Table 5: our method, and what its training updates.
 PAPER_ROWS: Mapping[str, tuple[str, PassName]] = {
@@ -94,6 +94,16 @@ def read_costs(study: Study, records: Aggregate, task: str) -> Costs:
     }
     source = f"wall times of the runs on {task}, jobs sharing the machine: not a benchmark"
     return Costs(found, source, "evaluation, metrics included", problems)
+
+
+def machine_titles(timings: Mapping[str, Timing]) -> dict[str, str]:
+    """What each file of timings ran on, in words; with its name where that is not enough."""
+    titles = {file: hardware_title(t.provenance.hardware) for file, t in timings.items()}
+    named = list(titles.values())
+    return {
+        file: title if named.count(title) == 1 else f"{title} ({file})"
+        for file, title in titles.items()
+    }
 
 
 def schedule_seconds(study: Study, measurement: Measurement, batch_size: int) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 
 from naslora.files import write_text
@@ -62,7 +63,10 @@ def markdown_text(table: Table) -> str:
     titles = [f"{column.title} {column.arrow}" for column in table.columns]
     header = [table.heading, *(["Params (M)", "Ratio (%)"] if table.parameters else []), *titles]
     ours = grid(header, [_our_line(row, table) for row in (*table.controls, *table.methods)])
-    theirs = grid(header, [_paper_line(row, table) for row in table.printed])
+    several = Counter(row.printed for row in table.printed)
+    theirs = grid(
+        header, [_paper_line(row, table, several[row.printed] > 1) for row in table.printed]
+    )
     parts = [f"# {table.title}", "## Measured here", ours]
     parts += ["## Printed in the paper (and our difference from it)", theirs]
     for title, lines in table.sections:
@@ -101,8 +105,10 @@ def _our_line(row: Row, table: Table) -> list[str]:
     ]
 
 
-def _paper_line(row: Row, table: Table) -> list[str]:
-    line = [f"{row.title} (cited)" if row.kind == "cited" else row.title]
+def _paper_line(row: Row, table: Table, several: bool) -> list[str]:
+    """A row of the paper's; by our title where several of ours stand beside it."""
+    title = row.title if several else str(row.printed)
+    line = [f"{title} (cited)" if row.kind == "cited" else title]
     if table.parameters:
         line += [p.text if p else DASH for p in (row.printed_params, row.printed_ratio)]
     return line + [

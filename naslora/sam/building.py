@@ -95,13 +95,15 @@ class Sam(nn.Module):
         """Embed images (B, 3, H, W), uint8 or float in 0..255, as (B, C, H/16, W/16).
 
         Raises:
-            ValueError: the images are not of this model's size.
+            ValueError: the images are not of this model's size, or are floats of 0..1.
         """
         if images.ndim != 4 or images.shape[1:] != (3, *self.image_size):
             height, width = self.image_size
             raise ValueError(
                 f"this SAM takes images of (B, 3, {height}, {width}), got {tuple(images.shape)}"
             )
+        if images.is_floating_point() and not images.is_meta and 0 < images.max() <= 1:
+            raise ValueError("this SAM takes images in 0..255, and these are in 0..1")
         dtype = self.image_encoder.patch_embed.proj.weight.dtype
         images = images.to(torch.promote_types(dtype, torch.float32))
         images = (images - self.pixel_mean) / self.pixel_std
@@ -131,8 +133,8 @@ def build_sam(
         backbone: a key of `BACKBONES`.
         image_size: side, or height and width, in pixels; multiples of 16.
         classes: 1 for a binary task; else the number of classes, background included.
-        mask_tokens: mask tokens of a multi-class decoder, 10 by default. A binary decoder has one,
-            and Meta's four, whatever this says.
+        mask_tokens: mask tokens of a multi-class decoder, 10 by default; with one, all pixels of
+            an image get one class. A binary decoder has one, and Meta's four, whatever this says.
         decoder: "semantic" for the paper's, "original" for Meta's.
 
     Raises:

@@ -47,7 +47,10 @@ def load_checkpoint(sam: Sam, path: Path) -> str:
     Raises:
         CheckpointError: the file is missing, a web page, truncated or damaged, has not the hash in
             its official name, or holds something else than weights of this backbone.
+        ValueError: a method is on the SAM already, whose weights would be overwritten.
     """
+    if sam.adaptation is not None:
+        raise ValueError(f"load a checkpoint before {sam.adaptation.method} is put on the SAM")
     state, digest = _read(path)
     _check_backbone(state, sam, path)
     try:

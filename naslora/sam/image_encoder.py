@@ -136,9 +136,21 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         prompts = None if self.prompts is None else self.norm1(self.prompts)
-        x = self.after_attention(x + self.attn(self.norm1(x), prompts))
-        x = self.after_mlp(x + self.mlp(self.norm2(x)))
+        attended = self.attn(self.norm1(x), prompts)
+        x = self.after_attention(_residual(x, attended, self.attn.proj))
+        x = self.after_mlp(_residual(x, self.mlp(self.norm2(x)), self.mlp.lin2))
         return x
+
+
+def _residual(x: Tensor, change: Tensor, last: nn.Module) -> Tensor:
+    """Add a change to x, in place where it comes from a plain layer, which does not need it.
+
+    On a CPU, a new tensor would leave the change's memory as a hole between tensors that are kept
+    for the backward pass: the C library cannot put an aligned tensor into a hole of its own size.
+    """
+    if type(last) is nn.Linear and change.dtype == x.dtype:
+        return change.add_(x)
+    return x + change
 
 
 class ImageEncoderViT(nn.Module):

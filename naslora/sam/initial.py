@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from naslora.errors import SettingsError
 from naslora.layout import Layout
 from naslora.sam.attention import set_attention_backend
 from naslora.sam.building import Sam, build_sam
@@ -29,9 +30,15 @@ def initial_sam(
         The SAM and the checkpoint's SHA-256, or None where none was loaded.
 
     Raises:
+        SettingsError: several classes are to share one mask token.
         CheckpointError: the checkpoint is missing, damaged or of another architecture.
     """
     settings = study.sam
+    if classes > 1 and settings.mask_tokens == 1:
+        raise SettingsError(
+            "sam.mask_tokens is 1: all pixels of an image would get one class",
+            remedy="set it to at least the number of classes that an image can show",
+        )
     set_attention_backend(settings.attention)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from naslora.documents import Document, parse_document
 from naslora.errors import RecordError
 from naslora.files import fingerprint, write_json
 from naslora.layout import Layout
@@ -27,11 +27,7 @@ _TRAINING = ("batch_size", "precision", "accelerator", "gradient_checkpointing",
 _ARCHITECTURE = ("alternation", "every_n_steps")
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Timed(_Document):
+class Timed(Document):
     """One kind of pass with batches of one size.
 
     Attributes:
@@ -54,7 +50,7 @@ class Timed(_Document):
         return tuple(1 / seconds for seconds in self.seconds)
 
 
-class Pass(_Document):
+class Pass(Document):
     """One kind of pass.
 
     Attributes:
@@ -71,7 +67,7 @@ class Pass(_Document):
         return min(done, key=lambda pair: statistics.median(pair[1].seconds), default=None)
 
 
-class Measurement(_Document):
+class Measurement(Document):
     """What one method costs.
 
     Attributes:
@@ -97,7 +93,7 @@ class Measurement(_Document):
         return self
 
 
-class Timing(_Document):
+class Timing(Document):
     """What the methods of a study cost on one machine.
 
     Attributes:
@@ -201,18 +197,8 @@ def read_timings(study: Study) -> tuple[dict[str, Timing], dict[str, str]]:
 
 
 def _read(path: Path, study: Study) -> Timing:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"damaged: {error}", where=path) from None
-    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        raise RecordError(f"not of schema version {SCHEMA_VERSION}", where=path)
-    try:
-        timing = Timing.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise RecordError(f"{place}: {first['msg']}", where=path) from None
+    again = "time the methods again: naslora time"
+    timing = parse_document(path.read_bytes(), Timing, path, "timing", again, RecordError)
     model = (timing.backbone, timing.image_size, timing.batch_size)
     wanted = (study.sam.backbone, study.sam.image_size, study.training.batch_size)
     if model != wanted:

@@ -24,6 +24,7 @@ from naslora.errors import DivergedError, RecordError, SettingsError
 from naslora.evaluation import evaluate
 from naslora.evaluation.evaluate import trained_sam
 from naslora.layout import Layout
+from naslora.methods.merging import plan_dense_merge
 from naslora.records import read_receipt
 from naslora.settings import Study
 from naslora.training.loop import train
@@ -54,6 +55,11 @@ def test_a_trained_run(trained_study: Study, copied: Copy) -> None:
     np.testing.assert_allclose(native.distance_by_image, by_image, atol=1e-3)
     np.testing.assert_allclose(native.amplitude_by_image, features.amplitudes[:, -1], atol=1e-3)
     assert made.scales["224"].grid == 14
+    batches = [torch.stack([images[i][0] for i in range(len(images))])]
+    merge = plan_dense_merge(sam, "least_squares", batches)
+    assert len(made.merge_errors) == len(native.windows)
+    assert made.merge_errors == pytest.approx(merge.errors, abs=1e-3)
+    assert min(made.merge_errors.values()) > 0.01
 
 
 def test_models_without_a_run(prepared_study: Study, copied: Copy) -> None:
@@ -61,6 +67,7 @@ def test_models_without_a_run(prepared_study: Study, copied: Copy) -> None:
     random, sam = analyse(study, "random"), analyse(study, "sam")
     assert random.checkpoint_sha256 is None
     assert sam.checkpoint_sha256 is not None
+    assert random.merge_errors == sam.merge_errors == {}
     assert random.scales["native"].distance != sam.scales["native"].distance
     again = analyse(study, "random")
     assert again.scales == random.scales

@@ -144,6 +144,13 @@ def test_a_host_that_fails_is_not_tried_again_at_length(server, served, wanted: 
     assert len(server.requests) == 4 + 1
 
 
+def test_a_bad_file_here_says_nothing_of_the_host(server, served, wanted: Study) -> None:
+    (wanted.archives / "kvasir-seg.zip").write_bytes(b"PK cut short")
+    server.answers = [503]
+    acquire(wanted, served(), lambda line: None)
+    assert len(server.requests) == 4  # for the other archive of the same host
+
+
 def test_generated_tasks_need_nothing(served, wanted: Study) -> None:
     study = wanted.model_copy(update={"generated": dict.fromkeys(TASKS, 4)})
     assert acquire(study, served(), pytest.fail) == []

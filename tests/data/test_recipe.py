@@ -122,7 +122,7 @@ def test_the_commands_of_the_guide(
     monkeypatch.setattr("naslora.data.prepare.prepare.__defaults__", (config,))
     code, output, errors = naslora(*command[1].split(), "--set", f"results={tmp_path / 'out'}")
     assert (code, errors) == (0, "")
-    assert "24 images" in output
+    assert "40 images" in output
     assert Manifest.model_validate_json(
         (tmp_path / "out" / "rehearsal" / "manifests" / "coins.json").read_text()
     ).generated

@@ -11,7 +11,7 @@ import torch
 
 from naslora.data.benchmark import get_benchmark
 from naslora.data.manifest import read_manifest
-from naslora.errors import RecordError
+from naslora.errors import RecordError, SettingsError
 from naslora.evaluation import evaluate as module
 from naslora.evaluation.evaluate import (
     evaluate,
@@ -25,6 +25,7 @@ from naslora.evaluation.evaluate import (
 from naslora.files import sha256
 from naslora.layout import Layout
 from naslora.records import read_receipt, read_record
+from naslora.sam.building import Sam
 from naslora.settings import Study
 
 Copy = Callable[..., Study]
@@ -176,6 +177,18 @@ def test_predictions_that_are_not_finite_make_a_diverged_record(
     assert "not finite" in (record.message or "")
     assert not Layout.of(study).per_image(TASK, VARIANT, 0).exists()
     assert read_record(Layout.of(study).record(TASK, VARIANT, 0)) == record
+
+
+def test_too_little_memory_is_told_with_the_way_out(
+    trained_study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(Sam, "forward", full)
+    with pytest.raises(SettingsError, match="memory is too small: CUDA") as caught:
+        predicted(trained_study)
+    assert "evaluation.batch_size" in str(caught.value.remedy)
 
 
 def test_a_test_set_without_images_is_left_out(

@@ -102,6 +102,7 @@ def test_a_layer_that_is_not_there(plain: Build) -> None:
         {"projections": ["q", "o"]},
         {"projections": ["q", "q"]},
         {"layers": []},
+        {"layers": 3},
         {"layers": "all"},
         {"layers": "half"},
         {"layers": [1, 1]},

@@ -125,6 +125,8 @@ def test_measuring_needs_images_and_keeps_the_mode(adapted: Build, images: Any) 
     sam = adapted("nas_lora", {"style": "darts"}).train()
     with pytest.raises(SettingsError, match="images"):
         plan_dense_merge(sam, "least_squares")
+    with pytest.raises(SettingsError, match="`images` is empty"):
+        plan_dense_merge(adapted("nas_lora"), "centre", [])
     before = {name: tensor.clone() for name, tensor in sam.state_dict().items()}
     plan_dense_merge(sam, "least_squares", [images()])
     assert sam.training

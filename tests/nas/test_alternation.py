@@ -182,14 +182,55 @@ def test_simultaneous_steps_both_on_one_backward() -> None:
     assert same(values(list(model.parameters())), values(list(reference.parameters())))
 
 
-def test_simultaneous_waits_for_start_epoch_too() -> None:
+@pytest.mark.parametrize("idle", [False, True])
+def test_simultaneous_waits_for_start_epoch_too(idle: bool) -> None:
     model = Model()
-    optimisers = build_optimisers(model, training(start_epoch=1, alternation="simultaneous"))
+    settings = training(start_epoch=1, alternation="simultaneous")
+    optimisers = build_optimisers(model, settings, idle_gradients=idle)
     start = values(alphas(model))
     optimisers.step(1, 1, loss_of(model, 1))
     assert same(start, values(alphas(model)))
     optimisers.step(2, 2, loss_of(model, 2))
     assert not same(start, values(alphas(model)))
+
+
+@pytest.mark.parametrize("alternation", ["stage_wise", "simultaneous"])
+def test_a_gradient_scaler_whose_scale_changes_at_each_step_changes_nothing(
+    alternation: str,
+) -> None:
+    model = Model()
+    reference = copy.deepcopy(model)
+    settings = training(start_epoch=0, alternation=alternation)
+    optimisers, plain = (build_optimisers(m, settings) for m in (model, reference))
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=1)
+
+    class Scaled:
+        """As Fabric steps in precision 16-mixed."""
+
+        def __init__(self, optimizer: torch.optim.Optimizer):
+            self.optimizer = optimizer
+
+        def step(self) -> None:
+            scaler.step(self.optimizer)
+            scaler.update()
+
+    optimisers.wrap(Scaled)
+    for step in (1, 2, 3):
+        optimisers.step(
+            1, step, loss_of(model, step), backward=lambda loss: scaler.scale(loss).backward()
+        )
+        plain.step(1, step, loss_of(reference, step))
+    assert scaler.get_scale() == (2.0**7 if alternation == "stage_wise" else 2.0**4)
+    assert same(values(list(model.parameters())), values(list(reference.parameters())))
+
+
+def test_whether_alpha_is_ever_updated() -> None:
+    settings = training(start_epoch=2, every_n_steps=5)
+    optimisers = build_optimisers(Model(), settings)
+    assert optimisers.ever_active(3, 5)
+    assert not optimisers.ever_active(2, 5)
+    assert not optimisers.ever_active(3, 4)
+    assert not build_optimisers(Model(cell=False), settings).ever_active(3, 5)
 
 
 def test_a_model_without_cells_has_plain_adam() -> None:
@@ -218,6 +259,20 @@ def test_resumes_bit_for_bit() -> None:
     again = AlternatingOptimizer(resumed, training(start_epoch=0))
     again.load_state_dict(state)
     again.step(1, 3, loss_of(resumed, 3))
+    assert same(values(list(straight.parameters())), values(list(resumed.parameters())))
+
+
+def test_simultaneous_resumes_bit_for_bit() -> None:
+    settings = training(start_epoch=0, alternation="simultaneous")
+    straight = Model()
+    optimisers = build_optimisers(straight, settings)
+    assert optimisers.architecture is None
+    optimisers.step(1, 1, loss_of(straight, 1))
+    resumed = copy.deepcopy(straight)
+    again = build_optimisers(resumed, settings)
+    again.load_state_dict(copy.deepcopy(optimisers.state_dict()))
+    for model, optimiser in ((straight, optimisers), (resumed, again)):
+        optimiser.step(1, 2, loss_of(model, 2))
     assert same(values(list(straight.parameters())), values(list(resumed.parameters())))
 
 

@@ -12,6 +12,7 @@ import pytest
 from naslora.layout import Layout
 from naslora.records import CONTROLS, FileHash, Provenance, Receipt, Record, write_document
 from naslora.report import ablations, table1, table2, table3
+from naslora.report.aggregate import Aggregate
 from naslora.report.tables import TableSpec
 from naslora.settings import Study, load_study
 
@@ -25,6 +26,9 @@ SPECS: tuple[TableSpec, ...] = (
     *(module.TABLE for module in (table1, table2, table3)),
     *(ablations.TABLE6, ablations.TABLE7, ablations.TABLE8, ablations.TABLE9, ablations.TABLE_D1),
 )
+_SCORES = ["task", "test_set", "variant", "method", "seed", "metric", "value", "status"]
+_EPOCHS = ["task", "variant", "seed", "epoch", "loss", "seconds", "searching"]
+_RUNS = ["task", "variant", "method", "title", "seed", "status", "trainable_parameters"]
 Scores = Mapping[str, Mapping[str, float]]
 WriteRun = Callable[..., Path]
 
@@ -163,6 +167,27 @@ def copied_study(every_task: Study, tmp_path: Path) -> Study:
     """A copy of `every_task` to write to."""
     shutil.copytree(every_task.results, tmp_path / "copy")
     return every_task.model_copy(update={"results": tmp_path / "copy"})
+
+
+def some_records(
+    scored: list[tuple[Any, ...]] | None = None,
+    epochs: list[tuple[Any, ...]] | None = None,
+    runs: list[tuple[Any, ...]] | None = None,
+) -> Aggregate:
+    """Records without files: rows of scores, epochs and runs, in the order of these columns."""
+    frame = pd.DataFrame(runs or [], columns=_RUNS)
+    frame["original_parameters"] = frame["trainable_parameters"]
+    return Aggregate(
+        scores=pd.DataFrame(scored or [], columns=_SCORES),
+        runs=frame,
+        losses=pd.DataFrame(epochs or [], columns=_EPOCHS),
+        problems=(),
+    )
+
+
+@pytest.fixture(name="some_records")
+def _some_records() -> Callable[..., Aggregate]:
+    return some_records
 
 
 @pytest.fixture(name="write_run")

@@ -17,8 +17,8 @@ from naslora.layout import Layout
 from naslora.records import Receipt, Record, read_record, write_document
 from naslora.report import figure1b, figure1c, figure_c2
 from naslora.report.aggregate import aggregate
-from naslora.report.figure_c2 import read_shares
 from naslora.report.figures import FIGURES, figure_paths, figures_from, write_figures
+from naslora.report.shares import read_shares
 from naslora.report.timing import paper_costs, read_costs
 from naslora.settings import Study
 
@@ -188,7 +188,7 @@ def test_measured_costs_come_first_and_bad_files_are_named(full_study: Study) ->
     assert costs.by_method["nas_lora"].epoch_s == pytest.approx((2 * 50 + 6 * 100) / 8)
     assert costs.by_method["lora"].image_s == pytest.approx(0.2)
     assert costs.source == "measured by the timing protocol on a GPU"
-    assert costs.problems == ("newer.json: not of schema version 1",)
+    assert costs.problems == ("newer.json: this timing has schema version 9; this naslora reads 1",)
 
 
 def alpha_of(projections: tuple[str, ...], shift: float) -> list[dict[str, list[float]]]:

@@ -6,8 +6,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from naslora.report import curves
 from naslora.report.aggregate import aggregate
 from naslora.report.curves import draw_losses
 from naslora.report.outlines import PREDICTION_COLOUR, draw_outlines
@@ -96,6 +98,27 @@ def test_losses(full_study: Study, tmp_path: Path) -> None:
     picture = np.asarray(Image.open(first).convert("RGB")).astype(int)
     for colour in (*SEARCHED.values(), OTHERS):
         assert share_of(picture, colour) > 5e-4, colour
+
+
+def test_the_mean_and_its_band(full_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses of three seeds are 2 / epoch + 0, 0.1, 0.2: their standard deviation is 0.1."""
+    canvases: list[Figure] = []
+    monkeypatch.setattr(curves, "save_figure", lambda canvas, path: canvases.append(canvas))
+    draw_losses(full_study, aggregate(full_study), Path("unused.png"))
+    (axes,) = canvases[0].axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "training loss")
+    lines = {line.get_color(): line for line in axes.get_lines()}
+    bands = axes.collections
+    assert len(bands) == len(SEARCHED)
+    for colour in SEARCHED.values():
+        np.testing.assert_allclose(lines[colour].get_xdata(), [1, 2, 3, 4])
+        np.testing.assert_allclose(lines[colour].get_ydata(), 2 / np.arange(1, 5) + 0.1)
+    for band in bands:
+        corners = band.get_paths()[0].vertices
+        np.testing.assert_allclose([corners[:, 1].min(), corners[:, 1].max()], [0.5, 2.2])
+    start = full_study.training.architecture.start_epoch
+    assert start + 0.5 in [line.get_xdata()[0] for line in axes.get_lines()]
+    assert f"$T_B$ = {start}" in [text.get_text() for text in axes.texts]
 
 
 def test_losses_without_runs(

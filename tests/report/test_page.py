@@ -82,6 +82,9 @@ def test_it_holds_everything_and_asks_nothing_of_a_network(full_study: Study) ->
             assert f"run-kvasir-{variant}-{seed}" in page.ids
     assert {"status", "tables", "figures", "claims", "runs", "table1", "table4"} <= set(page.ids)
     assert "24.14 % less" in page.text
+    assert '<b class="CONTRADICTED">contradicted</b>' in text
+    assert "Study <code>sample</code>: SAM <code>small</code>" in text
+    assert "`" not in page.text.partition("use strict")[0]
 
 
 def test_the_same_results_give_the_same_bytes(full_study: Study) -> None:
@@ -95,7 +98,9 @@ def test_cells_show_the_value_the_paper_and_the_verdict(full_study: Study) -> No
     text = report_text(full_study, aggregate(full_study))
     row = text[text.index('data-method="nas_pc_lora"', text.index('id="table1"')) :]
     row = row[: row.index("</tr>")]
-    assert re.search(r'class="best">\s*76.0 ± 1.0<small>paper 92.4 \(-16.4, n/c\)', row)
+    assert re.search(
+        r'class="best">\s*<span>76.0 ± 1.0</span><small>paper 92.4 \(-16.4, n/c\)', row
+    )
 
 
 def test_what_was_not_run_or_not_believed_is_said(study: Study, write_run: WriteRun) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import statistics
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -254,6 +255,15 @@ def test_latex_marks_best_and_second(full_study: Study) -> None:
     assert text.count(r"\textbf") == text.count(r"\underline") == 2
     first = next(line for line in text.splitlines() if "NAS-PC-LoRA" in line)
     assert first.count(r"\textbf") == 2
+
+
+def test_where_all_are_alike_none_is_best(study: Study, write_run: Callable[..., Path]) -> None:
+    for method in study.methods:
+        for seed in study.seeds:
+            write_run(study, method, seed, (0.7, 0.8, 0.7))
+    assert r"\textbf" not in latex_of(study)
+    write_run(study, "lora", 0, (0.8, 0.8, 0.7))
+    assert latex_of(study).count(r"\textbf") == 1
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")

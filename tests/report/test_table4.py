@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from naslora.analysis.document import (
     SCALES,
@@ -21,6 +23,7 @@ from naslora.analysis.document import (
     write_analysis,
 )
 from naslora.layout import Layout
+from naslora.report import features
 from naslora.report.cells import Verdict
 from naslora.report.figures import write_figures
 from naslora.report.products import write_tables
@@ -221,6 +224,25 @@ def test_figures_from_analyses(paper: Study) -> None:
         write(paper, model)
     paths = write_figures(paper, ["attention_distance", "log_amplitude"])
     assert all(path.stat().st_size > 5000 for path in paths)
+
+
+def test_no_distance_is_outside_its_panel(paper: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Panels in a row share an axis, though the first one's model looks least far."""
+    write(paper, "random")
+    write(paper, "nas_lora")
+    path = Layout.of(paper).analysis("kvasir", "nas_lora", 0)
+    content = json.loads(path.read_text())
+    for scale in content["scales"].values():
+        scale["distance"] = [[3 * head for head in heads] for heads in scale["distance"]]
+    path.write_text(json.dumps(content))
+    canvases: list[Figure] = []
+    monkeypatch.setattr(features, "save_figure", lambda canvas, path: canvases.append(canvas))
+    features.draw_attention_distances(paper, Path("unused.png"))
+    for axes in canvases[0].axes:
+        low, high = axes.get_ylim()
+        assert low == 0
+        drawn = [np.max(line.get_ydata()) for line in axes.get_lines()]
+        assert max(drawn, default=0) <= high
 
 
 def test_needs_no_torch(paper: Study) -> None:

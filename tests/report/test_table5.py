@@ -235,10 +235,11 @@ def test_a_timing_of_other_models_or_settings_is_left_out(study: Study) -> None:
     assert all(cell.status == "not timed" for one in table.rows for cell in one.cells)
     text = notes(table)
     assert "small.json: of SAM vit_h at 512 px in batches of 4, and the study has" in text
-    assert "newer.json: not of schema version 1" in text
-    assert "half.json: damaged" in text
-    assert "broken.json: wall_time_s:" in text
-    assert "empty.json: methods.0.passes.training.batches.4: Value error, seconds belong" in text
+    assert "newer.json: this timing has schema version 2" in text
+    assert "half.json: this timing is damaged" in text
+    assert "broken.json: this timing is invalid: wall_time_s:" in text
+    where = "methods.0.passes.training.batches.4"
+    assert f"empty.json: this timing is invalid: {where}: seconds belong" in text
 
 
 def test_a_method_whose_settings_changed_is_a_dash(study: Study) -> None:
@@ -267,6 +268,8 @@ def test_several_machines_are_blocks_gpus_first(study: Study) -> None:
     write(study, "z-gpu", usual())
     write(study, "z-gpu-again", usual())
     table = table5(study)
+    printed = markdown_text(table).split("## Printed in the paper")[1]
+    assert printed.count("| LoRA, ") == 3  # each with its own difference from the paper
     blocks = [one.title.partition(", ")[2] for one in table.rows if one.title.startswith("LoRA,")]
     assert blocks == [
         "Tesla V100-SXM2-32GB (z-gpu-again.json)",
@@ -307,6 +310,9 @@ def test_latex(study: Study, tmp_path: Path) -> None:
     for line in body.splitlines():
         if line.endswith(r"\\") and "multicolumn" not in line:
             assert len(re.split(r"(?<!\\)&", line)) == 1 + len(KEYS)
+    theirs = body.split("Printed in the paper")[1]
+    for name in table.rows[3].printed, table.rows[5].printed:  # of two machines, printed once
+        assert len(re.findall(rf"^{re.escape(str(name))} &", theirs, re.MULTILINE)) == 1
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex on this machine")
     head = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"

@@ -145,6 +145,33 @@ def test_rows_of_a_study(spec: TableSpec, every_task: Study, records: Aggregate)
         assert row not in text.split("## Printed in the paper")[0]
 
 
+def test_notes_say_how_rows_were_trained(every_task: Study, records: Aggregate) -> None:
+    training = every_task.training
+    sixth, ninth = (markdown_text(fill(SPECS[f"table{n}"], every_task, records)) for n in (6, 9))
+    assert f"- Adam, learning rate {training.learning_rate:g}, weight decay" in sixth
+    assert f"Alpha: T_B = {training.architecture.start_epoch} epochs without it" in sixth
+    assert (
+        "- Row `without pooling`: nas_pc_lora with operations sep_conv_3x3, sep_conv_5x5, "
+        "dil_conv_3x3, dil_conv_5x5, skip, zero.\n" in sixth
+    )
+    assert (
+        "nas_pc_lora with training.architecture.start_epoch 0; training.architecture.alternation "
+        "simultaneous.\n" in ninth
+    )
+    # The paper's rows are named as it names them, whatever the study's T_B.
+    assert "| 10 / stage-wise " in ninth.split("## Printed in the paper")[1].split("\n## ")[0]
+    changed = every_task.model_copy(update={"method_settings": {"lora": {"rank": 6}}})
+    assert "- lora with rank 6.\n" in markdown_text(fill(SPECS["table1"], changed, records))
+
+
+def test_images_from_a_bundle_are_not_the_paper_s(every_task: Study, records: Aggregate) -> None:
+    study = every_task.model_copy(update={"bundles": ["leaf"]})
+    text = markdown_text(fill(SPECS["table8"], study, records))
+    assert "real, from a bundle instead of the official archive." in text
+    assert "the images are from a bundle, not the official archive" in text
+    assert "bundle" not in markdown_text(fill(SPECS["table6"], study, records))
+
+
 @EVERY_SPEC
 def test_missing_runs_are_dashes_with_their_status(spec: TableSpec, make_study: Any) -> None:
     study = make_study(Path("/nowhere"), tasks=list(spec.tasks))
@@ -305,7 +332,7 @@ def test_a_variant_with_other_settings_is_not_the_papers_row(
     table = fill(SPECS["table7"], study, aggregate(study))
     row = next(row for row in table.rows if row.name == "rank_6")
     [remark] = row.remarks
-    assert remark == "variants.rank_6.settings is {'rank': 7}, not {'rank': 6}"
+    assert remark == "settings.rank is 7, not 6"
     assert f"- 6 is not the paper's row: {remark}." in markdown_text(table)
     assert {cell.status for cell in row.cells} == {"2 left out, 1 missing of 3"}
 

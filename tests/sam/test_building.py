@@ -96,6 +96,13 @@ def test_images_of_another_size_are_refused(shape):
         build_sam("tiny", 64)(torch.zeros(shape))
 
 
+def test_images_of_0_to_1_are_refused():
+    with pytest.raises(ValueError, match=r"in 0\.\.255, and these are in 0\.\.1"):
+        build_sam("tiny", 64)(torch.rand(1, 3, 64, 64))
+    black = torch.zeros(1, 3, 64, 64)
+    assert build_sam("tiny", 64)(black).masks.isfinite().all()
+
+
 def test_every_backbone_has_whole_heads():
     for sizes in BACKBONES.values():
         assert sizes.embed_dim % sizes.num_heads == 0

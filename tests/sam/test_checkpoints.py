@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from naslora.errors import CheckpointError
+from naslora.methods.registry import adapt
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import load_checkpoint, save_checkpoint
 
@@ -80,6 +81,13 @@ def test_old_format_is_read(saved):
     other = build_sam("tiny", 64, decoder="original")
     load_checkpoint(other, path)
     assert torch.equal(other.image_encoder.pos_embed, sam.image_encoder.pos_embed)
+
+
+def test_not_under_a_method(saved):
+    sam, path = saved
+    adapt(sam, "bitfit")
+    with pytest.raises(ValueError, match="before bitfit is put on"):
+        load_checkpoint(sam, path)
 
 
 def test_missing(tmp_path):

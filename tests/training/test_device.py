@@ -46,6 +46,6 @@ def test_nodes_that_nothing_starts_are_an_error(monkeypatch: pytest.MonkeyPatch)
     """Without it, this process would wait for the others for half an hour."""
     for name in ("SLURM_JOB_ID", "MASTER_ADDR"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(SettingsError, match="training.num_nodes is 2") as caught:
+    with pytest.raises(SettingsError, match=r"training\.num_nodes is 2") as caught:
         launch_fabric(training(num_nodes=2))
     assert "--profile slurm" in str(caught.value.remedy)

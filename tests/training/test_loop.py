@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import read_manifest
-from naslora.errors import DiskError, DivergedError, RecordError
+from naslora.errors import DiskError, DivergedError, RecordError, SettingsError
 from naslora.evaluation.evaluate import evaluate
 from naslora.files import sha256
 from naslora.layout import Layout
@@ -184,6 +184,31 @@ def test_alpha_on_every_third_step(copied: Copy, seen: dict[str, list[Any]]) -> 
     train(copied(changes), TASK, "nas_lora", 0)
     assert (len(seen["weights"]), len(seen["alpha"])) == (5, 1)
     assert torch.equal(seen["weights"][2], seen["alpha"][0])
+
+
+def test_it_is_told_that_alpha_is_never_trained(
+    copied: Copy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {**MOVING, "training.epochs": 1, "training.architecture.every_n_steps": 6}
+    receipt = train(copied(changes), TASK, "nas_lora", 0)
+    assert "architecture_loss" not in receipt.history[0]
+    assert "alpha is never trained" in capsys.readouterr().out
+    train(copied(changes), TASK, "lora", 0)
+    assert "alpha" not in capsys.readouterr().out
+
+
+def test_too_little_memory_is_told_with_the_way_out(
+    copied: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nAnd so on")
+
+    monkeypatch.setattr(trainer.Trainer, "_loss", full)
+    study = copied()
+    with pytest.raises(SettingsError, match=r"too small for this run: CUDA .* GiB\.\n") as caught:
+        train(study, TASK, "lora", 0)
+    assert "gradient_checkpointing" in str(caught.value.remedy)
+    assert read_attempt(Layout.of(study).attempt(TASK, "lora", 0)).status == "failed"
 
 
 def test_simultaneous_has_one_pass(copied: Copy, seen: dict[str, list[Any]]) -> None:

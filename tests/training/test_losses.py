@@ -202,6 +202,16 @@ def test_values_that_are_not_finite_come_out() -> None:
         assert not loss.isfinite()
 
 
+def test_labels_of_other_classes_are_refused() -> None:
+    white = torch.full((1, 8, 8), 255, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="holds 0 and 1, not 255"):
+        task_loss(Prediction(drawn(0, 1, 1, 4, 4)), white, 1, TRAINING)
+    assert task_loss(Prediction(drawn(0, 1, 1, 4, 4)), white > 0, 1, TRAINING).isfinite()
+    prediction = Prediction(drawn(0, 1, 2, 4, 4), drawn(1, 1, 2, 4))
+    with pytest.raises(ValueError, match="label 3, of 3 classes"):
+        task_loss(prediction, torch.full((1, 8, 8), 3, dtype=torch.uint8), 3, TRAINING)
+
+
 def test_a_decoder_without_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="class branch"):
         task_loss(Prediction(drawn(0, 1, 2, 4, 4)), torch.zeros(1, 8, 8), 3, TRAINING)

@@ -15,6 +15,7 @@ import torch
 from naslora.data.benchmark import get_benchmark
 from naslora.data.manifest import read_manifest
 from naslora.data.prepare import prepare
+from naslora.errors import SettingsError
 from naslora.evaluation import evaluate as evaluation
 from naslora.evaluation.controls import evaluate_controls
 from naslora.evaluation.evaluate import evaluate, predictions, trained_sam
@@ -24,6 +25,7 @@ from naslora.records import read_receipt, read_record
 from naslora.report.aggregate import aggregate
 from naslora.report.visual_comparison import draw_visual_comparison
 from naslora.sam.inference import semantic_probabilities
+from naslora.sam.initial import initial_sam
 from naslora.settings import Study, load_study
 from naslora.training import pretraining
 from naslora.training.loop import train
@@ -91,6 +93,13 @@ def test_every_method_trains_and_is_evaluated(method: str, make_study: MakeStudy
         for kind in ("true_positives", "false_negatives")
     )
     assert record.metrics["test"]["Acc"] == pytest.approx(right / (right + missed), abs=1e-12)
+
+
+def test_one_mask_token_for_several_classes_is_refused(make_study: MakeStudy) -> None:
+    study = make_study(sam={"image_size": 64, "mask_tokens": 1})
+    with pytest.raises(SettingsError, match=r"sam\.mask_tokens is 1"):
+        initial_sam(study, classes=3, seed=0)
+    assert initial_sam(study, classes=1, seed=0)[0].classes == 1
 
 
 def test_learning_beats_both_controls(learnt: Study) -> None:

@@ -1,10 +1,16 @@
 # What SLURM needs beyond its profile. Three Snakemakes read this file: the one that a person
 # started, one at the head of each SLURM job, and one in its job step, which runs the commands.
+import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
+
+from snakemake.shell import shell
 
 from naslora.doctor.preflight import check_inputs
+from naslora.needs import MEMORY_MB
 
 # A job of a small backbone on CPUs takes less time than a scheduler and two Snakemakes take to
 # start it. Such jobs are grouped: the profile says how many runs make one SLURM job. Others are on

@@ -1,5 +1,5 @@
-# Table 5. It has jobs of its own, so that no other table waits for a machine to be timed, or goes
-# missing when one cannot be.
+# Table 5, and the claims, which speak of its numbers too. They have jobs of their own, so that no
+# other table waits for a machine to be timed, or goes missing when one cannot be.
 
 
 rule timing:
@@ -25,6 +25,8 @@ rule timing:
 
 rule timing_tables:
     input:
+        records(),
+        analyses(),
         timings(),
     output:
         shown(timing_tables(), "table"),
@@ -36,7 +38,8 @@ rule timing_tables:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        selection=timing_selection,
+        selection=selection_fingerprint,
+        schedule=timing_selection,
         names=timing_table_names(),
         study=study_options,
     shell:

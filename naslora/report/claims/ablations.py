@@ -1,133 +1,244 @@
-"""Claims on the ablations and the analysis: Tables 4, 6, 7 and 9."""
+"""Claims on the ablations: Tables 6 to 9 and D1."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-import numpy as np
-
+from naslora.report import ablations as tables
 from naslora.report.claims.claim import Claim, Judgement, value
-from naslora.report.claims.evidence import Evidence
+from naslora.report.claims.comparison import judge
+from naslora.report.claims.evidence import Difference, Evidence, repeats_text
 from naslora.report.published import columns, rows
+from naslora.report.tables import Column, TableSpec
 
-
-def rank(evidence: Evidence) -> Claim:
-    """The text on Table 7."""
-    del evidence
-    parts = []
-    steps = []
-    holds = True
-    for column in ("trans10k_v2_Acc", "trans10k_v2_mIoU"):
-        scores = [value("7", row, column) for row in rows("7")]
-        rises = _rises(scores)
-        steps += [b - a for a, b in pairwise(scores[1:])]
-        holds &= rises
-        name = column.removeprefix("trans10k_v2_")
-        text = " -> ".join(map(str, scores))
-        parts.append(f"{name}: {text}, {'rising' if rises else 'not rising throughout'}.")
-    return Claim(
-        key="rank",
-        text="Performance increases with the rank.",
-        source="Section 4.3; Table 7",
-        arithmetic=(
-            *parts,
-            f"From rank 6 on no step exceeds {max(steps):.2f} points; no spread is printed.",
-        ),
-        paper=Judgement.HOLDS if holds else Judgement.PARTLY,
-    )
-
-
-def simultaneous(evidence: Evidence) -> Claim:
-    """The text on Table 9."""
-    del evidence
-    together, apart, late = (
-        [value("9", row, column) for column in columns("9")]
-        for row in ("0 / simultaneous", "0 / stage-wise", "10 / stage-wise")
-    )
-    return Claim(
-        key="simultaneous",
-        text="Training w and alpha at once degrades performance significantly.",
-        source="Section 4.3; Table 9",
-        arithmetic=(
-            f"Against T_B = 10: {_gaps(late, together)} points (Jac, T-Jac, Dice, Acc); against "
-            f"stage-wise steps from the start: {_gaps(apart, together)}.",
-            "Significance needs a spread over seeds, and none is printed.",
-        ),
-        paper=Judgement.OPEN,
-    )
+_OWN = "nas_pc_lora"
+_NO_SPREAD = "The paper prints no spread over its seeds, so nothing tells these from chance."
 
 
 def operations(evidence: Evidence) -> Claim:
     """The text on Table 6, and its printed differences."""
-    del evidence
     whole = [value("6", "NAS-PC-LoRA", column) for column in columns("6")]
     drops = {
         row: [round(a - value("6", row, c), 4) for a, c in zip(whole, columns("6"), strict=True)]
         for row in rows("6")[1:]
     }
     order = sorted(drops, key=lambda row: -sum(drops[row]))
+    scored = tables.TABLE6.columns
+    without = {
+        "no_convolution": "Without convolution",
+        "no_skip_zero": "Without skip and no connection",
+        "no_pooling": "Without pooling",
+    }
+    lines, _ = _against(evidence, scored, {name: (name, _OWN) for name in without}, without)
+    steps = [
+        evidence.difference(scored, less, more)
+        for more, less in pairwise(without)  # what costs more is the worse of the two
+    ]
+    found = [step for step in steps if step is not None]
+    if len(found) == len(steps):
+        lines += (
+            f"On average over the columns, convolutions give {found[0].text} points more than "
+            f"skip and no connection, and these {found[1].text} more than pooling.",
+        )
     return Claim(
         key="operations",
         text="Convolutions contribute most, then skip and no connection, then pooling.",
         source="Section 4.3; Table 6",
         arithmetic=(
-            *(f"{row}: {', '.join(f'-{drop:.1f}' for drop in drops[row])}." for row in order),
-            "These are the differences that the table prints.",
+            *(
+                f"{row.capitalize()}: {', '.join(f'-{drop:.1f}' for drop in drops[row])} points "
+                "(Jac, T-Jac, Dice, Acc)."
+                for row in order
+            ),
+            f"These are the differences that the table prints. {_NO_SPREAD}",
         ),
         paper=Judgement.HOLDS
         if [row.split()[1] for row in order] == ["convolution", "skip", "pooling"]
         else Judgement.CONTRADICTED,
+        measured=lines,
+        ours=_judged(steps),
     )
 
 
-def inductive_bias(evidence: Evidence) -> Claim:
-    """The text on Table 4."""
-    del evidence
-    falls = [
-        [value("4", row, column) for row in rows("4")]
-        for column in columns("4")
-        if column.startswith("attention")
-    ]
-    climbs = [
-        [value("4", row, column) for row in rows("4")]
-        for column in columns("4")
-        if column.startswith("log")
-    ]
-    holds = all(_rises(scores[::-1]) for scores in falls) and all(map(_rises, climbs))
+def rank(evidence: Evidence) -> Claim:
+    """The text on Table 7."""
+    parts, steps, rising = [], [], []
+    for column in ("trans10k_v2_Acc", "trans10k_v2_mIoU"):
+        scores = [value("7", row, column) for row in rows("7")]
+        steps += [b - a for a, b in pairwise(scores[1:])]
+        rising.append(all(a < b for a, b in pairwise(scores)))
+        name = column.removeprefix("trans10k_v2_")
+        text = " -> ".join(map(str, scores))
+        parts.append(f"{name}: {text}, {'rising' if rising[-1] else 'not rising throughout'}.")
+    measured, ours = _ranks_here(evidence)
     return Claim(
-        key="inductive_bias",
-        text="From a random ViT to SAM to NAS-LoRA, attention grows local and features sharp.",
-        source="Section 4.2; Table 4",
+        key="rank",
+        text="Performance increases with the rank.",
+        source="Section 4.3; Table 7",
         arithmetic=(
-            "Attention distances fall and log amplitudes rise from row to row in every column."
-            if holds
-            else "Not every column is monotone.",
-            "A random ViT attends to all patches alike. On 14 x 14 patches of 16 px that is "
-            f"{_uniform_distance(14, 16):.1f} px, near the printed 114, 117 and 115, and on the "
-            f"64 x 64 patches of SAM's global blocks {_uniform_distance(64, 16):.0f} px. 14 x 14 "
-            "patches are a window at 1024 px, or a whole image at 224 px: the paper does not say.",
-            "Layers 10, 15 and 20 are windowed only if they count from 1: from 0, the 15th is "
-            "global. So the column is of attention within windows, which no adapter can widen.",
+            *parts,
+            f"From rank 6 on no step exceeds {max(steps):.2f} points. {_NO_SPREAD}",
+        ),
+        paper=Judgement.HOLDS if all(rising) else Judgement.PARTLY,
+        measured=measured,
+        ours=ours,
+    )
+
+
+def place(evidence: Evidence) -> Claim:
+    """The text on Table 8's scores."""
+    scores = {row: [value("8", row, c) for c in _scored("8")] for row in rows("8")}
+    first, last, whole = scores.values()
+    holds = all(a < b < c for a, b, c in zip(first, last, whole, strict=True))
+    lines, found = _against(
+        evidence,
+        tables.TABLE8.columns,
+        {
+            "all": (_OWN, "layers_first_half"),
+            "best": (_OWN, "layers_last_half"),
+            "last": ("layers_last_half", "layers_first_half"),
+        },
+        {
+            "all": "All layers against the first half",
+            "best": "All layers against the last half",
+            "last": "The last half against the first",
+        },
+    )
+    return Claim(
+        key="place",
+        text="Cells in all layers are best, and those in the last half better than in the first.",
+        source="Section 4.3; Table 8",
+        arithmetic=(
+            f"All layers against the last half: {_gaps(whole, last)} points (IoU, Dice, Acc); the "
+            f"last half against the first: {_gaps(last, first)}. {_NO_SPREAD}",
         ),
         paper=Judgement.HOLDS if holds else Judgement.CONTRADICTED,
+        measured=lines,
+        ours=_judged(found),
     )
 
 
-def _rises(scores: Sequence[float]) -> bool:
-    return all(a < b for a, b in pairwise(scores))
+def simultaneous(evidence: Evidence) -> Claim:
+    """The text on Table 9."""
+    together, apart, late = (
+        [value("9", row, column) for column in columns("9")]
+        for row in ("0 / simultaneous", "0 / stage-wise", "10 / stage-wise")
+    )
+    start = evidence.study.training.architecture.start_epoch
+    lines, found = _against(
+        evidence,
+        tables.TABLE9.columns,
+        {
+            "own": (_OWN, "alpha_simultaneous"),
+            "start": ("alpha_from_start", "alpha_simultaneous"),
+        },
+        {
+            "own": f"Stage-wise with T_B = {start} against simultaneous",
+            "start": "Stage-wise from the start against simultaneous",
+        },
+    )
+    return Claim(
+        key="simultaneous",
+        text="Training w and alpha at once degrades performance significantly.",
+        source="Section 4.3; Table 9",
+        arithmetic=(
+            f"Against T_B = 10: {_gaps(together, late)} points (Jac, T-Jac, Dice, Acc); against "
+            f"stage-wise steps from the start: {_gaps(together, apart)}.",
+            "Significance needs a spread over seeds, and none is printed.",
+        ),
+        paper=Judgement.OPEN,
+        measured=lines,
+        ours=_judged(found),
+    )
 
 
-def _gaps(above: Sequence[float], below: Sequence[float]) -> str:
-    return ", ".join(f"{b - a:+.1f}" for a, b in zip(above, below, strict=True))
+def channels(evidence: Evidence) -> Claim:
+    """The text on Table D1's scores."""
+    scores = {row: [value("D1", row, c) for c in _scored("D1")] for row in rows("D1")}
+    full, two, one = scores.values()
+    holds = all(b > max(a, c) for a, b, c in zip(full, two, one, strict=True))
+    lines, found = _against(
+        evidence,
+        tables.TABLE_D1.columns,
+        {"full": (_OWN, "nas_lora"), "one": (_OWN, "channels_1_of_3")},
+        {"full": "2/3 against 3/3 of the channels", "one": "2/3 against 1/3"},
+    )
+    return Claim(
+        key="channels",
+        text="Sampling 2/3 of the channels is best: fewer or more degrade performance.",
+        source="Appendix D; Table D1",
+        arithmetic=(
+            f"2/3 against 3/3: {_gaps(two, full)} points (IoU, Dice, Acc); against 1/3: "
+            f"{_gaps(two, one)}. {_NO_SPREAD}",
+        ),
+        paper=Judgement.HOLDS if holds else Judgement.CONTRADICTED,
+        measured=lines,
+        ours=_judged(found),
+    )
 
 
-def _uniform_distance(side: int, patch: int) -> float:
-    """Mean distance (px) between two patches drawn from a square grid, each pair alike."""
-    steps = np.abs(np.arange(side)[:, None] - np.arange(side))
-    gaps, counts = np.unique(steps, return_counts=True)
-    distances = np.hypot(gaps[:, None], gaps)
-    return float(patch * (distances * np.outer(counts, counts)).sum() / side**4)
+def _against(
+    evidence: Evidence,
+    scored: Sequence[Column],
+    pairs: Mapping[str, tuple[str, str]],
+    titles: Mapping[str, str],
+) -> tuple[tuple[str, ...], list[Difference | None]]:
+    """One run against another, for several pairs: a sentence each, and means over columns."""
+    lines, found = [], []
+    for key, (one, other) in pairs.items():
+        difference = evidence.difference(scored, one, other)
+        found.append(difference)
+        if difference is None:
+            continue
+        parts = [
+            f"{column.title} {part.text}"
+            for column in scored
+            if (part := evidence.difference([column], one, other)) is not None
+        ]
+        lines.append(
+            f"{titles[key]}: {', '.join(parts)} points; mean of these {difference.text} "
+            f"({repeats_text([difference])})."
+        )
+    return tuple(lines), found
 
 
-CLAIMS = (operations, rank, simultaneous, inductive_bias)
+def _ranks_here(evidence: Evidence) -> tuple[tuple[str, ...], Judgement]:
+    """Each step to a higher rank, in accuracy and in mIoU over 12 classes."""
+    spec: TableSpec = tables.TABLE7
+    variants = [row.variant for row in spec.rows_of(evidence.study)]
+    lines, judgements = [], []
+    for column in spec.columns[:2]:
+        steps = [evidence.difference([column], b, a) for a, b in pairwise(variants)]
+        found = [step for step in steps if step is not None]
+        if len(found) < len(rows("7")) - 1:
+            continue
+        means = [f"{evidence.mean(column, name):.{column.decimals}f}" for name in variants]
+        lines.append(
+            f"{column.title}: {' -> '.join(means)}; steps {', '.join(s.text for s in found)} "
+            f"({repeats_text(found)})."
+        )
+        judgements.append(judge(found, len(found)))
+    if not judgements:
+        return (), Judgement.NOT_MEASURED
+    both = set(judgements)
+    if both == {Judgement.HOLDS, Judgement.CONTRADICTED}:
+        return tuple(lines), Judgement.PARTLY
+    return tuple(lines), both.pop() if len(both) == 1 else Judgement.OPEN
+
+
+def _judged(found: Sequence[Difference | None]) -> Judgement:
+    """Of the claim that all of these are positive; not measured where one is missing."""
+    there = [difference for difference in found if difference is not None]
+    return judge(there, len(there)) if len(there) == len(found) else Judgement.NOT_MEASURED
+
+
+def _scored(table: str) -> list[str]:
+    return [column for column in columns(table) if column not in ("params_m", "ratio_pct")]
+
+
+def _gaps(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    return ", ".join(f"{a - b:+.1f}" for a, b in zip(ours, theirs, strict=True))
+
+
+CLAIMS = (operations, rank, place, simultaneous, channels)

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from naslora.files import write_text
 from naslora.layout import Layout
 from naslora.report.aggregate import Aggregate
-from naslora.report.claims import ablations, costs, counts, scores
-from naslora.report.claims.claim import Claim
+from naslora.report.claims import ablations, costs, counts, features, merging, multi_class, scores
+from naslora.report.claims.claim import Claim, Judgement
 from naslora.report.claims.evidence import Evidence
 from naslora.settings import Study
 
-_ALL = (*costs.CLAIMS, *scores.CLAIMS, *counts.CLAIMS, *ablations.CLAIMS)
+_ALL = tuple(
+    claim
+    for module in (costs, merging, scores, multi_class, counts, ablations, features)
+    for claim in module.CLAIMS
+)
+READING = (
+    "A judgement on the paper's own numbers compares nothing but what it prints, rounding "
+    "allowed for.",
+    "Here: two runs are told apart where the 95 % t-interval of their difference, of runs of one "
+    "seed, leaves out zero; ± is half of it. A claim about several comparisons holds where enough "
+    "of them are told to be so, is contradicted where too many are told to be the other way, and "
+    "is else undecided; for this, the level of 5 % is shared among them, so that many comparisons "
+    "do not find something by chance.",
+    "A claim about print alone, such as whether two columns agree, needs no run.",
+)
 
 
 def audit_claims(study: Study, records: Aggregate) -> list[Claim]:
@@ -36,12 +51,8 @@ def write_claims(study: Study, records: Aggregate) -> None:
 
 def claims_markdown(study: Study, claims: Sequence[Claim]) -> str:
     """The claims as a document to read: a summary, then each with its arithmetic."""
-    setting = (
-        f"Measured in study `{study.study}`: SAM `{study.sam.backbone}` at "
-        f"{study.sam.image_size} px, {study.training.epochs} epochs. A judgement from another "
-        "setting than the paper's says what holds here, not that the paper is wrong."
-    )
-    lines = ["# The paper's claims", "", setting, ""]
+    lines = ["# The paper's claims", "", setting(study), "", summary(claims), ""]
+    lines += [*(f"- {line}" for line in READING), ""]
     lines += ["| claim | where | the paper's own numbers | here |", "|---|---|---|---|"]
     lines += [
         f"| {claim.text} | {claim.source} | {claim.paper} | {claim.ours} |" for claim in claims
@@ -52,6 +63,23 @@ def claims_markdown(study: Study, claims: Sequence[Claim]) -> str:
         if claim.measured:
             lines += ["", f"Here: {claim.ours}.", "", *(f"- {line}" for line in claim.measured)]
     return "\n".join([*lines, ""])
+
+
+def setting(study: Study) -> str:
+    """In what the study's measurements were made, and how far they reach."""
+    images = "generated images" if set(study.tasks) & set(study.generated) else "real images"
+    return (
+        f"Measured in study `{study.study}`: SAM `{study.sam.backbone}` at "
+        f"{study.sam.image_size} px, {study.training.epochs} epochs, {images}. A judgement from "
+        "another setting than the paper's says what holds here, not that the paper is wrong."
+    )
+
+
+def summary(claims: Sequence[Claim]) -> str:
+    """How many claims hold by the paper's own numbers, and how many do not."""
+    counts = Counter(claim.paper for claim in claims)
+    parts = ", ".join(f"{kind}: {counts[kind]}" for kind in Judgement if counts[kind])
+    return f"{len(claims)} claims. By the paper's own numbers: {parts}."
 
 
 def claims_json(claims: Sequence[Claim]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from naslora.report.published import printed
+from naslora.report.published import Printed, printed
 
 
 class Judgement(StrEnum):
@@ -16,6 +16,7 @@ class Judgement(StrEnum):
     CONTRADICTED = "contradicted"
     OPEN = "undecided"
     NOT_MEASURED = "not measured"
+    PRINT_ALONE = "about print alone"
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,22 @@ class Claim:
     ours: Judgement = Judgement.NOT_MEASURED
 
 
+def number(table: str, row: str, column: str) -> Printed:
+    """A number that the paper printed, with its digits.
+
+    Raises:
+        KeyError: the paper has no such cell, or leaves it empty.
+    """
+    found = printed(table, row, column)
+    if found is None:
+        raise KeyError(f"Table {table} prints nothing for {row}, {column}")
+    return found
+
+
 def value(table: str, row: str, column: str) -> float:
     """A number that the paper printed.
 
     Raises:
         KeyError: the paper has no such cell, or leaves it empty.
     """
-    number = printed(table, row, column)
-    if number is None:
-        raise KeyError(f"Table {table} prints nothing for {row}, {column}")
-    return number.value
+    return number(table, row, column).value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,12 +11,12 @@ from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from naslora.files import write_text
 from naslora.layout import Layout
 from naslora.report.aggregate import Aggregate, aggregate
-from naslora.report.claims.audit import audit_claims
+from naslora.report.claims.audit import READING, audit_claims, summary
 from naslora.report.figures import FIGURES, pictures
 from naslora.report.page.runs import RunPage, run_pages
 from naslora.report.page.views import TableView, method_of, status_view, table_view
@@ -63,7 +64,9 @@ def report_text(study: Study, records: Aggregate) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["code"] = _code
     runs = run_pages(study, records)
+    claims = audit_claims(study, records)
     return environment.from_string(_asset("template.html")).render(
         study=study,
         setting=_setting(study),
@@ -73,12 +76,19 @@ def report_text(study: Study, records: Aggregate) -> str:
         problems=[(p.path.relative_to(root).as_posix(), p.message) for p in records.problems],
         tables=_tables(study, records),
         figures=_figures(study),
-        claims=audit_claims(study, records),
+        claims=claims,
+        claims_summary=summary(claims),
+        claims_reading=READING,
         runs=runs,
         run_groups=_groups(study, runs),
         css=Markup(_asset("page.css")),
         js=Markup(_asset("page.js")),
     )
+
+
+def _code(text: str) -> Markup:
+    """Plain text as HTML; what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _asset(name: str) -> str:

@@ -115,7 +115,10 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ]
     facts += [("evaluation time", _time(record.evaluation_time_s))]
     facts += [
-        (name.replace("_", " "), str(value))
+        (
+            name.replace("_", " "),
+            ", ".join(map(str, value)) if isinstance(value, list) else str(value),
+        )
         for name, value in _nonempty((training.provenance if training else made).hardware)
     ]
     revision = (made.git_revision or "unknown")[:12] + (", changed" if made.git_dirty else "")

@@ -1,0 +1,123 @@
+"""Runs of a study against each other, column by column of one of the paper's tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from naslora.report.claims.claim import Judgement
+from naslora.report.claims.evidence import Difference, Evidence, repeats_text
+from naslora.report.tables import Column, run_title
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """By how much one side is better than another, per column.
+
+    Attributes:
+        columns: those in which both sides have runs of one seed.
+        differences: one per column.
+        others: the other side's run in each column.
+    """
+
+    columns: tuple[Column, ...]
+    differences: tuple[Difference, ...]
+    others: tuple[str, ...]
+
+    def told(self, sign: int) -> tuple[Column, ...]:
+        """The columns where the side is better (1), worse (-1), or not told apart (0)."""
+        pairs = zip(self.columns, self.differences, strict=True)
+        return tuple(column for column, difference in pairs if difference.told() == sign)
+
+    def judgement(self, needed: int) -> Judgement:
+        """Of the claim that the side is better in `needed` of these columns."""
+        return judge(self.differences, needed)
+
+    def line(self, side: str) -> str:
+        """How many columns it leads, and which."""
+        ahead, behind = self.told(1), self.told(-1)
+        return (
+            f"{side} is better in {_counted(ahead)} of {len(self.columns)} columns, worse in "
+            f"{_counted(behind)}, and not told apart in {len(self.told(0))} "
+            f"({repeats_text(self.differences)})."
+        )
+
+    def sizes(self) -> str:
+        """How large the differences are."""
+        gaps = [abs(difference.mean) for difference in self.differences]
+        return (
+            f"The means are {statistics.median(gaps):.1f} points apart in the median, and "
+            f"{max(gaps):.1f} at most."
+        )
+
+    def leaders(self, evidence: Evidence) -> str | None:
+        """Who is better, and in how many columns; None where nobody is."""
+        pairs = zip(self.others, self.differences, strict=True)
+        found = Counter(other for other, difference in pairs if difference.told() < 0)
+        names = (f"{run_title(evidence.records, name)} in {n}" for name, n in found.most_common())
+        return f"Ahead there: {', '.join(names)}." if found else None
+
+
+def compare(
+    evidence: Evidence, columns: Sequence[Column], one: str, other: str
+) -> Comparison | None:
+    """One run against another; None where they have no column in common."""
+    pairs = [(column, evidence.difference([column], one, other)) for column in columns]
+    return _comparison([(c, d, other) for c, d in pairs if d is not None])
+
+
+def best_against_best(
+    evidence: Evidence, columns: Sequence[Column], ours: Sequence[str], others: Sequence[str]
+) -> Comparison | None:
+    """The best mean of one group against the best of another, column by column."""
+    found = []
+    for column in columns:
+        one, other = _best(evidence, column, ours), _best(evidence, column, others)
+        if one is None or other is None:
+            continue
+        difference = evidence.difference([column], one, other)
+        if difference is not None:
+            found.append((column, difference, other))
+    return _comparison(found)
+
+
+def judge(differences: Sequence[Difference], needed: int) -> Judgement:
+    """Of the claim that at least `needed` of these are positive.
+
+    It holds where so many are told to be, and is contradicted where so many are told to be
+    negative that too few are left. Either is wrong in at most 5 % of cases, however the
+    comparisons depend on each other (Benjamini and Heller 2008, partial conjunction).
+    """
+    spare = len(differences) - needed + 1
+    if sum(difference.told(spare) > 0 for difference in differences) >= needed:
+        return Judgement.HOLDS
+    if sum(difference.told(needed) < 0 for difference in differences) >= spare:
+        return Judgement.CONTRADICTED
+    return Judgement.OPEN
+
+
+def most(number: int) -> int:
+    """The least whole number that is more than half of another."""
+    return number // 2 + 1
+
+
+def _comparison(found: Sequence[tuple[Column, Difference, str]]) -> Comparison | None:
+    if not found:
+        return None
+    columns, differences, others = zip(*found, strict=True)
+    return Comparison(columns, differences, others)
+
+
+def _best(evidence: Evidence, column: Column, runs: Sequence[str]) -> str | None:
+    means = {run: mean for run in runs if (mean := evidence.mean(column, run)) is not None}
+    if not means:
+        return None
+    pick = max if column.higher_is_better else min
+    return pick(means, key=lambda run: means[run])
+
+
+def _counted(columns: Sequence[Column]) -> str:
+    names = f" ({', '.join(column.title for column in columns)})" if columns else ""
+    return f"{len(columns)}{names}"
