@@ -31,11 +31,11 @@ RUNS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "encoder-1024",
         "encoder.py",
-        ("--image-size", "1024", "--sides", "lora", "meta-lora", "--repeats", "2"),
+        ("--image-size", "1024", "--sides", "lora", "meta-lora"),
     ),
     ("cell-512", "cell.py", ()),
-    ("alpha_modes", "alpha_modes.py", ()),
-    ("decoder_only-512", "decoder_only.py", ()),
+    ("alpha_modes", "alpha_modes.py", ("--seeds", "6")),
+    ("decoder_only-512", "decoder_only.py", ("--images", "10")),
     ("startup", "startup.py", ()),
 )
 
