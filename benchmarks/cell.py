@@ -22,7 +22,7 @@ from sides import alternate, serve, time_ratio, write
 
 from naslora.methods.merging import merge
 from naslora.methods.registry import adapt
-from naslora.nas.alternation import build_optimisers
+from naslora.nas.alternation import AlternatingOptimizer
 from naslora.sam.building import build_sam
 from naslora.settings import load_study
 from naslora.training.losses import task_loss
@@ -40,7 +40,7 @@ def training_job(options: argparse.Namespace) -> Callable[[], object]:
     sam = build_sam(options.backbone, options.image_size).train()
     adapt(sam, method)
     sam.to(options.device)
-    optimisers = build_optimisers(sam, training)
+    optimisers = AlternatingOptimizer(sam, training)
     shape = (options.batch_size, 3, options.image_size, options.image_size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8).to(options.device)
     labels = (images[:, 0] > 127).to(torch.uint8)

@@ -28,7 +28,7 @@ from naslora.data.generator import jpeg
 from naslora.data.manifest import Manifest, ManifestArchive, ManifestSample
 from naslora.files import sha256, write_bytes, write_json
 from naslora.methods.registry import adapt
-from naslora.nas.alternation import build_optimisers
+from naslora.nas.alternation import AlternatingOptimizer
 from naslora.provenance import provenance
 from naslora.sam.building import build_sam
 from naslora.settings import load_study
@@ -123,7 +123,7 @@ def training(backbone: str, image_size: int, steps: int) -> float:
     torch.manual_seed(0)
     sam = build_sam(backbone, image_size).train()
     adapt(sam, METHOD)
-    optimisers = build_optimisers(sam.to(device), settings)
+    optimisers = AlternatingOptimizer(sam.to(device), settings)
     images = torch.randint(0, 256, (batch, 3, image_size, image_size), dtype=torch.uint8).to(device)
     labels = (images[:, 0] > 127).to(torch.uint8)
     marks = []

@@ -20,7 +20,7 @@ import torch
 
 from naslora.files import write_json
 from naslora.methods.registry import adapt, method_names
-from naslora.nas.alternation import build_optimisers
+from naslora.nas.alternation import AlternatingOptimizer
 from naslora.provenance import peak_memory_bytes, provenance
 from naslora.sam.building import build_sam
 from naslora.settings import load_study
@@ -33,7 +33,7 @@ def measure(method: str, backbone: str, image_size: int, batch: int) -> dict[str
     torch.manual_seed(0)
     sam = build_sam(backbone, image_size).train()
     adapt(sam, method)
-    optimisers = build_optimisers(sam, training)
+    optimisers = AlternatingOptimizer(sam, training)
     images = torch.randint(0, 256, (batch, 3, image_size, image_size), dtype=torch.uint8)
     labels = (images[:, 0] > 127).to(torch.uint8)
     epoch = training.architecture.start_epoch + 1  # so that alpha is updated too

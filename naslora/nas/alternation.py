@@ -162,10 +162,3 @@ def _fixed(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
-
-
-def build_optimisers(
-    model: nn.Module, training: TrainingSettings, *, idle_gradients: bool = False
-) -> AlternatingOptimizer:
-    """The optimisers of a model, as its training settings say; see `AlternatingOptimizer`."""
-    return AlternatingOptimizer(model, training, idle_gradients=idle_gradients)

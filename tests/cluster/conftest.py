@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -197,17 +197,27 @@ class Project:
             assert time.monotonic() < end
             time.sleep(0.02)
 
-    def pause(self, variant: str, seed: int) -> dict[str, Any]:
-        """Stop a training's process for the time being, as soon as it has saved a step.
+    def catch(self, runs: Sequence[tuple[str, int]]) -> dict[tuple[str, int], dict[str, Any]]:
+        """Stop each training's process for the time being, as soon as it has saved a step.
+
+        Args:
+            runs: variant and seed of each.
 
         Returns:
-            Who holds the run.
+            Who holds each run.
         """
-        self.soon(lambda: any(self.run(variant, seed).glob("checkpoint-*")))
-        owner = self.owner(variant, seed)
-        os.kill(owner["process"], signal.SIGSTOP)
-        assert not (self.run(variant, seed) / "training.json").exists()
-        return owner
+        owners: dict[tuple[str, int], dict[str, Any]] = {}
+
+        def all_caught() -> bool:
+            for run in runs:
+                if run not in owners and any(self.run(*run).glob("checkpoint-*")):
+                    owners[run] = self.owner(*run)
+                    os.kill(owners[run]["process"], signal.SIGSTOP)
+                    assert not (self.run(*run) / "training.json").exists()
+            return len(owners) == len(runs)
+
+        self.soon(all_caught)
+        return owners
 
 
 @pytest.fixture(scope="session")
@@ -219,7 +229,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def on_cluster(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def on_cluster(
+    slurm: Slurm, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Project:
     """The same on SLURM, with a second profile for this cluster."""
     project = Project.new(tmp_path_factory.mktemp("cluster") / "project")
     site = project.root / "site"
@@ -233,5 +245,11 @@ def on_cluster(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Projec
         "slurm-keep-successful-logs": True,
     }
     (site / "config.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
-    project.snakemake("--profile", "slurm", "--profile", "site", "all_tables")
+    process = project.start("--profile", "slurm", "--profile", "site", "all_tables")
+    try:
+        request.getfixturevalue("local")  # while SLURM's jobs wait for one another
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    project.end(process)
     return project

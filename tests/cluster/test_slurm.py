@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]
 
 
-def test_tables_are_those_of_a_local_run(local: Project, on_cluster: Project) -> None:
+def test_tables_are_those_of_a_local_run(on_cluster: Project, local: Project) -> None:
     expected = local.tables()
     assert {"table1.csv", "table1.md", "table1.tex", "table4.csv", "status.csv"} <= set(expected)
     assert on_cluster.tables() == expected

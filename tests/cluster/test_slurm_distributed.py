@@ -33,7 +33,7 @@ def training(
 
 
 def test_two_processes_on_one_node_and_on_two(
-    slurm: Slurm, local: Project, on_cluster: Project, tmp_path: Path
+    slurm: Slurm, on_cluster: Project, local: Project, tmp_path: Path
 ) -> None:
     before = set(slurm.states())
     site = ["slurm", "site"]

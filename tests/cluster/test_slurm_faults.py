@@ -74,8 +74,7 @@ def faults(slurm: Slurm, on_cluster: Project, tmp_path_factory: pytest.TempPathF
         SBATCH_SIGNAL=f"USR1@{WARNING_S}",
     )
     try:
-        for run in PAUSED:
-            told.owners[run] = project.pause(*run)
+        told.owners = project.catch(PAUSED)
         pids = {run: owner["process"] for run, owner in told.owners.items()}
         slurm.order("kill node2")
         slurm.ask("scancel", told.job(CANCELLED))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from naslora.nas.alternation import AlternatingOptimizer, build_optimisers
+from naslora.nas.alternation import AlternatingOptimizer
 from naslora.nas.cell import NASCell, architecture_parameters, weight_parameters
 from naslora.settings import TrainingSettings, load_study
 
@@ -64,7 +64,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 @pytest.mark.parametrize("idle", [False, True])
 def test_alpha_is_still_until_after_start_epoch(idle: bool) -> None:
     model = Model()
-    optimisers = build_optimisers(model, training(start_epoch=2), idle_gradients=idle)
+    optimisers = AlternatingOptimizer(model, training(start_epoch=2), idle_gradients=idle)
     start = values(architecture_parameters(model))
     for epoch in (1, 2):
         for step in (1, 2):
@@ -81,7 +81,7 @@ def test_alpha_is_still_until_after_start_epoch(idle: bool) -> None:
 @pytest.mark.parametrize("idle", [False, True])
 def test_weights_are_still_in_stage_two_and_alpha_in_stage_one(idle: bool) -> None:
     model = Model()
-    optimisers = build_optimisers(model, training(start_epoch=0), idle_gradients=idle)
+    optimisers = AlternatingOptimizer(model, training(start_epoch=0), idle_gradients=idle)
     seen: list[tuple[list[Tensor], list[Tensor]]] = []
 
     def loss() -> Tensor:
@@ -108,7 +108,7 @@ def weight_parameters_all(model: Model) -> list[nn.Parameter]:
 
 def test_gradients_of_the_fixed_group_are_not_computed() -> None:
     model = Model()
-    optimisers = build_optimisers(model, training(start_epoch=0))
+    optimisers = AlternatingOptimizer(model, training(start_epoch=0))
     found: list[tuple[bool, bool]] = []
 
     def backward(loss: Tensor) -> None:
@@ -125,7 +125,7 @@ def test_gradients_of_the_fixed_group_are_not_computed() -> None:
 
 def test_requires_grad_comes_back_after_an_error() -> None:
     model = Model()
-    optimisers = build_optimisers(model, training(start_epoch=0))
+    optimisers = AlternatingOptimizer(model, training(start_epoch=0))
 
     def fails() -> Tensor:
         raise RuntimeError("loss")
@@ -139,7 +139,7 @@ def test_requires_grad_comes_back_after_an_error() -> None:
 def test_equals_two_adams_by_hand(idle: bool) -> None:
     model = Model()
     reference = copy.deepcopy(model)
-    optimisers = build_optimisers(
+    optimisers = AlternatingOptimizer(
         model, training(start_epoch=1, every_n_steps=2), idle_gradients=idle
     )
     w = torch.optim.Adam([p for p in weight_parameters(reference)], lr=1e-2, weight_decay=1e-2)
@@ -162,7 +162,7 @@ def test_equals_two_adams_by_hand(idle: bool) -> None:
 def test_simultaneous_steps_both_on_one_backward() -> None:
     model = Model()
     reference = copy.deepcopy(model)
-    optimisers = build_optimisers(model, training(start_epoch=0, alternation="simultaneous"))
+    optimisers = AlternatingOptimizer(model, training(start_epoch=0, alternation="simultaneous"))
     calls = 0
 
     def loss() -> Tensor:
@@ -186,7 +186,7 @@ def test_simultaneous_steps_both_on_one_backward() -> None:
 def test_simultaneous_waits_for_start_epoch_too(idle: bool) -> None:
     model = Model()
     settings = training(start_epoch=1, alternation="simultaneous")
-    optimisers = build_optimisers(model, settings, idle_gradients=idle)
+    optimisers = AlternatingOptimizer(model, settings, idle_gradients=idle)
     start = values(alphas(model))
     optimisers.step(1, 1, loss_of(model, 1))
     assert same(start, values(alphas(model)))
@@ -201,7 +201,7 @@ def test_a_gradient_scaler_whose_scale_changes_at_each_step_changes_nothing(
     model = Model()
     reference = copy.deepcopy(model)
     settings = training(start_epoch=0, alternation=alternation)
-    optimisers, plain = (build_optimisers(m, settings) for m in (model, reference))
+    optimisers, plain = (AlternatingOptimizer(m, settings) for m in (model, reference))
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=1)
 
     class Scaled:
@@ -226,17 +226,17 @@ def test_a_gradient_scaler_whose_scale_changes_at_each_step_changes_nothing(
 
 def test_whether_alpha_is_ever_updated() -> None:
     settings = training(start_epoch=2, every_n_steps=5)
-    optimisers = build_optimisers(Model(), settings)
+    optimisers = AlternatingOptimizer(Model(), settings)
     assert optimisers.ever_active(3, 5)
     assert not optimisers.ever_active(2, 5)
     assert not optimisers.ever_active(3, 4)
-    assert not build_optimisers(Model(cell=False), settings).ever_active(3, 5)
+    assert not AlternatingOptimizer(Model(cell=False), settings).ever_active(3, 5)
 
 
 def test_a_model_without_cells_has_plain_adam() -> None:
     model = Model(cell=False)
     reference = copy.deepcopy(model)
-    optimisers = build_optimisers(model, training(start_epoch=0))
+    optimisers = AlternatingOptimizer(model, training(start_epoch=0))
     assert optimisers.architecture is None
     assert not optimisers.alpha_active(5, 1)
     adam = torch.optim.Adam(weight_parameters(reference), lr=1e-2, weight_decay=1e-2)
@@ -250,7 +250,7 @@ def test_a_model_without_cells_has_plain_adam() -> None:
 
 def test_resumes_bit_for_bit() -> None:
     straight = Model()
-    optimisers = build_optimisers(straight, training(start_epoch=0))
+    optimisers = AlternatingOptimizer(straight, training(start_epoch=0))
     for step in (1, 2):
         optimisers.step(1, step, loss_of(straight, step))
     resumed = copy.deepcopy(straight)
@@ -265,11 +265,11 @@ def test_resumes_bit_for_bit() -> None:
 def test_simultaneous_resumes_bit_for_bit() -> None:
     settings = training(start_epoch=0, alternation="simultaneous")
     straight = Model()
-    optimisers = build_optimisers(straight, settings)
+    optimisers = AlternatingOptimizer(straight, settings)
     assert optimisers.architecture is None
     optimisers.step(1, 1, loss_of(straight, 1))
     resumed = copy.deepcopy(straight)
-    again = build_optimisers(resumed, settings)
+    again = AlternatingOptimizer(resumed, settings)
     again.load_state_dict(copy.deepcopy(optimisers.state_dict()))
     for model, optimiser in ((straight, optimisers), (resumed, again)):
         optimiser.step(1, 2, loss_of(model, 2))
@@ -277,14 +277,14 @@ def test_simultaneous_resumes_bit_for_bit() -> None:
 
 
 def test_refuses_the_state_of_another_kind_of_model() -> None:
-    state = build_optimisers(Model(), training()).state_dict()
+    state = AlternatingOptimizer(Model(), training()).state_dict()
     with pytest.raises(ValueError, match="architecture"):
-        build_optimisers(Model(cell=False), training()).load_state_dict(state)
+        AlternatingOptimizer(Model(cell=False), training()).load_state_dict(state)
 
 
 def test_wrapped_optimisers_and_backward_are_used() -> None:
     model = Model()
-    optimisers = build_optimisers(model, training(start_epoch=0))
+    optimisers = AlternatingOptimizer(model, training(start_epoch=0))
     calls: list[str] = []
 
     class Wrapper:
