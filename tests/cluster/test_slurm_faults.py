@@ -7,6 +7,7 @@ by row, `docs/faults.md` tells what comes of each.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -85,10 +86,11 @@ def faults(slurm: Slurm, on_cluster: Project, tmp_path_factory: pytest.TempPathF
         os.kill(pids[WARNED], signal.SIGCONT)
         project.soon(lambda: slurm.states()[told.job(LOST_NODE)] == "PENDING")
         # On the other node, its second incarnation takes the run over; only then does the first
-        # one wake up, which lives on as long as its node's slurmd is away.
+        # one wake up, if SLURM has not found and killed it meanwhile.
         slurm.ask("scontrol", "update", f"JobId={told.job(LOST_NODE)}", "ReqNodeList=node1")
         project.soon(lambda: taken_over(project, LOST_NODE, told.owners[LOST_NODE]))
-        os.kill(pids[LOST_NODE], signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pids[LOST_NODE], signal.SIGCONT)
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
