@@ -83,7 +83,7 @@ def table() -> str:
     for path in sorted(RESULTS.glob("*.json")):
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for one in content.get("ratios", ()):
-            target, value = one["target"], one["value"]
+            target, value = one["target"], round(one["value"], 3)  # as it is printed
             verdict = "" if target is None else "met" if value <= target else "missed"
             wanted = "" if target is None else f"≤ {target:g}"
             question = one["question"] + (f" ({one['note']})" if one["note"] else "")

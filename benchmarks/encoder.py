@@ -215,7 +215,9 @@ def main() -> None:
     if options.autogluon is None and "autogluon-conv_lora" in options.sides:
         print("autogluon-conv_lora is left out: give its file with --autogluon", flush=True)
         options.sides.remove("autogluon-conv_lora")
-    settings = {k: v for k, v in vars(options).items() if k not in ("output", "side", "mode")}
+    settings = {
+        k: v for k, v in vars(options).items() if k not in ("output", "side", "mode", "autogluon")
+    }
     peak = gemm_peak(options.device, options.precision, options.threads)
     modes = {
         "training": options.sides,
