@@ -212,3 +212,27 @@ def test_blocks_below_the_first_trained_one_keep_nothing_for_a_backward_pass():
         block.register_forward_hook(lambda block, inputs, out: outs.append(out.requires_grad))
     encoder(torch.randn(1, 3, 64, 64)).sum().backward()
     assert outs == [False, False, True, True]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("autocast", [False, True])
+def test_residuals_in_place_change_nothing_but_the_memory(autocast):
+    class Plain(nn.Linear):
+        """Not `nn.Linear` itself, so that residuals are added to a new tensor."""
+
+    block = Block(8, 2, (4, 4))
+    for parameter in block.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, 4, 4, 8)
+    before = x.clone()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        in_place = block(x)
+        for owner, name in ((block.attn, "proj"), (block.mlp, "lin2")):
+            layer = getattr(owner, name)
+            other = Plain(layer.in_features, layer.out_features)
+            other.load_state_dict(layer.state_dict())
+            setattr(owner, name, other)
+        apart = block(x)
+    assert in_place.dtype == apart.dtype == torch.float32
+    assert torch.equal(in_place, apart)
+    assert torch.equal(x, before)

@@ -11,6 +11,8 @@ from naslora.report.claims.claim import Judgement
 from naslora.report.claims.evidence import Difference, Evidence, repeats_text
 from naslora.report.tables import Column, run_title
 
+NAS = ("nas_lora", "nas_pc_lora")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -52,6 +54,12 @@ class Comparison:
             f"{max(gaps):.1f} at most."
         )
 
+    def lines(self, evidence: Evidence) -> tuple[str, ...]:
+        """What `against_baselines` found, and who is ahead, if anybody is."""
+        leaders = self.leaders(evidence)
+        found = self.line("The better of the two, against the best baseline,")
+        return (found, *([leaders] if leaders else []))
+
     def leaders(self, evidence: Evidence) -> str | None:
         """Who is better, and in how many columns; None where nobody is."""
         pairs = zip(self.others, self.differences, strict=True)
@@ -81,6 +89,12 @@ def best_against_best(
         if difference is not None:
             found.append((column, difference, other))
     return _comparison(found)
+
+
+def against_baselines(evidence: Evidence, columns: Sequence[Column]) -> Comparison | None:
+    """The better of NAS-LoRA and NAS-PC-LoRA against the best other method of the study."""
+    baselines = [name for name in evidence.study.methods if name not in NAS]
+    return best_against_best(evidence, columns, NAS, baselines)
 
 
 def judge(differences: Sequence[Difference], needed: int) -> Judgement:

@@ -7,9 +7,8 @@ from collections import defaultdict
 
 from naslora.report import table2, table3
 from naslora.report.claims.claim import Claim, Judgement, number, value
-from naslora.report.claims.comparison import best_against_best
+from naslora.report.claims.comparison import NAS, against_baselines, best_against_best
 from naslora.report.claims.evidence import Difference, Evidence, repeats_text
-from naslora.report.claims.scores import NAS
 from naslora.report.published import METHOD_ROWS, NOT_PEFT, columns, rows
 
 _ROWS = tuple(METHOD_ROWS[name] for name in NAS)
@@ -32,15 +31,7 @@ def three_classes(evidence: Evidence) -> Claim:
             for row in _ROWS
             if sign * value("2", row, column.key) <= sign * others[best]
         ]
-    baselines = [name for name in evidence.study.methods if name not in NAS]
-    found = best_against_best(evidence, table2.COLUMNS, NAS, baselines)
-    measured: tuple[str, ...] = ()
-    if found:
-        leaders = found.leaders(evidence)
-        measured = (
-            found.line("The better of the two, against the best baseline,"),
-            *([leaders] if leaders else []),
-        )
+    found = against_baselines(evidence, table2.COLUMNS)
     return Claim(
         key="three_classes",
         text="On Trans10K-v1 the two outperform all others on easy and hard images.",
@@ -52,7 +43,7 @@ def three_classes(evidence: Evidence) -> Claim:
             "The column heading MBER ↑ is a misprint: less is better, and the ranking has it so.",
         ),
         paper=Judgement.PARTLY if worse else Judgement.HOLDS,
-        measured=measured,
+        measured=found.lines(evidence) if found else (),
         ours=found.judgement(len(found.columns)) if found else Judgement.NOT_MEASURED,
     )
 

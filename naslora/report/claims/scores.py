@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from naslora.data.benchmark import get_benchmark
 from naslora.report import table1
 from naslora.report.claims.claim import Claim, Judgement, value
-from naslora.report.claims.comparison import best_against_best, compare, most
+from naslora.report.claims.comparison import NAS, against_baselines, compare, most
 from naslora.report.claims.evidence import Evidence
 from naslora.report.published import METHOD_ROWS, NOT_PEFT, columns, printed, rows
 from naslora.report.tables import Column
 
-NAS = ("nas_lora", "nas_pc_lora")
 _ROWS = tuple(METHOD_ROWS[name] for name in NAS)
 _DOMAIN_SPECIFIC = "Domain Specific"
 
@@ -32,15 +31,7 @@ def best_of_all(evidence: Evidence) -> Claim:
         text = f"{column.title} ({best} {_number(column, best)}, {ours} {_number(column, ours)})"
         (by_domain if best == _DOMAIN_SPECIFIC else beaten).append(text)
     ahead = len(table1.COLUMNS) - len(beaten) - len(by_domain)
-    baselines = [name for name in evidence.study.methods if name not in NAS]
-    found = best_against_best(evidence, table1.COLUMNS, NAS, baselines)
-    measured: tuple[str, ...] = ()
-    if found:
-        leaders = found.leaders(evidence)
-        measured = (
-            found.line("The better of the two, against the best baseline,"),
-            *([leaders] if leaders else []),
-        )
+    found = against_baselines(evidence, table1.COLUMNS)
     return Claim(
         key="best_of_all",
         text="NAS-LoRA and NAS-PC-LoRA outperform the baselines on most data sets.",
@@ -55,7 +46,7 @@ def best_of_all(evidence: Evidence) -> Claim:
             "printed nowhere.",
         ),
         paper=Judgement.HOLDS if ahead >= most(len(table1.COLUMNS)) else Judgement.CONTRADICTED,
-        measured=measured,
+        measured=found.lines(evidence) if found else (),
         ours=found.judgement(most(len(found.columns))) if found else Judgement.NOT_MEASURED,
     )
 
