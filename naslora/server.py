@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import itertools
 import json
 import os
 import selectors
@@ -23,42 +24,46 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 ADDRESS = "NASLORA_SERVER"
-# Commands that import torch; the others are quicker by themselves.
-SERVED = frozenset({"pretrain", "train", "evaluate", "controls", "analyse", "time", "figure"})
-_PRELOADED = (
-    "lightning_fabric",
-    "matplotlib.backends.backend_pdf",
-    "matplotlib.pyplot",
-    "py_sod_metrics",
-    "pyarrow.parquet",
-    "naslora.cli",
-    "naslora.evaluation.controls",
-    "naslora.analysis.analyse",
-    "naslora.report.curves",
-    "naslora.report.features",
-    "naslora.report.figure4",
-    "naslora.report.products",
-    "naslora.report.visual_comparison",
-    "naslora.timing.measure",
-    "naslora.training.loop",
-    "naslora.training.pretraining",
-)
+# What commands that import torch import; the others are quicker by themselves.
+_TRAINING = ("lightning_fabric", "naslora.training.loop")
+_MEASURING = ("lightning_fabric", "py_sod_metrics", "pyarrow.parquet")
+_PRELOADED = {
+    "pretrain": (*_TRAINING, "naslora.training.pretraining"),
+    "train": _TRAINING,
+    "evaluate": (*_MEASURING, "naslora.evaluation.evaluate"),
+    "controls": (*_MEASURING, "naslora.evaluation.controls"),
+    "analyse": ("lightning_fabric", "naslora.analysis.analyse"),
+    "time": (*_TRAINING, "naslora.timing.measure"),
+    "figure": (
+        "lightning_fabric",
+        "matplotlib.backends.backend_pdf",
+        "matplotlib.pyplot",
+        "pyarrow.parquet",
+        "naslora.report.curves",
+        "naslora.report.features",
+        "naslora.report.figure4",
+        "naslora.report.products",
+        "naslora.report.visual_comparison",
+    ),
+}
+SERVED = frozenset(_PRELOADED)
 # Passed on; the command decides what to do, and its caller waits for it.
 _RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _STREAMS = 3
 _MESSAGE_BYTES = 1 << 20
 
 
-def start_server(
-    environment: Mapping[str, str] = os.environ,
-) -> tuple[subprocess.Popen[bytes], str]:
+def start_server(commands: Iterable[str] = SERVED) -> tuple[subprocess.Popen[bytes], str]:
     """Start a server that lives as long as this process, or until its standard input is closed.
+
+    Args:
+        commands: those of `SERVED` that it imports everything for; it runs the others too.
 
     Returns:
         The process, and the address for `ADDRESS` in the environment of commands. Commands that
@@ -73,12 +78,12 @@ def start_server(
     listener = _listen(address)
     with listener:
         process = subprocess.Popen(
-            [sys.executable, "-m", __name__, address, str(listener.fileno())],
+            [sys.executable, "-m", __name__, address, str(listener.fileno()), *sorted(commands)],
             stdin=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             start_new_session=True,
             # BLAS libraries would start threads on import, which a fork does not inherit.
-            env={**environment, ADDRESS: "", "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, ADDRESS: "", "OPENBLAS_NUM_THREADS": "1"},
         )
     return process, address
 
@@ -256,8 +261,8 @@ def _listen(address: str) -> socket.socket:
     return listener
 
 
-def serve(address: str, descriptor: int) -> None:
-    """Import everything, then serve at a socket that listens already.
+def serve(address: str, descriptor: int, commands: Iterable[str]) -> None:
+    """Import what the commands need, then serve at a socket that listens already.
 
     A scheduler signals all processes of a job. Commands obey; the server outlives them, and ends
     when its standard input does.
@@ -266,7 +271,8 @@ def serve(address: str, descriptor: int) -> None:
         signal.signal(number, lambda number, frame: None)
     try:
         with socket.socket(fileno=descriptor) as listener:
-            for module in _PRELOADED:
+            importlib.import_module("naslora.cli")
+            for module in itertools.chain.from_iterable(map(_PRELOADED.__getitem__, commands)):
                 importlib.import_module(module)
             gc.freeze()  # or a collection in a fork copies every page that it visits
             _Server(listener).run()
@@ -275,5 +281,5 @@ def serve(address: str, descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]))
+    serve(sys.argv[1], int(sys.argv[2]), sys.argv[3:])
     os._exit(0)  # without the farewells of all that was imported

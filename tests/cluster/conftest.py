@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from naslora.records import Receipt, read_receipt
+from naslora.server import ADDRESS, start_server
 
 ROOT = Path(__file__).parents[2]
 SLURM = Path(__file__).with_name("slurm.py")
@@ -47,7 +48,18 @@ COMMAND = """#!/usr/bin/env bash
 echo "$1 ${{SLURM_JOB_ID:-none}} ${{SLURM_STEP_ID:-none}}" >> {calls}
 exec {python} -m naslora "$@"
 """
+# For this cluster, beside the profile `slurm`.
+SITE = {
+    "default-resources": {"slurm_partition": "gpu"},
+    "set-resources": {"pretrain": {"mem_mb": 1900, "runtime": 17}},
+    "set-threads": {"pretrain": 2},
+    "group-components": ["runs=3", "analyses=4"],
+    "slurm-init-seconds-before-status-checks": 2,
+    "slurm-keep-successful-logs": True,
+}
 LIMIT_S = 900
+# Waits for a run; its receipt, and the numbers of its SLURM jobs.
+Ending = Callable[[], tuple[Receipt, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -71,11 +83,8 @@ class Slurm:
         return dict(line.split() for line in lines)
 
     def shorten(self, job: str, seconds: int) -> None:
-        """Let a running job have so many seconds from now, and at most a minute more."""
-        (elapsed,) = self.ask("squeue", "--noheader", "--format=%M", f"--jobs={job}")
-        minutes, _, past = elapsed.rpartition(":")
-        limit = int(minutes) + 1 + (int(past) + seconds) // 60
-        self.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={limit}")
+        """Let a running job have no more than so many seconds from now."""
+        self.ask("scontrol", "update", f"JobId={job}", f"EndTime=now+{seconds}seconds")
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +116,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 class Project:
     """A copy of the project with the small study."""
 
+    ON_SLURM = ("--profile", "slurm", "--profile", "site")
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.results = root / "results" / "rehearsal"
@@ -122,12 +133,20 @@ class Project:
             else:
                 shutil.copy(source, root / name, follow_symlinks=False)
         project = cls(root)
-        (root / "config" / "rehearsal.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
+        (root / "site").mkdir()
+        for path, content in (("config/rehearsal.yaml", STUDY), ("site/config.yaml", SITE)):
+            (root / path).write_text(yaml.safe_dump(content), encoding="utf-8")
         return project
 
     def copy(self, root: Path) -> Project:
         shutil.copytree(self.root, root, symlinks=True)
+        (root / self.calls.name).unlink()
         return Project(root)
+
+    def jobs(self) -> list[str]:
+        """The numbers of the SLURM jobs whose commands have begun."""
+        lines = self.calls.read_text(encoding="utf-8").splitlines()
+        return sorted({line.split()[1] for line in lines})
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start Snakemake; its words go to `output.txt`."""
@@ -180,6 +199,10 @@ class Project:
     def run(self, variant: str, seed: int) -> Path:
         return self.results / "runs" / "kvasir" / variant / f"seed{seed}"
 
+    def training(self, run: tuple[str, int]) -> str:
+        """The target of a run's training."""
+        return str((self.run(*run) / "training.json").relative_to(self.root))
+
     def receipt(self, variant: str, seed: int) -> Receipt:
         return read_receipt(self.run(variant, seed) / "training.json")
 
@@ -221,10 +244,18 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def here() -> Iterator[dict[str, str]]:
+    """The environment of what runs without SLURM: all of that shares one import of torch."""
+    process, address = start_server()
+    yield {ADDRESS: address}
+    process.communicate()
+
+
+@pytest.fixture(scope="session")
+def local(here: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The small study, run without SLURM."""
     project = Project.new(tmp_path_factory.mktemp("local") / "project")
-    project.snakemake("--profile", "local", "all_tables")
+    project.snakemake("--profile", "local", "all_tables", **here)
     return project
 
 
@@ -234,22 +265,47 @@ def on_cluster(
 ) -> Project:
     """The same on SLURM, with a second profile for this cluster."""
     project = Project.new(tmp_path_factory.mktemp("cluster") / "project")
-    site = project.root / "site"
-    site.mkdir()
-    profile = {
-        "default-resources": {"slurm_partition": "gpu"},
-        "set-resources": {"pretrain": {"mem_mb": 1900, "runtime": 17}},
-        "set-threads": {"pretrain": 2},
-        "group-components": ["runs=3", "analyses=4"],
-        "slurm-init-seconds-before-status-checks": 3,
-        "slurm-keep-successful-logs": True,
-    }
-    (site / "config.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
-    process = project.start("--profile", "slurm", "--profile", "site", "all_tables")
+    process = project.start(*project.ON_SLURM, "all_tables")
     try:
         request.getfixturevalue("local")  # while SLURM's jobs wait for one another
+        request.getfixturevalue("distributed")
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
     project.end(process)
     return project
+
+
+@pytest.fixture(scope="session")
+def distributed(
+    slurm: Slurm,
+    local: Project,
+    here: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Ending]]:
+    """One run in two processes: here, on one node, and on two; begun, with how to wait for it."""
+    folder = tmp_path_factory.mktemp("distributed")
+    run = ("lora", 0)
+    begun = []
+
+    def begin(name: str, profiles: Sequence[str], training: str, **environment: str) -> Ending:
+        project = local.copy(folder / name)
+        options = (*profiles, project.training(run), "--config", f"training={training}")
+        process = project.start(*options, **environment)
+        begun.append(process)
+
+        def end() -> tuple[Receipt, list[str]]:
+            project.end(process)
+            return project.receipt(*run), project.jobs()
+
+        return end
+
+    yield {
+        "alone": begin("alone", ("--profile", "local"), "{devices: 2}", **here),
+        "one node": begin("one", Project.ON_SLURM, "{devices: 2}"),
+        # A real cluster's nodes have names that lead to them.
+        "two nodes": begin("two", Project.ON_SLURM, "{num_nodes: 2}", MASTER_ADDR="127.0.0.1"),
+    }
+    for process in begun:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)

@@ -35,7 +35,8 @@ def test_short_jobs_share_a_slurm_job(on_cluster: Project) -> None:
 
 def test_a_second_profile_says_partition_memory_and_time(slurm: Slurm, on_cluster: Project) -> None:
     asked = {}
-    for line in slurm.ask("squeue", "--noheader", "--states=all", "--format=%k %P %m %l %C"):
+    jobs = f"--jobs={','.join(on_cluster.jobs())}"
+    for line in slurm.ask("squeue", "--noheader", "--states=all", "--format=%k %P %m %l %C", jobs):
         comment, *resources = line.split()
         asked[comment] = resources
     assert asked["rule_pretrain"] == ["gpu", "1900M", "17:00", "2"]

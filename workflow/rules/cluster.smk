@@ -1,5 +1,6 @@
 # What SLURM needs beyond its profile. Three Snakemakes read this file: the one that a person
 # started, one at the head of each SLURM job, and one in its job step, which runs the commands.
+import itertools
 import os
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from snakemake.shell import shell
 
 from naslora.doctor.preflight import check_inputs
 from naslora.needs import MEMORY_MB
+from naslora.server import SERVED
 
 # A job of a small backbone on CPUs takes less time than a scheduler and two Snakemakes take to
 # start it. Such jobs are grouped: the profile says how many runs make one SLURM job. Others are on
@@ -100,9 +102,12 @@ requeues = os.environ.get("SLURM_RESTART_COUNT")
 if requeues is not None:
     os.environ.update(NASLORA_REQUEUES=requeues)
 
-# The runs of a group are steps of one job, one after the other.
+# The runs of a group are steps of one job, one after the other. Such rules are named like commands.
 if LEADS_GROUP:
-    share_imports()
+    after = sys.argv[sys.argv.index("--target-jobs") + 1 :]
+    targets = itertools.takewhile(lambda word: not word.startswith("-"), after)
+    if commands := SERVED & {target.partition(":")[0] for target in targets}:
+        share_imports(commands)
 
 
 ##### at the beginning #####

@@ -6,7 +6,7 @@ from snakemake.logging import logger
 from snakemake.shell import shell
 
 from naslora.report.products import table_paths
-from naslora.server import ADDRESS, start_server
+from naslora.server import ADDRESS, SERVED, start_server
 
 
 def name_jobs(workflow):
@@ -21,15 +21,15 @@ def name_jobs(workflow):
     naslora_logger.name_jobs(names, groups)
 
 
-def share_imports():
-    """Let the jobs of this machine fork from one process that has imported torch already.
+def share_imports(commands=SERVED):
+    """Let commands on this machine fork from one process that has imported what they need.
 
     The process ends with this one: it waits for the end of its standard input.
     """
     if os.environ.get(ADDRESS):
         return
     try:
-        _, os.environ[ADDRESS] = start_server()
+        _, os.environ[ADDRESS] = start_server(commands)
     except OSError as error:
         logger.debug(f"jobs import everything themselves: {error}")
 
