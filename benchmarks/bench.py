@@ -12,6 +12,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,12 @@ RUNS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "encoder-1024",
         "encoder.py",
-        ("--image-size", "1024", "--sides", "lora", "meta-lora"),
+        ("--image-size", "1024", "--sides", "lora", "meta-lora", "--repeats", "2"),
     ),
-    ("cell-512", "cell.py", ()),
-    ("alpha_modes", "alpha_modes.py", ("--seeds", "6")),
+    ("cell-512", "cell.py", ("--repeats", "5")),
+    ("alpha_modes", "alpha_modes.py", ("--seeds", "4")),
     ("decoder_only-512", "decoder_only.py", ("--images", "10")),
-    ("startup", "startup.py", ()),
+    ("startup", "startup.py", ("--repeats", "3")),
 )
 
 
@@ -50,9 +51,16 @@ def main() -> None:
     if not options.table:
         torch.set_num_threads(options.threads)
         tag = hardware_tag(hardware(torch.device("cpu")))
-        for name, script, arguments in RUNS:
-            if options.only is None or name in options.only:
-                run(script, [*arguments, *more(script, options)], RESULTS / f"{name}-{tag}.json")
+        # Written in place, the first result would make the work tree of all others a changed one.
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                for name, script, arguments in RUNS:
+                    if options.only is None or name in options.only:
+                        output = Path(folder) / f"{name}-{tag}.json"
+                        run(script, [*arguments, *more(script, options)], output)
+            finally:
+                for path in Path(folder).iterdir():
+                    write_text(RESULTS / path.name, path.read_text(encoding="utf-8"))
     readme = HERE / "README.md"
     before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
     after = rest.split(END)[1]
