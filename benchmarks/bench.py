@@ -94,6 +94,8 @@ def table() -> str:
             target, value = one["target"], round(one["value"], 3)  # as it is printed
             verdict = "" if target is None else "met" if value <= target else "missed"
             wanted = "" if target is None else f"≤ {target:g}"
+            if verdict and "spread" in one and one["spread"][0] <= target <= one["spread"][1]:
+                verdict += ", within the spread"
             question = one["question"] + (f" ({one['note']})" if one["note"] else "")
             lines.append(f"| {question} | {value:.3f} | {wanted} | {verdict} | `{path.stem}` |")
     return "\n".join(lines) + "\n"

@@ -11,7 +11,6 @@ epochs of 40 without alpha. All sides take turns, each in a process of its own.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -88,9 +87,12 @@ def main() -> None:
     found = {
         name: alternate(
             {side: [__file__, "--side", side, *sys.argv[1:]] for side in sides},
-            repeats=options.repeats,
+            repeats=repeats,
         )
-        for name, sides in (("training", TRAINING), ("inference", INFERENCE))
+        for name, sides, repeats in (
+            ("training", TRAINING, options.repeats),
+            ("inference", INFERENCE, 2 * options.repeats + 1),  # takes less time
+        )
     }
     where = f"({options.backbone}, {options.image_size} px, {options.device})"
     step, image = found["training"], found["inference"]
@@ -114,13 +116,11 @@ def schedule(
     paper = load_study("paper").training
     without = paper.architecture.start_epoch / paper.epochs
     rest, cell = step[f"nas_pc_lora:{mode}"], step["nas_pc_lora"]
-    mixed = {
-        "median_s": without * cell["median_s"] + (1 - without) * rest["median_s"],
-        "cpu_seconds": [
-            without * statistics.median(cell["cpu_seconds"])
-            + (1 - without) * statistics.median(rest["cpu_seconds"])
-        ],
-    }
+    seconds = [
+        without * a + (1 - without) * b
+        for a, b in zip(cell["seconds"], rest["seconds"], strict=True)
+    ]
+    mixed = {"seconds": seconds}
     return time_ratio(
         f"schedule with alpha, {mode}: nas_pc_lora / lora {where}", mixed, step["lora"], target
     )

@@ -106,14 +106,15 @@ def time_ratio(
     theirs: Mapping[str, Any],
     target: float | None,
 ) -> dict[str, Any]:
-    """The ratio of two sides' median seconds; the note has that of their processor time.
+    """The median of the ratios of single turns, with the smallest and the largest of them.
 
-    The latter is the better one where other work shares the machine, with one thread a side: with
-    several, the time that threads wait for each other counts too.
+    In a turn, both sides ran one right after the other, so that a machine that is slow for some
+    minutes is slow for both.
     """
-    processor = [statistics.median(side["cpu_seconds"]) for side in (ours, theirs)]
-    note = f"processor time {processor[0] / processor[1]:.3f}"
-    return ratio(question, ours["median_s"] / theirs["median_s"], target, note)
+    turns = [a / b for a, b in zip(ours["seconds"], theirs["seconds"], strict=True)]
+    spread = [min(turns), max(turns)]
+    note = f"{len(turns)} turns, {spread[0]:.2f} to {spread[1]:.2f}"
+    return {**ratio(question, statistics.median(turns), target, note), "spread": spread}
 
 
 def ratio(question: str, value: float, target: float | None, note: str = "") -> dict[str, Any]:
