@@ -16,7 +16,6 @@ from naslora.files import write_bytes
 
 # Okabe and Ito's palette: told apart with any of the common colour-vision deficiencies.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 # The paper's own methods; the first, which is drawn over the second, is dashed in curves.
 SEARCHED = {"nas_pc_lora": COLOURS[0], "nas_lora": COLOURS[1]}
