@@ -17,7 +17,7 @@ help:
 	@echo "make tables   the whole pipeline on generated images; about 10 min on 2 cores"
 	@echo "make test     checks and tests; about 10 min on 2 cores"
 	@echo "make pictures the README's pictures anew, from the results of make tables"
-	@echo "make bench    all benchmarks, to benchmarks/README.md; about 20 min on 2 idle cores"
+	@echo "make bench    times and memory beside others', to benchmarks/README.md; 20 min"
 	@echo "make lock     requirements.lock and environment.yml anew, from pyproject.toml"
 	@echo "make clean    remove the results of the study rehearsal and all caches; keeps $(VENV)"
 	@echo "Both tables and test first make $(VENV), if need be: some GB of downloads, some minutes."

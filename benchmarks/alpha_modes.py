@@ -68,7 +68,7 @@ def main() -> None:
     way = distance(shares["never"], shares["stage_wise"])
     lines += [
         ratio(
-            f"shares of the operations: {mode} from stage_wise / from where they began",
+            f"shares of the operations: distance {mode} - stage_wise / never - stage_wise",
             distance(shares[mode], shares["stage_wise"]) / way,
             None,
         )
