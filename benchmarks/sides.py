@@ -7,6 +7,7 @@ of the whole process, Python and torch included, as it would be in a job.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -56,8 +57,9 @@ class Side:
         """Do the job once more, and note what it took unless it is to warm up."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write("again\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which is said below
+            self._process.stdin.write("again\n")
+            self._process.stdin.flush()
         for line in self._process.stdout:
             if line.startswith("{"):
                 if count:
@@ -67,7 +69,8 @@ class Side:
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
 
     def figures(self) -> dict[str, Any]:

@@ -178,6 +178,8 @@ class _Server:
         if len(streams) != _STREAMS:  # the caller is gone again
             connection.close()
             return
+        # A signal for the fork waits until the fork has handlers of its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _RELAYED)
         pid = os.fork()
         if pid == 0:
             self._selector.close()
@@ -185,6 +187,7 @@ class _Server:
             for other in self._jobs:  # whose callers would wait for this job too
                 other.connection.close()
             _become(json.loads(data), streams)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _RELAYED)
         with contextlib.suppress(OSError):  # here and in the fork: whichever comes first
             os.setpgid(pid, pid)
         for stream in streams:
@@ -196,14 +199,16 @@ class _Server:
 
     def _heard(self, job: _Job) -> None:
         """The caller got a signal; or it was killed, so the command is to end too."""
-        if job not in self._jobs:  # it ended just now
-            return
         try:
             number = job.connection.recv(_MESSAGE_BYTES)
         except OSError:
             number = b""
         if not number:
             self._selector.unregister(job.connection)
+        if job not in self._jobs:  # it has ended
+            if not number:
+                job.connection.close()
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(job.pid, int(number or signal.SIGTERM))
 
@@ -213,11 +218,11 @@ class _Server:
         with contextlib.suppress(OSError):  # the caller may be gone
             job.connection.send(str(code if code >= 0 else 128 - code).encode())
         self._selector.unregister(job.pidfd)
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(job.connection)
         os.close(job.pidfd)
-        job.connection.close()
         self._jobs.remove(job)
+        # Else the caller closes it first: with a signal's number unread, the answer would be lost.
+        if job.connection not in self._selector.get_map():
+            job.connection.close()
 
 
 def _become(request: dict[str, object], streams: list[int]) -> None:
@@ -232,6 +237,7 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
         for place, stream in enumerate(streams):
             os.dup2(stream, place)
             os.close(stream)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _RELAYED)
         os.environ.clear()
         os.environ.update(request["environment"])  # type: ignore[call-overload]
         os.environ.pop(ADDRESS, None)  # what this command starts in turn runs by itself
@@ -248,9 +254,11 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        for output in (sys.stdout, sys.stderr):
+            try:
+                output.flush()
+            except Exception:
+                code = code or 120  # as Python's own
         os._exit(code)
 
 

@@ -97,6 +97,23 @@ def test_an_unreachable_server_means_running_here(tmp_path: Path) -> None:
     assert "no study named 'nowhere'" in done.stderr
 
 
+def test_output_that_cannot_be_written_is_an_error(server: Server) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    codes = []
+    for address in (server[1], ""):
+        with open("/dev/full", "w") as full:
+            codes.append(
+                subprocess.run(
+                    [sys.executable, "-m", "naslora", "train", "--help"],
+                    env={**os.environ, ADDRESS: address},
+                    stdout=full,
+                    stderr=subprocess.DEVNULL,
+                ).returncode
+            )
+    assert codes[0] == codes[1] != 0
+
+
 def timeless(text: str) -> str:
     return re.sub(r"\b\d+ s\b", "_ s", text)
 

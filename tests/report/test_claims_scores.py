@@ -89,6 +89,8 @@ def test_one_of_many_comparisons_may_be_chance() -> None:
     assert (clear.told(), doubtful.told()) == (1, -1)
     assert judge([doubtful], 1) is Judgement.CONTRADICTED
     assert judge([clear] * 9 + [doubtful], 10) is Judgement.OPEN
+    for few in (8, 5):  # of which nine cannot be positive
+        assert judge([clear] * few, 9) is Judgement.OPEN
     assert judge([clear] * 9 + [Difference((-0.3, -0.3, -0.3))], 10) is Judgement.CONTRADICTED
     # Nor does one of ten that is better make one of ten better.
     better = Difference(tuple(-value for value in doubtful.values))

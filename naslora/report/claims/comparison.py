@@ -105,6 +105,8 @@ def judge(differences: Sequence[Difference], needed: int) -> Judgement:
     comparisons depend on each other (Benjamini and Heller 2008, partial conjunction).
     """
     spare = len(differences) - needed + 1
+    if spare < 1:  # so many are not measured
+        return Judgement.OPEN
     if sum(difference.told(spare) > 0 for difference in differences) >= needed:
         return Judgement.HOLDS
     if sum(difference.told(needed) < 0 for difference in differences) >= spare:
