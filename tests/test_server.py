@@ -97,21 +97,26 @@ def test_an_unreachable_server_means_running_here(tmp_path: Path) -> None:
     assert "no study named 'nowhere'" in done.stderr
 
 
-def test_output_that_cannot_be_written_is_an_error(server: Server) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full here")
-    codes = []
-    for address in (server[1], ""):
-        with open("/dev/full", "w") as full:
-            codes.append(
-                subprocess.run(
-                    [sys.executable, "-m", "naslora", "train", "--help"],
-                    env={**os.environ, ADDRESS: address},
-                    stdout=full,
-                    stderr=subprocess.DEVNULL,
-                ).returncode
-            )
-    assert codes[0] == codes[1] != 0
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_an_error() -> None:
+    served = """
+import os
+import naslora.__main__
+import naslora.server
+naslora.__main__.main = lambda: print("a result")
+streams = [os.open("/dev/null", os.O_RDONLY), os.open("/dev/full", os.O_WRONLY), os.dup(2)]
+request = {"environment": dict(os.environ), "folder": os.getcwd(), "arguments": []}
+naslora.server._become(request, streams)
+"""
+    alone = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1); print('a result')"
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    codes = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True
+        ).returncode
+        for code in (served, alone)
+    ]
+    assert codes == [120, 120]
 
 
 def timeless(text: str) -> str:
