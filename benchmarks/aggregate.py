@@ -28,13 +28,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from naslora.data.benchmark import get_benchmark
-from naslora.files import write_json
-from naslora.layout import Layout
-from naslora.provenance import provenance
-from naslora.records import CONTROLS, FileHash, Receipt, Record
-from naslora.report.products import tables_of
-from naslora.settings import Study, load_study
+from naslora.core.files import write_json
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.report.tables.products import tables_of
+from naslora.study.layout import Layout
+from naslora.study.provenance import provenance
+from naslora.study.records import CONTROLS, FileHash, Receipt, Record
+from naslora.study.settings import Study, load_study
 
 EPOCHS, BLOCKS, OPERATIONS = 40, 32, 8
 _ABOUT = provenance(torch.device("cpu"))

@@ -22,7 +22,7 @@ from sides import ratio, write
 
 from naslora.data.prepare import prepare
 from naslora.evaluation.evaluate import evaluate
-from naslora.settings import Study, load_study
+from naslora.study.settings import Study, load_study
 from naslora.training.loop import train
 from naslora.training.pretraining import pretrain
 

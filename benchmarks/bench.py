@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from naslora.files import write_text
-from naslora.provenance import hardware
+from naslora.core.files import write_text
+from naslora.study.provenance import hardware
 from naslora.timing.document import hardware_tag
 
 HERE = Path(__file__).parent

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from sides import alternate, serve, time_ratio, write
 
-from naslora.methods.merging import merge
+from naslora.methods.merge import merge
 from naslora.methods.registry import adapt
 from naslora.nas.alternation import AlternatingOptimizer
 from naslora.sam.building import build_sam
-from naslora.settings import load_study
+from naslora.study.settings import load_study
 from naslora.training.losses import task_loss
 
 METHODS = ("lora", "nas_pc_lora", "conv_lora")

@@ -19,11 +19,11 @@ from sides import ratio, write
 
 from naslora.data.manifest import read_manifest
 from naslora.data.prepare import prepare
-from naslora.layout import Layout
 from naslora.methods.registry import adapt
-from naslora.sam.initial import initial_sam
-from naslora.settings import load_study
+from naslora.study.layout import Layout
+from naslora.study.settings import load_study
 from naslora.training.device import launch_fabric
+from naslora.training.initial import initial_sam
 from naslora.training.loaders import build_loaders
 from naslora.training.trainer import Trainer
 

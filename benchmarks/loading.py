@@ -22,16 +22,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from naslora.data.benchmark import get_benchmark
+from naslora.core.files import sha256, write_bytes, write_json
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.dataset import SegmentationDataset
-from naslora.data.generator import jpeg
 from naslora.data.manifest import Manifest, ManifestArchive, ManifestSample
-from naslora.files import sha256, write_bytes, write_json
 from naslora.methods.registry import adapt
 from naslora.nas.alternation import AlternatingOptimizer
-from naslora.provenance import provenance
 from naslora.sam.building import build_sam
-from naslora.settings import load_study
+from naslora.study.provenance import provenance
+from naslora.study.settings import load_study
+from naslora.synthetic.generator import jpeg
 from naslora.training.losses import task_loss
 from naslora.training.order import EpochSampler, FlippedImages, training_loader
 

@@ -23,8 +23,8 @@ from typing import Any
 
 import torch
 
-from naslora.files import write_json
-from naslora.provenance import provenance
+from naslora.core.files import write_json
+from naslora.study.provenance import provenance
 
 ROOT = Path(__file__).parents[1]
 WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")

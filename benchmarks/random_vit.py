@@ -23,14 +23,14 @@ from naslora.analysis.analyse import summarise
 from naslora.analysis.document import TABLE_MODELS, LayerStatistics
 from naslora.analysis.frequency import at_frequency
 from naslora.analysis.probe import Features, probe
+from naslora.core.files import sha256, write_json
 from naslora.data.images import read_image, resized
 from naslora.data.manifest import read_manifest
-from naslora.files import sha256, write_json
-from naslora.layout import Layout
-from naslora.provenance import provenance
-from naslora.report.published import columns, printed
+from naslora.paper.published import columns, printed
 from naslora.sam.building import build_sam
-from naslora.settings import Study, load_study
+from naslora.study.layout import Layout
+from naslora.study.provenance import provenance
+from naslora.study.settings import Study, load_study
 
 LAYERS = (10, 15, 20)
 SHARES = (0.4, 0.6, 0.8)

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from naslora.files import write_json
-from naslora.provenance import peak_memory_bytes, provenance
+from naslora.core.files import write_json
+from naslora.study.provenance import peak_memory_bytes, provenance
 
 
 def serve(job: Callable[[], object], device: torch.device) -> None:

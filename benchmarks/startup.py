@@ -23,9 +23,9 @@ from typing import Any
 from sides import ratio, write
 
 from naslora.data.prepare import prepare
-from naslora.layout import Layout
-from naslora.server import ADDRESS, start_server
-from naslora.settings import load_study
+from naslora.study.layout import Layout
+from naslora.study.settings import load_study
+from naslora.workflow.server import ADDRESS, start_server
 
 TASK, METHOD = "kvasir", "lora"
 LIMIT_S = 120

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import torch
 
-from naslora.files import write_json
+from naslora.core.files import write_json
 from naslora.methods.registry import adapt, method_names
 from naslora.nas.alternation import AlternatingOptimizer
-from naslora.provenance import peak_memory_bytes, provenance
 from naslora.sam.building import build_sam
-from naslora.settings import load_study
+from naslora.study.provenance import peak_memory_bytes, provenance
+from naslora.study.settings import load_study
 from naslora.training.losses import task_loss
 
 

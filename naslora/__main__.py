@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from naslora.server import delegate
+from naslora.workflow.server import delegate
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from naslora.errors import DivergedError, NasloraError
-from naslora.layout import Layout
-from naslora.settings import Study, load_study, parse_overrides
+from naslora.core.errors import DivergedError, NasloraError
+from naslora.study.layout import Layout
+from naslora.study.settings import Study, load_study, parse_overrides
 
 # Torch and the rooms that need it are imported inside the commands: `naslora --help` is instant.
 
@@ -56,7 +56,7 @@ def generate(task: TaskOption, study: StudyOption = None, set_: SetOption = None
 @app.command()
 def data(study: StudyOption = None, set_: SetOption = None) -> None:
     """Find, download and verify all archives of a study; list everything that is missing."""
-    from naslora.data.acquire import acquire, check_complete
+    from naslora.data.archives.acquire import acquire, check_complete
 
     settings = _study(study, set_)
     words = ["naslora", "data", "--study", settings.study]
@@ -274,7 +274,7 @@ def params(
     set_: SetOption = None,
 ) -> None:
     """Count the trainable parameters of every method, beside the paper's; needs no weights."""
-    from naslora.report.parameters import count_parameters, counts_text
+    from naslora.report.tables.parameters import count_parameters, counts_text
 
     variants = _study(study, set_).variants
     typer.echo(counts_text(count_parameters(backbone, variants), format_), nl=False)
@@ -289,7 +289,7 @@ def table(
     set_: SetOption = None,
 ) -> None:
     """Write tables from records: CSV, Markdown and LaTeX."""
-    from naslora.report.products import write_tables
+    from naslora.report.tables.products import write_tables
 
     for path in write_tables(_study(study, set_), names):
         _say("table", path)
@@ -304,7 +304,7 @@ def figure(
     set_: SetOption = None,
 ) -> None:
     """Draw figures from records and adapter weights."""
-    from naslora.report.figures import write_figures
+    from naslora.report.figures.catalogue import write_figures
 
     for path in write_figures(_study(study, set_), names):
         _say("figure", path)
@@ -321,8 +321,8 @@ def report(study: StudyOption = None, set_: SetOption = None) -> None:
 @app.command()
 def audit(study: StudyOption = None, set_: SetOption = None) -> None:
     """Print the paper's claims, the arithmetic of its own numbers, and what was measured here."""
-    from naslora.report.aggregate import aggregate
     from naslora.report.claims.audit import audit_claims, claims_markdown
+    from naslora.results.aggregate import aggregate
 
     settings = _study(study, set_)
     typer.echo(claims_markdown(settings, audit_claims(settings, aggregate(settings))), nl=False)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from naslora.settings import Study
+    from naslora.study.settings import Study
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,7 +54,7 @@ def _has_gpu() -> bool:
 
 
 def _small(results: Path, overrides: Mapping[str, Any]) -> Study:
-    from naslora.settings import load_study
+    from naslora.study.settings import load_study
 
     return load_study("rehearsal", {**SMALL, **overrides, "results": str(results)}, ROOT / "config")
 
@@ -91,7 +91,7 @@ def trained_study(prepared_study: Study, tmp_path_factory: pytest.TempPathFactor
 @contextlib.contextmanager
 def _running_server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A server of commands: its process and its address."""
-    from naslora.server import start_server
+    from naslora.workflow.server import start_server
 
     if not hasattr(os, "pidfd_open"):
         pytest.skip("servers run on Linux only")
@@ -265,8 +265,8 @@ def file_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
 @pytest.fixture
 def download(file_server: FileServer, tmp_path: Path) -> Callable[..., bytes]:
     """Download the server's file to tmp_path/to/file.bin, and return its bytes."""
-    from naslora.download import Download
-    from naslora.errors import ArchiveError
+    from naslora.core.download import Download
+    from naslora.core.errors import ArchiveError
 
     def run(**changes: Any) -> bytes:
         body = file_server.body

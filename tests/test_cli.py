@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from naslora.errors import DiskError
-from naslora.layout import Layout
-from naslora.records import read_receipt, read_record
-from naslora.settings import Study
+from naslora.core.errors import DiskError
+from naslora.study.layout import Layout
+from naslora.study.records import read_receipt, read_record
+from naslora.study.settings import Study
 
 Run = Callable[..., tuple[int, str, str]]
 Copy = Callable[..., Study]

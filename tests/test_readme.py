@@ -12,7 +12,7 @@ from PIL import Image
 from naslora.cli import app
 from naslora.methods.registry import adapt
 from naslora.methods.state import save_adapter
-from naslora.report.parameters import count_parameters
+from naslora.report.tables.parameters import count_parameters
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import save_checkpoint
 

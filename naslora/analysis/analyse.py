@@ -22,22 +22,22 @@ from naslora.analysis.document import (
     write_analysis,
 )
 from naslora.analysis.probe import Features, probe, resize_encoder
-from naslora.data.benchmark import get_benchmark
+from naslora.core.files import sha256
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.images import read_image, resized
 from naslora.data.manifest import Manifest, ManifestSample, read_manifest
 from naslora.data.prepare import prepared_images
 from naslora.evaluation.evaluate import current_receipt, evaluation_device, trained_sam
-from naslora.files import sha256
-from naslora.layout import Layout
-from naslora.methods.merging import plan_dense_merge
+from naslora.methods.merge import plan_dense_merge
 from naslora.methods.registry import load_method_files
 from naslora.nas.cell import NASCell
-from naslora.provenance import provenance
-from naslora.records import Receipt
 from naslora.sam.building import Sam
 from naslora.sam.image_encoder import PATCH_SIZE, Block
-from naslora.sam.initial import initial_sam
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.provenance import provenance
+from naslora.study.records import Receipt
+from naslora.study.settings import Study
+from naslora.training.initial import initial_sam
 
 SMALL_SIZE = 224
 _DECIMALS = 4

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from naslora.documents import Document, parse_document
-from naslora.errors import RecordError
-from naslora.files import fingerprint, write_json
-from naslora.layout import Layout
-from naslora.records import Provenance, Status
-from naslora.settings import Study
+from naslora.core.documents import Document, parse_document
+from naslora.core.errors import RecordError
+from naslora.core.files import fingerprint, write_json
+from naslora.study.layout import Layout
+from naslora.study.records import Provenance, Status
+from naslora.study.settings import Study
 
 SCHEMA_VERSION: Literal[1] = 1
 Scale = Literal["native", "224"]

@@ -12,13 +12,13 @@ from PIL import features
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from naslora.core.errors import ManifestError
+from naslora.core.files import fingerprint, sha256
 from naslora.data import images, masks
-from naslora.data.benchmark import Benchmark, get_benchmark
+from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.images import read_image, resized, resized_labels
 from naslora.data.manifest import Manifest, ManifestSample
 from naslora.data.resized import resized_images
-from naslora.errors import ManifestError
-from naslora.files import fingerprint, sha256
 
 Pair = tuple[Tensor, Tensor]
 

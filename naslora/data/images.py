@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from naslora.errors import AuditError, ManifestError
+from naslora.core.errors import AuditError, ManifestError
 
 # 16-bit grey, CMYK and the like have no one conversion to 8-bit RGB that all tools share.
 _IMAGE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")

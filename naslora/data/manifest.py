@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from naslora.documents import Document, parse_document
-from naslora.errors import ManifestError
-from naslora.files import write_json
+from naslora.core.documents import Document, parse_document
+from naslora.core.errors import ManifestError
+from naslora.core.files import write_json
 
 SCHEMA_VERSION: Final = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from naslora.data.audit import Audit, Source, audit
-from naslora.data.audit_report import audit_json, audit_markdown
-from naslora.data.benchmark import Listing, get_benchmark
-from naslora.data.bundles import recode_masks
-from naslora.data.generator import generated_mark
+from naslora.core.errors import ManifestError, SettingsError
+from naslora.core.files import append_alone, disk_errors, write_json, write_text
+from naslora.data.archives.bundles import recode_masks
+from naslora.data.archives.pins import pin_all
+from naslora.data.archives.sources import Choice, Files, choose, collect, generated_files
+from naslora.data.archives.unpack import unpack, whole_folder
+from naslora.data.audit.checks import Audit, Source, audit
+from naslora.data.audit.report import audit_json, audit_markdown
+from naslora.data.benchmarks.contract import Listing, get_benchmark
 from naslora.data.manifest import Manifest, ManifestArchive, ManifestSample, write_manifest
-from naslora.data.pins import pin_all
-from naslora.data.sources import Choice, Files, choose, collect, generated_files
-from naslora.data.unpack import unpack, whole_folder
-from naslora.errors import ManifestError, SettingsError
-from naslora.files import append_alone, disk_errors, write_json, write_text
-from naslora.layout import Layout
-from naslora.settings import CONFIG_FOLDER, Study
+from naslora.study.layout import Layout
+from naslora.study.settings import CONFIG_FOLDER, Study
+from naslora.synthetic.generator import generated_mark
 
 # Far from the small seeds of pretraining, which draws from the same generators.
 _GENERATOR_SEED = 1_000_003

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from naslora.arrays import ArrayFile, Bytes, array_file
+from naslora.core.arrays import ArrayFile, Bytes, array_file
 
 _THREADS = 4
 

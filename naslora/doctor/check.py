@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from naslora.errors import NasloraError
+from naslora.core.errors import NasloraError
 
 State = Literal["ok", "note", "warning", "problem"]
 

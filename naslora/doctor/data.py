@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from naslora.data.acquire import standing
-from naslora.data.archives import Archive, find, verify
-from naslora.data.bundles import find_bundle
+from naslora.core.errors import CheckpointError, NasloraError
+from naslora.core.files import sha256
+from naslora.data.archives.acquire import standing
+from naslora.data.archives.bundles import find_bundle
+from naslora.data.archives.catalogue import Archive, find, verify
+from naslora.data.archives.pins import Pin, read_pins
+from naslora.data.archives.rar import rar_programs
+from naslora.data.archives.sources import Choice, choose
+from naslora.data.archives.unpack import archive_format
 from naslora.data.manifest import read_manifest
-from naslora.data.pins import Pin, read_pins
-from naslora.data.rar import rar_programs
-from naslora.data.sources import Choice, choose
-from naslora.data.unpack import archive_format
 from naslora.doctor.check import Check, gigabytes, short
-from naslora.errors import CheckpointError, NasloraError
-from naslora.files import sha256
-from naslora.layout import Layout
-from naslora.needs import archive_bytes
+from naslora.planning.needs import archive_bytes
 from naslora.sam.official import check_hash, find_checkpoint, official_checkpoints
-from naslora.settings import CONFIG_FOLDER, Study
+from naslora.study.layout import Layout
+from naslora.study.settings import CONFIG_FOLDER, Study
 
 # Smaller than this share of what people report, a file is surely not all of it.
 _REDUCED = 0.8
@@ -137,7 +137,7 @@ def outstanding(study: Study, config: Path = CONFIG_FOLDER) -> tuple[int, list[C
     """Bytes of archives still to be downloaded, and what tasks not yet prepared are made from.
 
     Raises:
-        SettingsError, ArchiveError: see `naslora.data.sources.choose`.
+        SettingsError, ArchiveError: see `naslora.data.archives.sources.choose`.
     """
     layout = Layout.of(study)
     total, open_ = 0, []

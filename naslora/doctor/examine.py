@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from naslora.core.errors import ArchiveError
 from naslora.doctor.check import Check
 from naslora.doctor.data import checkpoint_check, data_checks, outstanding
 from naslora.doctor.machine import (
@@ -13,8 +14,7 @@ from naslora.doctor.machine import (
     memory_check,
     slurm_check,
 )
-from naslora.errors import ArchiveError
-from naslora.settings import CONFIG_FOLDER, Study
+from naslora.study.settings import CONFIG_FOLDER, Study
 
 
 def examine(study: Study, verifying: bool = False, config: Path = CONFIG_FOLDER) -> list[Check]:

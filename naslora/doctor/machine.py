@@ -13,10 +13,10 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from naslora.data.sources import Choice
+from naslora.data.archives.sources import Choice
 from naslora.doctor.check import Check, State, gigabytes, short
-from naslora.needs import MEMORY_MB, resized_bytes, runs_bytes, unpacked_bytes
-from naslora.settings import Study
+from naslora.planning.needs import MEMORY_MB, resized_bytes, runs_bytes, unpacked_bytes
+from naslora.study.settings import Study
 
 _PYTHONS = ((3, 11), (3, 13))
 _SHOWN = ("torch", "lightning-fabric", "numpy", "pillow", "pandas", "snakemake")

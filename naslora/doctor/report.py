@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from naslora.core.files import write_text
 from naslora.doctor.check import Check
-from naslora.files import write_text
 
 _MARKS = {
     "ok": ("✓", "ok", "green"),

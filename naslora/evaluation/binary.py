@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from naslora.errors import DivergedError
+from naslora.core.errors import DivergedError
 from naslora.evaluation.means import ExactMean, balanced_error
 
 FloatArray = npt.NDArray[np.floating]

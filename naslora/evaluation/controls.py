@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from naslora.data.benchmark import Benchmark, get_benchmark
+from naslora.core.files import sha256
+from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.dataset import mean_mask
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.data.prepare import prepared_images
@@ -28,12 +29,11 @@ from naslora.evaluation.evaluate import (
     test_images,
     write_per_image,
 )
-from naslora.files import sha256
-from naslora.layout import Layout
-from naslora.provenance import provenance
-from naslora.records import CONTROLS, Record, write_document
 from naslora.sam.inference import class_numbers
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.provenance import provenance
+from naslora.study.records import CONTROLS, Record, write_document
+from naslora.study.settings import Study
 
 Control = Callable[[tuple[int, int]], Predicted]
 

@@ -11,24 +11,24 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from naslora.data.benchmark import Benchmark, get_benchmark
+from naslora.core.errors import DivergedError, RecordError, SettingsError
+from naslora.core.files import sha256, whole_file
+from naslora.core.overlap import done_behind, made_ahead
+from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.data.prepare import prepared_images
-from naslora.errors import DivergedError, RecordError, SettingsError
 from naslora.evaluation.metrics import make_metrics
-from naslora.files import sha256, whole_file
-from naslora.layout import Layout
 from naslora.methods.registry import get_method, load_method_files
 from naslora.methods.state import load_adapter
-from naslora.overlap import done_behind, made_ahead
-from naslora.provenance import provenance
-from naslora.records import FileHash, Receipt, Record, read_receipt, write_document
 from naslora.sam.building import Sam
 from naslora.sam.inference import class_numbers, semantic_probabilities
-from naslora.sam.initial import initial_sam
 from naslora.sam.mask_decoder import Prediction
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.provenance import provenance
+from naslora.study.records import FileHash, Receipt, Record, read_receipt, write_document
+from naslora.study.settings import Study
+from naslora.training.initial import initial_sam
 
 # Of one image, (H, W): foreground probabilities, float32, or class numbers, uint8.
 Predicted = NDArray[Any]

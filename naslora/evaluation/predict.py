@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from naslora.core.errors import AuditError, DivergedError, SettingsError
+from naslora.core.files import whole_file
+from naslora.core.overlap import done_behind, made_ahead
 from naslora.data.images import UnreadableImageError, decode, to_rgb
-from naslora.errors import AuditError, DivergedError, SettingsError
 from naslora.evaluation.binary import THRESHOLD
 from naslora.evaluation.evaluate import Predicted, predicted_map
-from naslora.files import whole_file
-from naslora.overlap import done_behind, made_ahead
 from naslora.sam.building import Sam
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")

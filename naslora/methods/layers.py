@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.sam.building import Sam
 from naslora.sam.image_encoder import Block, then_partition, window_partition
 

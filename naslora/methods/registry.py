@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import naslora.methods
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.sam.building import Sam
 
 MergeMode = Literal["exact", "collapsed", "dense"]
@@ -35,7 +35,7 @@ class Method:
         settings: a frozen dataclass; its defaults are the paper's values.
         apply: puts the method's layers into a SAM whose parameters are all frozen.
         identity: whether the adapted SAM starts with the outputs of the SAM it adapts.
-        merges: the modes of `naslora.methods.merging.merge` that it has. "exact" leaves a plain
+        merges: the modes of `naslora.methods.merge.merge` that it has. "exact" leaves a plain
             SAM with the same outputs; "collapsed" faster layers with the same outputs; "dense" a
             plain SAM with nearly the same outputs.
         trains_decoder: whether the mask decoder is tuned too, as every row of the paper does.

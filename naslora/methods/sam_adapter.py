@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.methods.registry import register
 from naslora.sam.building import Sam
 from naslora.sam.image_encoder import PATCH_SIZE

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from naslora.errors import CheckpointError, SettingsError, StateError
-from naslora.files import canonical_json, write_bytes
+from naslora.core.errors import CheckpointError, SettingsError, StateError
+from naslora.core.files import canonical_json, write_bytes
 from naslora.methods.registry import (
     Adaptation,
     adapt,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from naslora.nas.cell import architecture_parameters, weight_parameters
-from naslora.settings import TrainingSettings
+from naslora.study.settings import TrainingSettings
 
 Loss = Callable[[], Tensor]
 Backward = Callable[[Tensor], None]

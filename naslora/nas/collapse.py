@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.nas.cell import NASCell, apply_selected
 from naslora.nas.operations import DartsConv
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from naslora.data.benchmark import get_benchmark
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.doctor.data import outstanding
-from naslora.layout import Layout
-from naslora.needs import resized_bytes, runs_bytes, unpacked_bytes
+from naslora.planning.needs import resized_bytes, runs_bytes, unpacked_bytes
 from naslora.planning.rates import Rate, known_rates
-from naslora.records import read_receipt
-from naslora.settings import CONFIG_FOLDER, Study
+from naslora.study.layout import Layout
+from naslora.study.records import read_receipt
+from naslora.study.settings import CONFIG_FOLDER, Study
 
 Counted = Literal["prepared", "published", "to be generated"]
 

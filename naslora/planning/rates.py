@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
+from naslora.core.errors import RecordError
 from naslora.data.manifest import Manifest
-from naslora.errors import RecordError
-from naslora.layout import Layout
-from naslora.records import Receipt, Record, read_receipt, read_record
-from naslora.report.timing import paper_costs, schedule_seconds
-from naslora.settings import Study
+from naslora.results.costs import paper_costs, schedule_seconds
+from naslora.study.layout import Layout
+from naslora.study.records import Receipt, Record, read_receipt, read_record
+from naslora.study.settings import Study
 from naslora.timing.document import hardware_title, read_timings
 
 # What the paper's Table 5 is about: an iteration is one of ISIC 2017's 2,000 training images.

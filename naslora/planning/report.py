@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from naslora.doctor.check import gigabytes
 from naslora.planning.estimate import Plan, PlannedRun
-from naslora.report.writers import DASH, grid
+from naslora.report.tables.writers import DASH, grid
 
 _HOUR = 3600.0
 

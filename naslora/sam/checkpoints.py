@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from naslora.download import looks_like_html
-from naslora.errors import CheckpointError
-from naslora.files import sha256, whole_file
+from naslora.core.download import looks_like_html
+from naslora.core.errors import CheckpointError
+from naslora.core.files import sha256, whole_file
 from naslora.sam.building import BACKBONES, Sam, build_sam
 from naslora.sam.conversion import convert
 from naslora.sam.official import (

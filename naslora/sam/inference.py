@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from naslora.errors import DivergedError
+from naslora.core.errors import DivergedError
 from naslora.sam.mask_decoder import Prediction
 
 

@@ -9,10 +9,10 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from naslora.download import Download
-from naslora.errors import CheckpointError, SettingsError
-from naslora.files import sha256
-from naslora.settings import CONFIG_FOLDER
+from naslora.core.download import Download
+from naslora.core.errors import CheckpointError, SettingsError
+from naslora.core.files import sha256
+from naslora.study.settings import CONFIG_FOLDER
 
 _HASH_IN_NAME = re.compile(r"^sam_vit_[bhl]_([0-9a-f]{6})\.pth$")
 

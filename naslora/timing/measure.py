@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from naslora.data.benchmark import get_benchmark
-from naslora.layout import Layout
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.methods.registry import load_method_files
-from naslora.provenance import provenance
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.provenance import provenance
+from naslora.study.settings import Study
 from naslora.timing.document import (
     Measurement,
     Pass,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from naslora.provenance import peak_memory_bytes
-from naslora.settings import Study
+from naslora.study.provenance import peak_memory_bytes
+from naslora.study.settings import Study
 from naslora.timing.protocol import DroppedError
 from naslora.timing.subjects import Subject, free_memory, random_batch
 

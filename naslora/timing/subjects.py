@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from naslora.errors import DivergedError, SettingsError
-from naslora.methods.merging import merge
+from naslora.core.errors import DivergedError, SettingsError
+from naslora.methods.merge import merge
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.methods.state import save_adapter
 from naslora.nas.cell import architecture_parameters
 from naslora.sam.building import Sam, build_sam
-from naslora.settings import Study
+from naslora.study.settings import Study
 from naslora.timing.document import Form
 from naslora.timing.protocol import Call, DroppedError
 from naslora.training.loaders import Batch

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from naslora.errors import DiskError, LockError, NasloraError, RecordError, StoppedError
-from naslora.files import remove_leftovers
-from naslora.layout import Layout
-from naslora.records import Attempt, read_attempt, write_document
-from naslora.settings import RunSettings
+from naslora.core.errors import DiskError, LockError, NasloraError, RecordError, StoppedError
+from naslora.core.files import remove_leftovers
+from naslora.study.layout import Layout
+from naslora.study.records import Attempt, read_attempt, write_document
+from naslora.study.settings import RunSettings
 from naslora.training.locking import RunLock
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from naslora.errors import CheckpointError
-from naslora.files import canonical_json, fingerprint, write_bytes
+from naslora.core.errors import CheckpointError
+from naslora.core.files import canonical_json, fingerprint, write_bytes
 
 SCHEMA_VERSION = 1
 KEPT = 2

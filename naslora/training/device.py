@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from naslora.errors import SettingsError
-from naslora.settings import TrainingSettings
+from naslora.core.errors import SettingsError
+from naslora.study.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

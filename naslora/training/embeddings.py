@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from naslora import __version__
-from naslora.arrays import ArrayFile, Bytes, array_file
+from naslora.core.arrays import ArrayFile, Bytes, array_file
+from naslora.core.files import fingerprint
 from naslora.data.dataset import SegmentationDataset
-from naslora.files import fingerprint
-from naslora.provenance import hardware
 from naslora.sam.building import Sam
-from naslora.settings import RunSettings
+from naslora.study.provenance import hardware
+from naslora.study.settings import RunSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from naslora.core.errors import SettingsError
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import Manifest
-from naslora.errors import SettingsError
-from naslora.layout import Layout
 from naslora.sam.building import Sam
-from naslora.settings import RunSettings
+from naslora.study.layout import Layout
+from naslora.study.settings import RunSettings
 from naslora.training.embeddings import embedded_images
 from naslora.training.order import EpochSampler, FlippedImages, halves, training_loader
 

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from naslora.errors import LockError
-from naslora.files import disk_errors
+from naslora.core.errors import LockError
+from naslora.core.files import disk_errors
 
 _NAME = re.compile(r"owner-(\d+)\.json")
 # Within this time, whoever has just made its file has written into it.

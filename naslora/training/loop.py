@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from naslora import __version__
-from naslora.data.benchmark import get_benchmark
+from naslora.core.errors import DivergedError
+from naslora.core.files import sha256
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
 from naslora.data.prepare import prepared_images
-from naslora.errors import DivergedError
-from naslora.files import sha256
-from naslora.layout import Layout
 from naslora.methods.registry import (
     adapt,
     get_method,
@@ -23,14 +22,15 @@ from naslora.methods.registry import (
 )
 from naslora.methods.state import save_adapter
 from naslora.nas.cell import architecture_parameters
-from naslora.provenance import peak_memory_bytes, provenance
-from naslora.records import FileHash, Receipt, read_receipt, write_document
 from naslora.sam.building import original_parameters
-from naslora.sam.initial import initial_sam
-from naslora.settings import RunSettings, Study
+from naslora.study.layout import Layout
+from naslora.study.provenance import peak_memory_bytes, provenance
+from naslora.study.records import FileHash, Receipt, read_receipt, write_document
+from naslora.study.settings import RunSettings, Study
 from naslora.training.attempts import OngoingAttempt, attempt, on_first_process
 from naslora.training.checkpointing import Checkpoints
 from naslora.training.device import launch_fabric
+from naslora.training.initial import initial_sam
 from naslora.training.loaders import build_loaders
 from naslora.training.progress import EpochProgress
 from naslora.training.resume import Progress, capture, restore

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from naslora.sam.mask_decoder import Prediction
-from naslora.settings import TrainingSettings
+from naslora.study.settings import TrainingSettings
 
 
 def bce_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from naslora.data.benchmark import get_benchmark
-from naslora.data.generator import streams
+from naslora.core.errors import DivergedError, SettingsError
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.images import resized, resized_labels
-from naslora.errors import DivergedError, SettingsError
-from naslora.layout import Layout
 from naslora.sam.attention import set_attention_backend
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import save_checkpoint
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
+from naslora.synthetic.generator import streams
 from naslora.training.device import launch_fabric
 from naslora.training.losses import binary_loss
 from naslora.training.progress import EpochProgress

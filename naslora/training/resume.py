@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from naslora.errors import StateError
+from naslora.core.errors import StateError
 from naslora.methods.state import adapter_state
 from naslora.nas.alternation import AlternatingOptimizer
 from naslora.sam.building import Sam

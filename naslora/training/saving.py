@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from naslora.errors import DiskError, LockError, StoppedError
+from naslora.core.errors import DiskError, LockError, StoppedError
 from naslora.training.attempts import OngoingAttempt
 from naslora.training.checkpointing import Checkpoints
 from naslora.training.resume import Progress

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from naslora.errors import DivergedError, SettingsError
+from naslora.core.errors import DivergedError, SettingsError
 from naslora.methods.auxiliary import collect_auxiliary_losses
 from naslora.methods.registry import trainable_parameters
 from naslora.nas.alternation import AlternatingOptimizer
 from naslora.nas.cell import operation_shares
 from naslora.sam.building import Sam
 from naslora.sam.mask_decoder import Prediction
-from naslora.settings import RunSettings
+from naslora.study.settings import RunSettings
 from naslora.training.embeddings import embed, has_fixed_embeddings
 from naslora.training.loaders import Batch, Loaders
 from naslora.training.losses import task_loss

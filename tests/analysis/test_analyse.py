@@ -18,15 +18,15 @@ from naslora.analysis.document import (
     read_analysis,
 )
 from naslora.analysis.probe import probe, resize_encoder
-from naslora.data.benchmark import get_benchmark
+from naslora.core.errors import DivergedError, RecordError, SettingsError
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
-from naslora.errors import DivergedError, RecordError, SettingsError
 from naslora.evaluation import evaluate
 from naslora.evaluation.evaluate import trained_sam
-from naslora.layout import Layout
-from naslora.methods.merging import plan_dense_merge
-from naslora.records import read_receipt
-from naslora.settings import Study
+from naslora.methods.merge import plan_dense_merge
+from naslora.study.layout import Layout
+from naslora.study.records import read_receipt
+from naslora.study.settings import Study
 from naslora.training.loop import train
 
 Copy = Callable[..., Study]

@@ -18,8 +18,8 @@ from typing import IO, Any
 import pytest
 import yaml
 
-from naslora.records import Receipt, read_receipt
-from naslora.server import ADDRESS, start_server
+from naslora.study.records import Receipt, read_receipt
+from naslora.workflow.server import ADDRESS, start_server
 
 ROOT = Path(__file__).parents[2]
 SLURM = Path(__file__).with_name("slurm.py")

@@ -14,12 +14,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from naslora.data.archives import Archive, find, load_archives
-from naslora.data.benchmark import get_benchmark
+from naslora.data.archives.catalogue import Archive, find, load_archives
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.prepare import prepare
-from naslora.layout import Layout
-from naslora.records import read_record
-from naslora.settings import Study, load_study
+from naslora.study.layout import Layout
+from naslora.study.records import read_record
+from naslora.study.settings import Study, load_study
 
 ROOT = Path(__file__).parents[2]
 Files = dict[str, bytes]

@@ -24,12 +24,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from naslora.data.archives import load_archives
-from naslora.data.benchmark import get_benchmark
+from naslora.core.errors import ArchiveError, AuditError, NasloraError
+from naslora.data.archives.catalogue import load_archives
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.prepare import prepare
-from naslora.errors import ArchiveError, AuditError, NasloraError
-from naslora.layout import Layout
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
 
 IMAGE, MASK = "Kvasir-SEG/images/id03.jpg", "Kvasir-SEG/masks/id03.jpg"
 

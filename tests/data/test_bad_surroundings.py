@@ -16,10 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from naslora.data.dataset import SegmentationDataset
-from naslora.data.manifest import read_manifest
-from naslora.data.prepare import prepare
-from naslora.errors import (
+from naslora.core.errors import (
     ArchiveError,
     AuditError,
     DiskError,
@@ -27,8 +24,11 @@ from naslora.errors import (
     NasloraError,
     SettingsError,
 )
-from naslora.layout import Layout
-from naslora.settings import Study
+from naslora.data.dataset import SegmentationDataset
+from naslora.data.manifest import read_manifest
+from naslora.data.prepare import prepare
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
 
 Scene = SimpleNamespace  # kit, study, config, archive, layout, tmp_path, server, mounted, patch
 
@@ -151,7 +151,7 @@ def served(**answer: object):
         scene.server.body = scene.archive.read_bytes()
         scene.server.answers = [answer]
         scene.archive.unlink()
-        scene.patch.setattr("naslora.download.time.sleep", lambda _: None)
+        scene.patch.setattr("naslora.core.download.time.sleep", lambda _: None)
         size = len(scene.server.body)
         scene.config(access="http", url=scene.server.url, size=size, sha256="0" * 64)
 
@@ -329,7 +329,7 @@ def test_an_interruption_changes_nothing(scene: Scene, step: str) -> None:
 
     scene.patch.setattr(f"naslora.data.prepare.{step}", interrupt)
     if step == "pin_all":
-        scene.patch.setattr("naslora.data.sources.Choice.pairs", 13)
+        scene.patch.setattr("naslora.data.archives.sources.Choice.pairs", 13)
     scene.archive.write_bytes(scene.kit.zipped(scene.kit.kvasir_files(13)))
     before = contents(scene.tmp_path)
     with pytest.raises(KeyboardInterrupt):

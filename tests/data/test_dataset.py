@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from naslora.core.errors import AuditError, ManifestError
 from naslora.data.dataset import SegmentationDataset, mean_mask
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.data.prepare import prepare
-from naslora.errors import AuditError, ManifestError
-from naslora.layout import Layout
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from naslora.data import generator
+from naslora.synthetic import generator
 
 SIZES = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 5000), min_size=1).filter(
     lambda sizes: any(sizes.values())

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from naslora.core.errors import DiskError, SettingsError
+from naslora.core.files import sha256
 from naslora.data.manifest import read_manifest
 from naslora.data.prepare import generate_archives, prepare
-from naslora.errors import DiskError, SettingsError
-from naslora.files import sha256
-from naslora.layout import Layout
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
 
 REAL = "kvasir-seg.zip"
 PLACES = ("within", "across")
@@ -166,7 +166,7 @@ def test_a_generated_archive_is_known_wherever_it_lies(
 
 def test_preparing_needs_no_torch(kit: SimpleNamespace) -> None:
     code = (
-        "import sys, naslora.data.prepare, naslora.data.kvasir, naslora.data.manifest;"
+        "import sys, naslora.data.prepare, naslora.data.benchmarks.kvasir, naslora.data.manifest;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=kit.root).returncode == 0

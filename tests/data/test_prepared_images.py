@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from naslora.core.errors import ArchiveError, ManifestError
+from naslora.core.files import sha256
 from naslora.data.prepare import prepare, prepared_images
-from naslora.errors import ArchiveError, ManifestError
-from naslora.files import sha256
-from naslora.layout import Layout
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from naslora.arrays import ArrayFile
+from naslora.core.arrays import ArrayFile
+from naslora.core.errors import ManifestError
 from naslora.data.resized import resized_images
-from naslora.errors import ManifestError
 
 SHAPE = (4, 8, 8)
 COUNT = 20

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from naslora.data.benchmark import get_benchmark
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.evaluation import controls
 from naslora.evaluation.controls import evaluate_controls
-from naslora.layout import Layout
-from naslora.records import read_record
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.records import read_record
+from naslora.study.settings import Study
 
 TASK = "kvasir"
 

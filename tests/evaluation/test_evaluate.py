@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from naslora.data.benchmark import get_benchmark
+from naslora.core.errors import RecordError, SettingsError
+from naslora.core.files import sha256
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
-from naslora.errors import RecordError, SettingsError
 from naslora.evaluation import evaluate as module
 from naslora.evaluation.evaluate import (
     evaluate,
@@ -22,11 +23,10 @@ from naslora.evaluation.evaluate import (
 from naslora.evaluation.evaluate import (
     test_images as images_of,
 )
-from naslora.files import sha256
-from naslora.layout import Layout
-from naslora.records import read_receipt, read_record
 from naslora.sam.building import Sam
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.records import read_receipt, read_record
+from naslora.study.settings import Study
 
 Copy = Callable[..., Study]
 TASK, VARIANT = "kvasir", "nas_lora"

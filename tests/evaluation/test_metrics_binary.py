@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from naslora.errors import DivergedError
+from naslora.core.errors import DivergedError
 from naslora.evaluation.metrics import BINARY_METRICS, BinaryMetrics, make_metrics
 
 PERCENT = {"BER", "BER_image"}

@@ -12,20 +12,26 @@ import pytest
 import torch
 from PIL import Image
 
-from naslora.data.benchmark import get_benchmark
+from naslora.core.errors import (
+    AuditError,
+    CheckpointError,
+    DivergedError,
+    SettingsError,
+    StateError,
+)
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
-from naslora.errors import AuditError, CheckpointError, DivergedError, SettingsError, StateError
 from naslora.evaluation.evaluate import predictions, trained_sam
 from naslora.evaluation.evaluate import test_images as images_of
 from naslora.evaluation.predict import find_images, predict_files, predict_image, to_device
-from naslora.layout import Layout
 from naslora.methods import registry
 from naslora.methods.registry import adapt, trainable_parameters
 from naslora.methods.state import load_adapted_sam, save_adapter
-from naslora.records import read_receipt
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.checkpoints import save_checkpoint
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.records import read_receipt
+from naslora.study.settings import Study
 
 TASK = "kvasir"
 Own = Callable[..., tuple[Sam, Path, Path]]

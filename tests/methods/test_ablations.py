@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from naslora.methods.merging import merge
+from naslora.methods.merge import merge
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.methods.state import load_adapter, save_adapter
 from naslora.nas.cell import cells
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.image_encoder import Block
-from naslora.settings import Variant, load_study
+from naslora.study.settings import Variant, load_study
 
 Build = Callable[..., Sam]
 VARIANTS = load_study("paper", config=Path(__file__).parents[2] / "config").variants

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from naslora.methods.auxiliary import collect_auxiliary_losses
-from naslora.methods.merging import merge
+from naslora.methods.merge import merge
 from naslora.methods.registry import adapt, get_method, method_names, trainable_parameters
 from naslora.methods.state import load_adapter, save_adapter
 from naslora.sam.building import Sam

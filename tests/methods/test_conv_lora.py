@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.methods.auxiliary import collect_auxiliary_losses
 from naslora.methods.conv_lora import (
     ConvLoRASettings,
@@ -32,7 +32,7 @@ from naslora.methods.conv_lora import (
     squared_variation,
 )
 from naslora.methods.layers import LowRankLinear
-from naslora.methods.merging import merge
+from naslora.methods.merge import merge
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.sam.building import Sam, build_sam
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.methods.layers import LowRankLinear, encoder_blocks
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.sam.building import Sam, build_sam

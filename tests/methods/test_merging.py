@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.methods.layers import LowRankLinear
-from naslora.methods.merging import merge, plan_dense_merge
+from naslora.methods.merge import merge, plan_dense_merge
 from naslora.nas.cell import NASCell, cells
-from naslora.nas.merging import ESTIMATORS, Estimator
+from naslora.nas.dense import ESTIMATORS, Estimator
 from naslora.sam.building import Sam
 
 Build = Callable[..., Sam]

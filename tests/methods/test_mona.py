@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.methods.mona import Mona, MonaSettings
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.sam.building import build_sam

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.methods.layers import LowRankLinear
 from naslora.methods.nas_lora import PAPER_COUNT
 from naslora.methods.registry import adapt, get_method, trainable_parameters

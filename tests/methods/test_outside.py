@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 import torch
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.evaluation.evaluate import evaluate
-from naslora.layout import Layout
-from naslora.methods.merging import merge
+from naslora.methods.merge import merge
 from naslora.methods.registry import adapt, load_method_files, trainable_parameters
-from naslora.records import read_receipt
-from naslora.report.products import write_tables
+from naslora.report.tables.products import write_tables
 from naslora.sam.building import build_sam
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.records import read_receipt
+from naslora.study.settings import Study
 from naslora.training.loop import train
 
 GUIDE = Path(__file__).parents[2] / "CONTRIBUTING.md"

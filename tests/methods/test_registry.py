@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.methods import registry
 from naslora.methods.registry import adapt, get_method, method_names, register
 from naslora.sam.building import Sam

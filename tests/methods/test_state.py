@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from naslora.errors import StateError
-from naslora.methods.merging import merge
+from naslora.core.errors import StateError
+from naslora.methods.merge import merge
 from naslora.methods.state import load_adapter, save_adapter
 from naslora.sam.building import Sam
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.methods.layers import PROJECTIONS
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.methods.vera import SharedProjections, VeRALinear, VeRASettings

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.methods.vpt import VPTSettings
 from naslora.sam.attention import set_attention_backend

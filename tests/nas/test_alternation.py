@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from naslora.nas.alternation import AlternatingOptimizer
 from naslora.nas.cell import NASCell, architecture_parameters, weight_parameters
-from naslora.settings import TrainingSettings, load_study
+from naslora.study.settings import TrainingSettings, load_study
 
 
 class Model(nn.Module):

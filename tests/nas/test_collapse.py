@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.nas.cell import NASCell
 from naslora.nas.collapse import CollapsedCell, collapse
 from naslora.nas.operations import OperationOptions

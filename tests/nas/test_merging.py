@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from naslora.errors import SettingsError
+from naslora.core.errors import SettingsError
 from naslora.nas.cell import NASCell
-from naslora.nas.merging import CellStatistics, Estimator, cell_matrix
+from naslora.nas.dense import CellStatistics, Estimator, cell_matrix
 from naslora.nas.operations import OPERATIONS, OperationOptions
 
 LINEAR = [name for name in OPERATIONS if name != "max_pool_3x3"]

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from naslora.layout import Layout
-from naslora.records import CONTROLS, FileHash, Provenance, Receipt, Record, write_document
-from naslora.report import ablations, table1, table2, table3
-from naslora.report.aggregate import Aggregate
-from naslora.report.tables import TableSpec
-from naslora.settings import Study, load_study
+from naslora.report.tables import ablations, table1, table2, table3
+from naslora.report.tables.model import TableSpec
+from naslora.results.aggregate import Aggregate
+from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS, FileHash, Provenance, Receipt, Record, write_document
+from naslora.study.settings import Study, load_study
 
 CONFIG = Path(__file__).parents[2] / "config"
 METRICS = ("S_measure", "E_measure", "IoU")

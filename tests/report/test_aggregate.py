@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from naslora.files import sha256, write_json
-from naslora.layout import Layout
-from naslora.records import Attempt
-from naslora.report import reading
-from naslora.report.aggregate import aggregate
-from naslora.report.status import write_status
-from naslora.settings import Study
+from naslora.core.files import sha256, write_json
+from naslora.report.tables.status import write_status
+from naslora.results import reading
+from naslora.results.aggregate import aggregate
+from naslora.study.layout import Layout
+from naslora.study.records import Attempt
+from naslora.study.settings import Study
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

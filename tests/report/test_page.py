@@ -12,11 +12,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from naslora.cli import app
-from naslora.layout import Layout
-from naslora.report.aggregate import aggregate
 from naslora.report.page.build import report_text, write_report
 from naslora.report.page.curve import learning_curve
-from naslora.settings import Study
+from naslora.results.aggregate import aggregate
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
 
 WriteRun = Callable[..., Path]
 _VOID = {"meta", "img", "br", "link", "input", "hr", "path", "circle", "polyline"}

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from naslora.report.published import METHOD_ROWS, TABLES, columns, printed, rows
+from naslora.paper.published import METHOD_ROWS, TABLES, columns, printed, rows
 
 SAM_VIT_H_M = 641.090608
 

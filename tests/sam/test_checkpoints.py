@@ -7,7 +7,7 @@ import hashlib
 import pytest
 import torch
 
-from naslora.errors import CheckpointError
+from naslora.core.errors import CheckpointError
 from naslora.methods.registry import adapt
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import load_checkpoint, save_checkpoint

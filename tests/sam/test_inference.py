@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from naslora.errors import DivergedError
+from naslora.core.errors import DivergedError
 from naslora.sam.inference import class_numbers, semantic_probabilities
 from naslora.sam.mask_decoder import Prediction
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from naslora.methods.merging import merge
+from naslora.methods.merge import merge
 from naslora.methods.registry import adapt, trainable_parameters
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import save_checkpoint

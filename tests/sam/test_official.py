@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from naslora.errors import CheckpointError, SettingsError
+from naslora.core.errors import CheckpointError, SettingsError
 from naslora.sam.official import fetch_checkpoint, find_checkpoint, official_checkpoints
 
 CONTENT = b"PK weights " * 400_000

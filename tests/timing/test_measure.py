@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from naslora.errors import SettingsError
-from naslora.layout import Layout
-from naslora.settings import Study, load_study
+from naslora.core.errors import SettingsError
+from naslora.study.layout import Layout
+from naslora.study.settings import Study, load_study
 from naslora.timing import measure, memory, subjects
 from naslora.timing.document import Timing, read_timings, timing_fingerprint
 from naslora.timing.measure import time_methods

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from naslora.layout import Layout
-from naslora.server import ADDRESS, delegate
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
+from naslora.workflow.server import ADDRESS, delegate
 
 ROOT = Path(__file__).parents[2]
 MOMENTS = str(Path(__file__).with_name("moments.py"))

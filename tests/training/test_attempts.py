@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from naslora.errors import DiskError, LockError, StoppedError
-from naslora.layout import Layout
+from naslora.core.errors import DiskError, LockError, StoppedError
 from naslora.methods.registry import adapt
 from naslora.nas.alternation import AlternatingOptimizer
-from naslora.records import read_attempt, read_receipt
 from naslora.sam.building import build_sam
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.records import read_attempt, read_receipt
+from naslora.study.settings import Study
 from naslora.training import saving
 from naslora.training.checkpointing import Checkpoints
 from naslora.training.loop import train

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from naslora.errors import DiskError
+from naslora.core.errors import DiskError
 from naslora.training.checkpointing import Checkpoints
 
 RUN = {"settings": "a", "checkpoint": None}

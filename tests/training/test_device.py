@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from naslora.errors import SettingsError
-from naslora.settings import TrainingSettings, load_study
+from naslora.core.errors import SettingsError
+from naslora.study.settings import TrainingSettings, load_study
 from naslora.training.device import launch_fabric
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from naslora.core.errors import ManifestError
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import read_manifest
-from naslora.errors import ManifestError
-from naslora.layout import Layout
 from naslora.sam.building import Sam
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
 from naslora.training import embeddings, loaders
 from naslora.training.device import launch_fabric
 from naslora.training.embeddings import embed, embedded_images
@@ -132,7 +132,7 @@ def test_a_damaged_file_is_said_to_be_damaged(copied: Copy, adapted: Any) -> Non
 @pytest.fixture
 def adapted() -> Callable[[Study], Any]:
     from naslora.methods.registry import adapt
-    from naslora.sam.initial import initial_sam
+    from naslora.training.initial import initial_sam
 
     def make(study: Study) -> Any:
         run, layout = study.run(TASK, METHOD, 0), Layout.of(study)

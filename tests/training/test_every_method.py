@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from naslora.evaluation.evaluate import evaluate
-from naslora.layout import Layout
-from naslora.settings import Study, load_study
+from naslora.study.layout import Layout
+from naslora.study.settings import Study, load_study
 from naslora.training.loop import train
 
 REHEARSAL = load_study("rehearsal", config=Path(__file__).parents[2] / "config")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from naslora.errors import TRY_AGAIN, DiskError, LockError
-from naslora.records import read_attempt, read_receipt
+from naslora.core.errors import TRY_AGAIN, DiskError, LockError
+from naslora.study.records import read_attempt, read_receipt
 from naslora.training import locking
 from naslora.training.locking import Owner, RunLock
 

@@ -13,20 +13,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from naslora.core.errors import DiskError, DivergedError, RecordError, SettingsError
+from naslora.core.files import sha256
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import read_manifest
-from naslora.errors import DiskError, DivergedError, RecordError, SettingsError
 from naslora.evaluation.evaluate import evaluate
-from naslora.files import sha256
-from naslora.layout import Layout
 from naslora.methods.registry import adapt
 from naslora.nas.alternation import AlternatingOptimizer
 from naslora.nas.cell import operation_shares
-from naslora.records import Receipt, read_attempt, read_receipt, read_record
 from naslora.sam.building import original_parameters
-from naslora.sam.initial import initial_sam
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.records import Receipt, read_attempt, read_receipt, read_record
+from naslora.study.settings import Study
 from naslora.training import trainer
+from naslora.training.initial import initial_sam
 from naslora.training.loop import train
 from naslora.training.order import halves
 

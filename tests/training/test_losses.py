@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from naslora.sam.mask_decoder import Prediction
-from naslora.settings import TrainingSettings, load_study
+from naslora.study.settings import TrainingSettings, load_study
 from naslora.training.losses import bce_loss, binary_loss, dice_loss, multiclass_loss, task_loss
 
 CONFIG = Path(__file__).parents[2] / "config"

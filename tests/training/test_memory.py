@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from naslora.settings import Study
+from naslora.study.settings import Study
 from naslora.training.loop import train
 from naslora.training.progress import EpochProgress
 

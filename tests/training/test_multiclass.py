@@ -12,22 +12,22 @@ import pandas as pd
 import pytest
 import torch
 
-from naslora.data.benchmark import get_benchmark
+from naslora.core.errors import SettingsError
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
 from naslora.data.prepare import prepare
-from naslora.errors import SettingsError
 from naslora.evaluation import evaluate as evaluation
 from naslora.evaluation.controls import evaluate_controls
 from naslora.evaluation.evaluate import evaluate, predictions, trained_sam
 from naslora.evaluation.evaluate import test_images as images_of
-from naslora.layout import Layout
-from naslora.records import read_receipt, read_record
-from naslora.report.aggregate import aggregate
-from naslora.report.visual_comparison import draw_visual_comparison
+from naslora.report.figures.visual_comparison import draw_visual_comparison
+from naslora.results.aggregate import aggregate
 from naslora.sam.inference import semantic_probabilities
-from naslora.sam.initial import initial_sam
-from naslora.settings import Study, load_study
+from naslora.study.layout import Layout
+from naslora.study.records import read_receipt, read_record
+from naslora.study.settings import Study, load_study
 from naslora.training import pretraining
+from naslora.training.initial import initial_sam
 from naslora.training.loop import train
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from naslora.errors import DivergedError, SettingsError
-from naslora.files import sha256
-from naslora.layout import Layout
+from naslora.core.errors import DivergedError, SettingsError
+from naslora.core.files import sha256
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import load_checkpoint
-from naslora.settings import Study
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
 from naslora.training import pretraining
 from naslora.training.pretraining import _rate, pretrain
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from naslora.methods.registry import method_names
-from naslora.records import read_attempt, read_receipt
+from naslora.study.records import read_attempt, read_receipt
 
 KILLED = 128 + 9
 KILLS = 5

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from naslora.errors import TRY_AGAIN
-from naslora.records import read_attempt, read_receipt
+from naslora.core.errors import TRY_AGAIN
+from naslora.study.records import read_attempt, read_receipt
 from naslora.training.signals import STOP_SIGNALS, StopSignals, ignore_stop_signals
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from naslora.server import ADDRESS
+from naslora.workflow.server import ADDRESS
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from naslora.doctor.preflight import check_inputs
-from naslora.errors import ArchiveError, CheckpointError
-from naslora.settings import load_study
+from naslora.core.errors import ArchiveError, CheckpointError
+from naslora.study.settings import load_study
+from naslora.workflow.preflight import check_inputs
 
 if TYPE_CHECKING:
     from conftest import Project

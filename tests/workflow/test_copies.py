@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from naslora.history import PARTS
+from naslora.workflow.history import PARTS
 
 if TYPE_CHECKING:
     from conftest import Project

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from naslora.report.figures import figures_from, pictures
+from naslora.report.figures.catalogue import figures_from, pictures
 
 if TYPE_CHECKING:
     from conftest import Project

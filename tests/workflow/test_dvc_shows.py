@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from naslora.history import PARTS
-from naslora.report.figures import FIGURES, figures_from, pictures
+from naslora.report.figures.catalogue import FIGURES, figures_from, pictures
+from naslora.workflow.history import PARTS
 
 if TYPE_CHECKING:
     from conftest import Project

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from naslora.records import CONTROLS
-from naslora.report.figures import figures_from
-from naslora.report.products import TABLES, tables_of
-from naslora.settings import load_study
+from naslora.report.figures.catalogue import figures_from
+from naslora.report.tables.products import TABLES, tables_of
+from naslora.study.records import CONTROLS
+from naslora.study.settings import load_study
 
 if TYPE_CHECKING:
     from conftest import History, Project

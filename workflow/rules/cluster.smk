@@ -10,9 +10,9 @@ import sys
 
 from snakemake.shell import shell
 
-from naslora.doctor.preflight import check_inputs
-from naslora.needs import MEMORY_MB
-from naslora.server import SERVED
+from naslora.workflow.preflight import check_inputs
+from naslora.planning.needs import MEMORY_MB
+from naslora.workflow.server import SERVED
 
 # A job of a small backbone on CPUs takes less time than a scheduler and two Snakemakes take to
 # start it. Such jobs are grouped: the profile says how many runs make one SLURM job. Others are on

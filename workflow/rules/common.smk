@@ -7,10 +7,10 @@ from pathlib import Path
 import yaml
 from snakemake.shell import shell
 
-from naslora.errors import NasloraError
-from naslora.history import History
-from naslora.layout import Layout
-from naslora.settings import load_study
+from naslora.core.errors import NasloraError
+from naslora.workflow.history import History
+from naslora.study.layout import Layout
+from naslora.study.settings import load_study
 
 
 def read_values(value):

@@ -3,11 +3,11 @@ from functools import cache
 from pathlib import Path
 
 from naslora.analysis.document import PRETRAINED, RANDOM, TABLE_MODELS
-from naslora.data.archives import find
-from naslora.data.sources import choose
-from naslora.records import CONTROLS
-from naslora.report.figures import FIGURES, figure_paths, figures_from
-from naslora.report.products import TABLES, table_paths, tables_of
+from naslora.data.archives.catalogue import find
+from naslora.data.archives.sources import choose
+from naslora.study.records import CONTROLS
+from naslora.report.figures.catalogue import FIGURES, figure_paths, figures_from
+from naslora.report.tables.products import TABLES, table_paths, tables_of
 from naslora.sam.official import official_checkpoints
 
 # What this pipeline timed; others in the folder are named after their hardware.

@@ -5,8 +5,8 @@ import snakemake_logger_plugin_naslora as naslora_logger
 from snakemake.logging import logger
 from snakemake.shell import shell
 
-from naslora.report.products import table_paths
-from naslora.server import ADDRESS, SERVED, start_server
+from naslora.report.tables.products import table_paths
+from naslora.workflow.server import ADDRESS, SERVED, start_server
 
 
 def name_jobs(workflow):

@@ -3,10 +3,10 @@
 # command must not trigger anything itself. Snakemake ignores params of functions that take
 # `output`: so does `study_options`.
 from naslora.analysis.document import analysis_fingerprint
-from naslora.data.archives import find
+from naslora.data.archives.catalogue import find
 from naslora.data.manifest import read_manifest
-from naslora.data.sources import choose
-from naslora.files import fingerprint
+from naslora.data.archives.sources import choose
+from naslora.core.files import fingerprint
 from naslora.timing.document import timing_fingerprint
 
 

@@ -1,5 +1,5 @@
 # What jobs are given: minutes, memory, GPUs.
-from naslora.needs import MEMORY_MB
+from naslora.planning.needs import MEMORY_MB
 
 TRAINING_MINUTES = {
     "tiny": 30,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from naslora.report import ablations as tables
+from naslora.paper.published import columns, rows
 from naslora.report.claims.claim import Claim, Judgement, value
 from naslora.report.claims.comparison import judge
 from naslora.report.claims.evidence import Difference, Evidence, repeats_text
-from naslora.report.published import columns, rows
-from naslora.report.tables import Column, TableSpec
+from naslora.report.tables import ablations as tables
+from naslora.report.tables.model import Column, TableSpec
 
 _OWN = "nas_pc_lora"
 _NO_SPREAD = "The paper prints no spread over its seeds, so nothing tells these from chance."

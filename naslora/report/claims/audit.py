@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from naslora.files import write_text
-from naslora.layout import Layout
-from naslora.report.aggregate import Aggregate
-from naslora.report.claims import ablations, costs, counts, features, merging, multi_class, scores
+from naslora.core.files import write_text
+from naslora.report.claims import ablations, costs, counts, features, multi_class, scores
+from naslora.report.claims import merge_loss as merging
 from naslora.report.claims.claim import Claim, Judgement
 from naslora.report.claims.evidence import Evidence
-from naslora.settings import Study
+from naslora.results.aggregate import Aggregate
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
 
 _ALL = tuple(
     claim

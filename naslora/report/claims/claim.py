@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from naslora.report.published import Printed, printed
+from naslora.paper.published import Printed, printed
 
 
 class Judgement(StrEnum):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from naslora.report.claims.claim import Judgement
 from naslora.report.claims.evidence import Difference, Evidence, repeats_text
-from naslora.report.tables import Column, run_title
+from naslora.report.tables.model import Column, run_title
 
 NAS = ("nas_lora", "nas_pc_lora")
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from itertools import permutations
 from statistics import median
 
+from naslora.paper.published import printed, rows
 from naslora.report.claims.claim import Claim, Judgement, value
 from naslora.report.claims.evidence import Evidence, Ratio
-from naslora.report.comparability import PAPER_TRAINING
-from naslora.report.published import printed, rows
-from naslora.report.table5_notes import INFERENCE_FORMS
-from naslora.report.timed_cells import TOLERANCE
-from naslora.report.timing import PAPER_EPOCHS, PAPER_START_EPOCH, schedule_seconds
+from naslora.report.tables.comparability import PAPER_TRAINING
+from naslora.report.tables.table5_notes import INFERENCE_FORMS
+from naslora.report.tables.timed_cells import TOLERANCE
+from naslora.results.costs import PAPER_EPOCHS, PAPER_START_EPOCH, schedule_seconds
 from naslora.timing.document import PassName, Timing
 
 _SEARCHING = "NAS-PC-LoRA (update w and alpha)"

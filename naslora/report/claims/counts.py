@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from naslora.report import table1
+from naslora.paper.counts import Count, counted_on_vit_h
+from naslora.paper.published import TABLES, Printed, columns, rows
 from naslora.report.claims.claim import Claim, Judgement, number, value
 from naslora.report.claims.evidence import Evidence
-from naslora.report.counts import Count, counted_on_vit_h
-from naslora.report.published import TABLES, Printed, columns, rows
+from naslora.report.tables import table1
 
 _TOTAL = "SAM (scratch)"
 # Other networks, whose ratio is of themselves.

@@ -9,11 +9,11 @@ from functools import cached_property
 
 import pandas as pd
 
-from naslora.report.aggregate import Aggregate
-from naslora.report.cells import CONFIDENCE, half_interval
-from naslora.report.tables import Column
-from naslora.report.timing import machine_titles
-from naslora.settings import Study
+from naslora.report.tables.cells import CONFIDENCE, half_interval
+from naslora.report.tables.model import Column
+from naslora.results.aggregate import Aggregate
+from naslora.results.costs import machine_titles
+from naslora.study.settings import Study
 from naslora.timing.document import PassName, Timing, read_timings
 
 _NOISE = 1e-9  # differences of decimal numbers are off in the last bits

@@ -7,14 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from naslora.data.benchmark import get_benchmark
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.paper.published import columns, rows
 from naslora.report.claims.claim import Claim, Judgement, value
 from naslora.report.claims.comparison import judge
 from naslora.report.claims.evidence import Difference, Evidence, repeats_text
-from naslora.report.published import columns, rows
-from naslora.report.shares import read_shares
-from naslora.report.table4 import RANDOM_VIT_H, table4
-from naslora.report.tables import Column, Row
+from naslora.report.tables.model import Column, Row
+from naslora.report.tables.table4 import RANDOM_VIT_H, table4
+from naslora.results.shares import read_shares
 
 _SEARCHED = "nas_pc_lora"
 # Families of two operations each, so that all alike have a quarter.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 
-from naslora.report import table2, table3
+from naslora.paper.published import METHOD_ROWS, NOT_PEFT, columns, rows
 from naslora.report.claims.claim import Claim, Judgement, number, value
 from naslora.report.claims.comparison import NAS, against_baselines, best_against_best
 from naslora.report.claims.evidence import Difference, Evidence, repeats_text
-from naslora.report.published import METHOD_ROWS, NOT_PEFT, columns, rows
+from naslora.report.tables import table2, table3
 
 _ROWS = tuple(METHOD_ROWS[name] for name in NAS)
 _CITED = ("Translab", "Trans2Seg")

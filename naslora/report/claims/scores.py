@@ -6,13 +6,13 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 
-from naslora.data.benchmark import get_benchmark
-from naslora.report import table1
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.paper.published import METHOD_ROWS, NOT_PEFT, columns, printed, rows
 from naslora.report.claims.claim import Claim, Judgement, value
 from naslora.report.claims.comparison import NAS, against_baselines, compare, most
 from naslora.report.claims.evidence import Evidence
-from naslora.report.published import METHOD_ROWS, NOT_PEFT, columns, printed, rows
-from naslora.report.tables import Column
+from naslora.report.tables import table1
+from naslora.report.tables.model import Column
 
 _ROWS = tuple(METHOD_ROWS[name] for name in NAS)
 _DOMAIN_SPECIFIC = "Domain Specific"

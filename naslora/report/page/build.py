@@ -13,16 +13,16 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from naslora.files import write_text
-from naslora.layout import Layout
-from naslora.report.aggregate import Aggregate, aggregate
+from naslora.core.files import write_text
 from naslora.report.claims.audit import READING, audit_claims, summary
-from naslora.report.figures import FIGURES, pictures
+from naslora.report.figures.catalogue import FIGURES, pictures
 from naslora.report.page.runs import RunPage, run_pages
 from naslora.report.page.views import TableView, method_of, status_view, table_view
-from naslora.report.products import TABLES, tables_of
-from naslora.report.tables import run_title
-from naslora.settings import Study
+from naslora.report.tables.model import run_title
+from naslora.report.tables.products import TABLES, tables_of
+from naslora.results.aggregate import Aggregate, aggregate
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
-from naslora.layout import Layout
-from naslora.records import Receipt, Record, read_record
-from naslora.report.aggregate import Aggregate
 from naslora.report.page.curve import learning_curve
-from naslora.report.tables import run_title
-from naslora.report.writers import DASH
-from naslora.settings import Study
+from naslora.report.tables.model import run_title
+from naslora.report.tables.writers import DASH
+from naslora.results.aggregate import Aggregate
+from naslora.study.layout import Layout
+from naslora.study.records import Receipt, Record, read_record
+from naslora.study.settings import Study
 
 _PERCENTAGES = ("BER", "mBER")  # in records these are percent, all other scores fractions
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from naslora.records import CONTROLS
-from naslora.report.aggregate import Aggregate
-from naslora.report.cells import Cell
-from naslora.report.status import standings
-from naslora.report.tables import Column, Row, Table
-from naslora.report.writers import DASH, paper_text, value_text
-from naslora.settings import Study
+from naslora.report.tables.cells import Cell
+from naslora.report.tables.model import Column, Row, Table
+from naslora.report.tables.status import standings
+from naslora.report.tables.writers import DASH, paper_text, value_text
+from naslora.results.aggregate import Aggregate
+from naslora.study.records import CONTROLS
+from naslora.study.settings import Study
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What knows nothing of SAM or of studies: errors, files, documents, arrays, downloads."""

@@ -1,0 +1,160 @@
+"""Arrays of one shape in one file, made once and shared by all processes that need them.
+
+The file is read in pieces and not mapped to memory: pages of a map count as the process's own
+memory, and a cluster ends jobs that have too much of it. The system keeps what was read in its
+page cache, once for all processes, and drops it when memory is short.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import weakref
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from naslora.core.errors import DiskError, ManifestError
+from naslora.core.files import append_alone, disk_errors, whole_file
+
+Bytes = NDArray[np.uint8]
+_KEY_BYTES = 64
+_CHECKSUM = np.dtype("<u4")
+_PER_THREAD = 4
+_log = logging.getLogger(__name__)
+
+
+class ArrayFile:
+    """Arrays of uint8 in one file, each with a checksum that every process checks once.
+
+    The file: a key of 64 letters; `count` CRC-32 checksums; `count` arrays of `shape`, uint8.
+    Once open, it stays the same, whatever replaces it under its name.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: it is of another key, number or shape.
+    """
+
+    def __init__(
+        self, path: Path, key: str, count: int, shape: tuple[int, ...], noun: str = "arrays"
+    ):
+        self._arguments = path, key, count, shape, noun
+        self._path, self._shape, self._noun = path, shape, noun
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        self._item = int(np.prod(shape))
+        self._start = _KEY_BYTES + count * _CHECKSUM.itemsize
+        head = os.pread(self._file, self._start, 0)
+        size = os.fstat(self._file).st_size
+        if head[:_KEY_BYTES] != key.encode() or size != self._start + count * self._item:
+            raise ValueError(f"{path} holds something else")
+        self._checksums = np.frombuffer(head[_KEY_BYTES:], _CHECKSUM)
+        self._checked = np.zeros(count, bool)
+
+    def __getitem__(self, index: int) -> Bytes:
+        """One array.
+
+        Raises:
+            ManifestError: the file is damaged.
+        """
+        pixels = np.empty(self._shape, np.uint8)
+        read = os.preadv(self._file, [pixels.data], self._start + index * self._item)
+        if read != self._item or not (
+            self._checked[index] or zlib.crc32(pixels.data) == self._checksums[index]
+        ):
+            raise ManifestError(
+                f"this file of {self._noun} is damaged",
+                where=self._path,
+                remedy="delete it and run the same command again, which writes it anew",
+            )
+        self._checked[index] = True
+        return pixels
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._arguments
+
+
+def array_file(
+    path: Path,
+    key: str,
+    count: int,
+    shape: tuple[int, ...],
+    make: Callable[[int], Bytes],
+    *,
+    noun: str,
+    without: str,
+    threads: int,
+) -> ArrayFile | None:
+    """Open a file of arrays, and write it first if it is not there.
+
+    Of several processes that need it, one writes it while the others wait. None, with a word in
+    the log, where it would take more than half of the free disk, or cannot be written.
+
+    Args:
+        path: where it belongs.
+        key: 64 letters that name its contents; a file of another key is replaced.
+        count: the number of arrays.
+        shape: of each.
+        make: gives array i.
+        noun: what the arrays are, for people.
+        without: what happens without the file, for people.
+        threads: that call `make`; 0 for the calling thread alone.
+    """
+    try:
+        return ArrayFile(path, key, count, shape, noun)
+    except (FileNotFoundError, ValueError):
+        pass
+    size = count * (int(np.prod(shape)) + _CHECKSUM.itemsize) + _KEY_BYTES
+    try:
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(path.parent).free
+            if size > free / 2:
+                _log.warning(
+                    "%s: %s would take %d of %d MB of free disk",
+                    without,
+                    path,
+                    size >> 20,
+                    free >> 20,
+                )
+                return None
+            lock = path.with_suffix(".lock")
+            with append_alone(lock):
+                try:
+                    return ArrayFile(path, key, count, shape, noun)
+                except (FileNotFoundError, ValueError):
+                    _write(path, key, count, make, threads)
+                finally:
+                    lock.unlink(missing_ok=True)
+        return ArrayFile(path, key, count, shape, noun)
+    except DiskError as error:
+        _log.warning("%s: %s", without, error)
+        return None
+
+
+def _write(path: Path, key: str, count: int, make: Callable[[int], Bytes], threads: int) -> None:
+    checksums = np.zeros(count, _CHECKSUM)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write(key.encode())
+        file.write(checksums.tobytes())
+        for index, array in enumerate(_made(count, make, threads)):
+            checksums[index] = zlib.crc32(array.data)
+            file.write(array.data)
+        file.seek(_KEY_BYTES)
+        file.write(checksums.tobytes())
+
+
+def _made(count: int, make: Callable[[int], Bytes], threads: int) -> Iterator[Bytes]:
+    if not threads:
+        yield from map(make, range(count))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        at_once = _PER_THREAD * threads
+        for start in range(0, count, at_once):  # map() alone would hold all of them in memory
+            yield from pool.map(make, range(start, min(start + at_once, count)))

@@ -1,0 +1,70 @@
+"""JSON documents with a schema version: their form, and reading one or saying what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from naslora.core.errors import NasloraError
+
+
+class Document(BaseModel):
+    """Immutable; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+D = TypeVar("D", bound=Document)
+
+
+def parse_document(
+    data: bytes, kind: type[D], where: Path, noun: str, remedy: str, error: type[NasloraError]
+) -> D:
+    """Read a document.
+
+    Args:
+        data: the file's bytes.
+        kind: what it should be; the default of its field `schema_version` is the version read.
+        where: the file, for the message.
+        noun: what people call it.
+        remedy: what to do about one that cannot be read.
+        error: what to raise then.
+
+    Raises:
+        error: it is damaged, of another schema version or none, or contradicts itself.
+    """
+    try:
+        document = kind.model_validate_json(data)  # six times as fast as by way of json.loads
+    except ValidationError:
+        return _explained(data, kind, where, noun, remedy, error)
+    if "schema_version" not in document.model_fields_set:
+        return _explained(data, kind, where, noun, remedy, error)
+    return document
+
+
+def _explained(
+    data: bytes, kind: type[D], where: Path, noun: str, remedy: str, error: type[NasloraError]
+) -> D:
+    """Read a document that was refused, step by step, to say what is wrong with it."""
+    try:
+        content = json.loads(data.decode("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+        raise error(f"this {noun} is damaged: {problem}", where=where, remedy=remedy) from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    known = kind.model_fields["schema_version"].default
+    if version != known:
+        raise error(
+            f"this {noun} has schema version {version}; this naslora reads {known}",
+            where=where,
+            remedy=f"use the naslora that wrote it, or a newer one; or {remedy}",
+        )
+    try:
+        return kind.model_validate(content)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        place = ".".join(map(str, first["loc"])) or noun
+        why = first["msg"].removeprefix("Value error, ")
+        raise error(f"this {noun} is invalid: {place}: {why}", where=where, remedy=remedy) from None

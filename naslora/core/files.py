@@ -1,0 +1,219 @@
+"""Files that are whole or absent: write under a temporary name, flush to disk, then rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from naslora.core.errors import DiskError
+
+_CHUNK = 1 << 18
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.[^.]+)?")
+_IDLE_S = 3600
+_DISK_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EIO,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+}
+
+
+def digests(path: Path, *algorithms: str) -> list[str]:
+    """A file's digests by these algorithms of hashlib, in hexadecimal digits, in one reading."""
+    found = [hashlib.new(name, usedforsecurity=False) for name in algorithms]
+    buffer = memoryview(bytearray(_CHUNK))  # one for all chunks: a new one each takes longer
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            for digest in found:
+                digest.update(buffer[:size])
+    return [digest.hexdigest() for digest in found]
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    return digests(path, "sha256")[0]
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN.
+
+    Raises:
+        ValueError: the value holds NaN or infinity.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON; equal for equal values on every machine."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to write a file, raised in the block, into errors for people.
+
+    Raises:
+        DiskError: the disk is full, or the folder cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise DiskError(
+            f"cannot write {path.name}: {os.strerror(error.errno)}",
+            where=path.parent,
+            remedy="free some space or choose another folder, then run the same command again",
+        ) from error
+
+
+@contextmanager
+def append_alone(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for appending; another process that does the same waits until the block ends.
+
+    The block may rename or remove the file. Some cluster file systems have no locks; on them,
+    nothing keeps two processes apart.
+    """
+    while True:
+        with path.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+            # While this one waited, the other may have renamed or removed the file.
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield file
+                return
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, and rename it to `path` when the block ends well.
+
+    The temporary name keeps the suffix of `path`, so that writers which go by it do the same.
+    When the block raises, the temporary file is removed and `path` is as it was. A process that is
+    killed leaves it behind, for the next one to remove.
+
+    Raises:
+        DiskError: the disk is full, or the folder cannot be written to.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, path)
+        descriptor, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
+        temporary = Path(name)
+        try:
+            with in_use(descriptor):
+                yield temporary
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+                temporary.chmod(0o666 & ~_umask())
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def in_use(descriptor: int) -> Iterator[None]:
+    """Lock an open temporary file or folder until the block ends, then close it."""
+    try:
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path, of: Path | None = None, *, alone: bool = False) -> None:
+    """Remove temporary files and folders that processes left when they were killed.
+
+    Args:
+        folder: where they lie.
+        of: the file or folder that they were to become; by default any.
+        alone: nobody else writes there, so remove all; else only those that are an hour old and
+            that no living process has locked.
+    """
+    for path in folder.iterdir():
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is None or (of and (of.stem, of.suffix) != (match["stem"], match["suffix"] or "")):
+            continue
+        if alone or _abandoned(path):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _abandoned(path: Path) -> bool:
+    try:
+        if time.time() - path.stat().st_mtime < _IDLE_S:
+            return False
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    except OSError:  # gone, or another user's
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # in use; or there are no locks here, and nothing is known
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON with sorted keys and a final newline, whole or not at all.
+
+    Raises:
+        ValueError: the value holds NaN or infinity.
+        DiskError: the file cannot be written.
+    """
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, whole or not at all.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes, whole or not at all.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

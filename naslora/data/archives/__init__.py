@@ -1,0 +1,1 @@
+"""Archives of images: found, fetched, verified, pinned and unpacked."""

@@ -1,0 +1,138 @@
+"""All archives of a study at once: what is here, what could be downloaded, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from naslora.core.errors import ArchiveError, NasloraError
+from naslora.data.archives.catalogue import Archive, find, verify
+from naslora.data.archives.sources import Choice, choose, instead, locate
+from naslora.data.manifest import ManifestArchive
+from naslora.study.settings import CONFIG_FOLDER, Study
+
+
+@dataclass
+class Outcome:
+    """What became of one archive.
+
+    Attributes:
+        tasks: the study's tasks that need it.
+        instead: what a person without it can do.
+        path, record: the file, if it is here and usable.
+        problem: why it is not.
+    """
+
+    archive: Archive
+    instead: str | None
+    tasks: list[str] = field(default_factory=list)
+    path: Path | None = None
+    record: ManifestArchive | None = None
+    problem: NasloraError | None = None
+
+
+def needed(study: Study, config: Path = CONFIG_FOLDER) -> list[tuple[Archive, Choice, list[str]]]:
+    """Every archive that the study's tasks need, once, and the tasks that need it.
+
+    Raises:
+        SettingsError: no such benchmark, or config/archives.yaml is invalid.
+        ArchiveError: the archives folder cannot be looked into.
+    """
+    found: dict[str, tuple[Archive, Choice, list[str]]] = {}
+    for task in study.tasks:
+        if task not in study.generated:
+            choice = choose(study, task, config)
+            for archive in choice.archives:
+                found.setdefault(archive.key, (archive, choice, []))[2].append(task)
+    return list(found.values())
+
+
+def acquire(
+    study: Study, config: Path = CONFIG_FOLDER, tell: Callable[[str], None] = print
+) -> list[Outcome]:
+    """Find, download and verify every archive of a study; a problem with one stops no other.
+
+    Args:
+        study: the study; tasks whose images it generates need nothing.
+        config: the folder of archives.yaml and the pins.
+        tell: is given a line about each archive.
+
+    Raises:
+        SettingsError: no such benchmark, or a file in `config` is invalid.
+        ArchiveError: the archives folder cannot be looked into.
+    """
+    outcomes = []
+    silent_hosts = set()
+    for archive, choice, tasks in needed(study, config):
+        outcome = Outcome(archive, instead(choice, study), tasks)
+        host = urlsplit(archive.url or "").netloc
+        try:
+            # Where one download has failed for good, the next one of that host gets one attempt.
+            path = locate(choice, archive, study, attempts=1 if host in silent_hosts else 4)
+            outcome.record = verify(archive, path, config)
+            outcome.path = path
+            tell(f"here: {path} ({standing(archive, outcome.record)})")
+        except NasloraError as problem:
+            outcome.problem = problem
+            if find(archive, study.archives) is None:
+                silent_hosts |= {host} - {""}
+            missing = _is_missing(outcome, study)
+            tell(f"MISSING: {archive.title}" if missing else f"BAD: {problem.what}")
+        outcomes.append(outcome)
+    return outcomes
+
+
+def standing(archive: Archive, record: ManifestArchive) -> str:
+    """Whether an archive is the official one, in a few words."""
+    if archive.replaces:
+        return "a bundle, not official"
+    if record.official is None:
+        return "nothing is published to compare with"
+    return "official" if record.official else "NOT the official archive"
+
+
+def check_complete(outcomes: list[Outcome], study: Study, again: str) -> None:
+    """Raise one error that lists everything that is missing or unusable.
+
+    Args:
+        outcomes: what `acquire` returned.
+        study: the study.
+        again: the command to run when all is in place.
+
+    Raises:
+        ArchiveError: an archive is missing or unusable.
+    """
+    bad = [outcome for outcome in outcomes if outcome.problem is not None]
+    if bad:
+        raise ArchiveError(
+            f"{len(bad)} of {len(outcomes)} archives of study {study.study} are missing or "
+            f"unusable\n\n{chr(10).join(_described(outcome, study) for outcome in bad)}",
+            remedy=f"put each in its place under this very name, then run: {again}",
+        )
+
+
+def _is_missing(outcome: Outcome, study: Study) -> bool:
+    return outcome.archive.url is None and find(outcome.archive, study.archives) is None
+
+
+def _described(outcome: Outcome, study: Study) -> str:
+    archive, problem = outcome.archive, outcome.problem
+    assert problem is not None
+    missing = _is_missing(outcome, study)
+    place = (study.archives / archive.file).absolute()
+    others = f" (or {', '.join(archive.other_names)})" if archive.other_names else ""
+    lines = {
+        "problem": "missing; it needs a login or a browser to get" if missing else problem.what,
+        "what to do": None if missing else problem.remedy,
+        "place": f"{place}{others}" if missing or problem.where is None else str(problem.where),
+        "page": archive.page,
+        "how": archive.how,
+        "contents": archive.layout,
+        "terms": archive.licence,
+        "cite": archive.citation,
+        "or": outcome.instead,
+    }
+    told = [f"    {name + ':':<12}{text}" for name, text in lines.items() if text]
+    return "\n".join([f"  {archive.title} (for {', '.join(outcome.tasks)})", *told, ""])

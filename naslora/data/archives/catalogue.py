@@ -1,0 +1,251 @@
+"""The archives: what they are, where they come from, and whether a file is one of them.
+
+The rule for a file that lies in the archives folder under one of an archive's names:
+
+* its hash is the published one: it is official;
+* nothing is published: `official` is unknown (None), and the hash is recorded all the same; it is
+  pinned, and a later change is an error (see `naslora.data.archives.pins`);
+* it has the published size but another hash: damaged, an error;
+* it has another size and another hash: if it is a whole archive, it may be used, as reduced
+  copies of a data set are; the manifest records it with `official: false`, the user is told, and
+  the audit compares its contents with the expected counts. If it is not whole (truncated, a web
+  page, another format), it is an error. The checksum of every entry is checked in unpacking.
+
+A file that this module downloads has no such freedom: it is official or an error. A bundle (see
+`naslora.data.archives.bundles`) is never official.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from naslora.core.download import Download
+from naslora.core.errors import ArchiveError, SettingsError
+from naslora.core.files import digests
+from naslora.data.archives.pins import check_pin
+from naslora.data.archives.unpack import archive_format
+from naslora.data.manifest import ManifestArchive, Sha256
+from naslora.study.sections import Name, Settings
+from naslora.study.settings import CONFIG_FOLDER, read_yaml
+
+_log = logging.getLogger(__name__)
+FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+Bytes = Annotated[int, Field(gt=0)]
+
+
+class Replacement(Settings):
+    """How a bundle stands in for the archives of a benchmark.
+
+    Attributes:
+        tests: test set to the list of its images; without it, test.csv is the one test set.
+        stems: pattern that the names of the benchmark's images match whole, without suffix.
+        pairs: how many pairs it holds, where that is not the whole benchmark.
+        caveat: why results on it are not those of the benchmark.
+    """
+
+    tests: dict[Name, FileName] = Field(default_factory=dict)
+    stems: str = ".*"
+    pairs: Annotated[int, Field(gt=0)] | None = None
+    caveat: str | None = None
+
+    @field_validator("stems")
+    @classmethod
+    def _is_pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        return value
+
+
+class Archive(Settings):
+    """An archive, official or a bundle.
+
+    Attributes:
+        key: its name in archives.yaml.
+        file: the official file name, and other_names that it also goes by.
+        access: "http" for a plain download, "manual" behind a login or a browser.
+        url: address of the file, for http access.
+        page: where people read about the set and, for manual access, get it; `how` says more.
+        size: bytes of the official file, and its sha256 or md5; None where unpublished.
+        rough_size: bytes as people report them, for estimates.
+        layout, pairs: what lies in it, and how many images, masks or pairs of both.
+        folder, replaces: of a bundle: its one folder, and the tasks that it can stand in for.
+    """
+
+    key: Name
+    title: str
+    file: FileName
+    other_names: list[FileName] = Field(default_factory=list)
+    access: Literal["http", "manual"]
+    url: str | None = None
+    page: str
+    how: str | None = None
+    size: Bytes | None = None
+    rough_size: Bytes | None = None
+    sha256: Sha256 | None = None
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    layout: str | None = None
+    pairs: Annotated[int, Field(gt=0)] | None = None
+    licence: str
+    citation: str
+    folder: FileName | None = None
+    replaces: dict[Name, Replacement] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Archive:
+        if (self.access == "http") != (self.url is not None):
+            raise ValueError("http access needs a url, manual access has none")
+        if bool(self.replaces) != (self.folder is not None):
+            raise ValueError("a bundle has both folder and replaces, another archive neither")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """All file names, the official one first."""
+        return [self.file, *self.other_names]
+
+    @property
+    def has_published_hash(self) -> bool:
+        return self.sha256 is not None or self.md5 is not None
+
+
+def load_archives(config: Path = CONFIG_FOLDER) -> dict[str, Archive]:
+    """Read config/archives.yaml.
+
+    Raises:
+        SettingsError: it is missing, no valid YAML, or an entry is invalid.
+    """
+    path = config / "archives.yaml"
+    archives = {}
+    for key, entry in read_yaml(path).items():
+        try:
+            known = entry if isinstance(entry, dict) else {"entry": entry}
+            archives[key] = Archive.model_validate({"key": key, **known})
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join([key, *map(str, first["loc"])])
+            raise SettingsError(f"invalid archive: {place}: {first['msg']}", where=path) from None
+    return archives
+
+
+def find(archive: Archive, folder: Path) -> Path | None:
+    """Where an archive lies in a folder, under any of its names; None if it does not.
+
+    Raises:
+        ArchiveError: the folder cannot be looked into.
+    """
+    try:
+        paths = [folder / name for name in archive.names]
+        return next((path for path in paths if path.exists()), None)
+    except OSError as error:
+        raise ArchiveError(
+            f"cannot look for {archive.file}: {error.strerror}", where=folder / archive.file
+        ) from error
+
+
+def obtain(archive: Archive, folder: Path, instead: str | None = None, attempts: int = 4) -> Path:
+    """Find an archive in a folder, or download it there if it can be had without a login.
+
+    Args:
+        archive: the archive.
+        folder: where it lies, or goes.
+        instead: what else a person could do, for the message.
+        attempts: how often in succession a download may break without a new byte.
+
+    Raises:
+        ArchiveError: it is not there and has to be fetched by hand, or the download failed.
+        DiskError: the folder cannot be written to.
+    """
+    if found := find(archive, folder):
+        return found
+    path = folder / archive.file
+    if archive.url is None:
+        raise ArchiveError(
+            f"the archive of {archive.title} is missing, and needs a login or a browser to get "
+            f"(terms: {archive.licence})",
+            where=path,
+            remedy=f"{by_hand(archive)}, then run the same command again"
+            + (f"; or {instead}" if instead else ""),
+        )
+
+    def check(file: Path) -> None:
+        archive_format(file, name=path)
+        if archive.md5 is not None and (digest := digests(file, "md5")[0]) != archive.md5:
+            raise ArchiveError(
+                f"the file at {archive.url} is not the official {archive.file}: its MD5 is "
+                f"{digest}, not {archive.md5}",
+                where=path,
+                remedy=f"run the same command again; or {by_hand(archive)}",
+            )
+
+    Download(
+        url=archive.url,
+        target=path,
+        error=ArchiveError,
+        by_hand=by_hand(archive),
+        size=archive.size,
+        sha256=archive.sha256,
+        check=check,
+        attempts=attempts,
+    ).run()
+    return path
+
+
+def by_hand(archive: Archive) -> str:
+    """How a person gets an archive, as an order without a full stop."""
+    others = f" or as {' or '.join(archive.other_names)}" if archive.other_names else ""
+    hint = f" ({archive.how})" if archive.how else ""
+    return f"get {archive.file} from {archive.page}{hint} and put it there under this name{others}"
+
+
+def verify(archive: Archive, path: Path, config: Path | None = None) -> ManifestArchive:
+    """Tell an official archive from another whole one, by the rule of this module.
+
+    Args:
+        archive: what the file should be.
+        path: the file.
+        config: the folder of the pins; without it, none are looked at.
+
+    Raises:
+        ArchiveError: empty, truncated, a web page, no archive, damaged, or not what was pinned.
+        SettingsError: the pins cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        archive_format(path)
+        sha256, md5 = digests(path, "sha256", "md5" if archive.md5 else "sha256")
+    except OSError as error:
+        raise ArchiveError(
+            f"cannot read the archive of {archive.title}: {error.strerror}", where=path
+        ) from error
+    official = None
+    if archive.sha256 is not None:
+        official = sha256 == archive.sha256
+    elif archive.md5 is not None:
+        official = md5 == archive.md5
+    if official is False and size == archive.size:
+        raise ArchiveError(
+            f"{path.name} is damaged: it has the official size, but another SHA-256 ({sha256})",
+            where=path,
+            remedy=f"delete it and get it again: {archive.url or archive.page}",
+        )
+    name = archive.file if archive.replaces else path.name
+    found = ManifestArchive(file=name, sha256=sha256, bytes=size, official=official)
+    if config is not None and official is None and not check_pin(path, found, archive.key, config):
+        official = False
+    if official is False:
+        _log.warning(
+            "%s is not the official archive of %s: it has %d bytes, not %s; "
+            "results will say so (official: false)",
+            path,
+            archive.title,
+            size,
+            archive.size or "those of the published or pinned file",
+        )
+    return found.model_copy(update={"official": False if archive.replaces else official})

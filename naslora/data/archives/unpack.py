@@ -1,0 +1,240 @@
+"""Unpacking zip, tar and RAR archives without trusting them."""
+
+from __future__ import annotations
+
+import errno
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Literal
+
+from naslora.core.download import looks_like_html
+from naslora.core.errors import ArchiveError, DiskError
+from naslora.core.files import in_use, remove_leftovers
+from naslora.data.archives.entries import Entry, Limits, checked
+from naslora.data.archives.rar import unpack_rar
+from naslora.data.archives.rar_list import RarError, list_rar
+
+Format = Literal["zip", "tar", "rar"]
+_AGAIN = "delete it and get it again"
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
+# Decompressors report damage as an OSError without a number; a place before the file's start, where
+# a cut archive's directory leads, is an invalid argument.
+_NO_DISK_ERROR = (None, errno.EINVAL)
+LIMITS = Limits()
+
+
+def archive_format(path: Path, name: Path | None = None) -> Format:
+    """Tell from its contents what kind of archive a file is.
+
+    Args:
+        path: the file.
+        name: what to call it in errors, if not `path`.
+
+    Raises:
+        ArchiveError: empty, truncated, a web page, or no archive at all.
+    """
+    name = name or path
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if not head:
+        raise ArchiveError(f"{name.name} is empty (0 bytes)", where=name, remedy=_AGAIN)
+    if looks_like_html(head):
+        raise ArchiveError(
+            f"{name.name} is a web page, not an archive",
+            where=name,
+            remedy="delete it; open the link in a browser, log in or accept the terms if it asks, "
+            "and save the archive itself",
+        )
+    if head.startswith(b"Rar!"):
+        return "rar"
+    if head.startswith(b"PK"):
+        if not zipfile.is_zipfile(path):
+            raise ArchiveError(
+                f"{name.name} is truncated: the directory at the end of the zip file is missing",
+                where=name,
+                remedy=_AGAIN,
+            )
+        return "zip"
+    try:
+        with tarfile.open(path):
+            return "tar"
+    except _DAMAGE as error:
+        raise ArchiveError(
+            f"{name.name} is neither a zip nor a tar nor a RAR file", where=name, remedy=_AGAIN
+        ) from error
+
+
+def file_names(path: Path) -> Iterator[str]:
+    """Names of the files in an archive, as they are.
+
+    Raises:
+        ArchiveError: see `archive_format`; or it is damaged.
+    """
+    kind = archive_format(path)
+    try:
+        if kind == "rar":
+            yield from (entry.name for entry in list_rar(path) if not entry.is_folder)
+            return
+        with _opened(path, kind) as entries:
+            yield from (entry.name for entry in entries if not entry.is_folder)
+    except (*_DAMAGE, RarError, NotImplementedError) as error:
+        raise _damaged(path, error) from error
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`, and rename it to `target` when the block ends well.
+
+    A folder that is at `target` already is replaced. When the block raises, the temporary folder
+    is removed and `target` is as it was. A process that is killed leaves it behind, for the next
+    one to remove.
+
+    Raises:
+        DiskError: a file or folder cannot be written.
+    """
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent, target)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+        with in_use(os.open(temporary, os.O_RDONLY)):
+            new, old = temporary / "new", temporary / "old"
+            new.mkdir()
+            yield new
+            if target.exists():
+                target.rename(old)
+            try:
+                new.rename(target)
+            except BaseException:
+                if old.exists():
+                    old.rename(target)
+                raise
+    except OSError as error:
+        if error.errno in _NO_DISK_ERROR:
+            raise
+        raise DiskError(
+            f"cannot write {target.name}: {error.strerror}",
+            where=target.parent,
+            remedy="free some space or choose another folder, then run the same command again",
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def unpack(archive: Path, target: Path, limits: Limits = LIMITS) -> int:
+    """Unpack an archive to a folder, whole or not at all; the checksum of every entry is checked.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        ArchiveError: damaged, encrypted, a RAR file that no program here reads, or unsafe: an entry
+            with an absolute path, `..`, a drive letter, a backslash or a control character; a link
+            or device; two entries of one name, also up to case and Unicode form; more or larger
+            entries than `limits`.
+        DiskError: the disk is full, or the folder cannot be written to.
+    """
+    kind = archive_format(archive)
+
+    def check(entries: Iterable[Entry]) -> list[Entry]:
+        found = checked(archive, entries, limits)
+        total, free = sum(e.size for e in found), shutil.disk_usage(target.parent).free
+        if total > free:
+            raise DiskError(
+                f"{archive.name} unpacks to {total:,} bytes, but only {free:,} are free",
+                where=target.parent,
+                remedy="free some space or choose another folder for the results",
+            )
+        return found
+
+    try:
+        with whole_folder(target) as folder:
+            if kind == "rar":
+                found = unpack_rar(archive, folder, check)
+            else:
+                with _opened(archive, kind) as entries:
+                    found = check(entries)
+                    for entry in found:
+                        _write(entry, folder / entry.name)
+        return sum(not entry.is_folder for entry in found)
+    except (*_DAMAGE, NotImplementedError) as error:
+        raise _damaged(archive, error) from error
+    except OSError as error:
+        if error.errno in _NO_DISK_ERROR:
+            raise _damaged(archive, error) from error
+        raise DiskError(
+            f"cannot unpack {archive.name}: {error.strerror}", where=target.parent
+        ) from error
+
+
+def _damaged(archive: Path, error: Exception) -> ArchiveError:
+    return ArchiveError(f"{archive.name} is damaged: {error}", where=archive, remedy=_AGAIN)
+
+
+def _write(entry: Entry, path: Path) -> None:
+    if entry.is_folder:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert entry.open is not None  # zip and tar entries are read one by one
+    with entry.open() as source, path.open("xb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
+    if path.stat().st_size != entry.size:
+        raise zipfile.BadZipFile(f"{entry.name} is shorter than the archive's directory says")
+
+
+@contextmanager
+def _opened(archive: Path, kind: Format) -> Iterator[Iterator[Entry]]:
+    if kind == "zip":
+        with zipfile.ZipFile(archive) as zip_file:
+            yield _zip_entries(zip_file)
+    else:
+        with tarfile.open(archive) as tar_file:
+            yield _tar_entries(tar_file)
+
+
+def _zip_entries(file: zipfile.ZipFile) -> Iterator[Entry]:
+    for info in file.infolist():
+        mode = info.external_attr >> 16
+        refusal = None
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            refusal = "is a link or a device"
+        elif info.flag_bits & 1:
+            refusal = "is encrypted"
+        # orig_filename, since zipfile cuts names at a zero byte.
+        yield Entry(
+            info.orig_filename,
+            info.file_size,
+            info.is_dir(),
+            refusal,
+            partial(file.open, info),
+        )
+
+
+def _tar_entries(file: tarfile.TarFile) -> Iterator[Entry]:
+    for info in file:
+        refusal = None if info.isreg() or info.isdir() else "is a link or a device"
+        yield Entry(
+            info.name,
+            info.size,
+            info.isdir(),
+            refusal,
+            partial(_extracted, file, info),
+        )
+
+
+def _extracted(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    content = file.extractfile(info)
+    assert content is not None  # only links and devices have none, and those are refused
+    return content

@@ -1,0 +1,1 @@
+"""The audit of a data set: checks, duplicates, and the report on both."""

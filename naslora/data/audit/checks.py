@@ -1,0 +1,281 @@
+"""The audit: do images and masks form a usable data set, and what is odd about it?
+
+Errors stop a preparation: half pairs, other sizes, files that do not decode, values that are no
+labels, an id twice. Oddities are listed, and nothing is dropped over them: empty and full masks,
+images of one colour, equal and nearly equal images within and across splits, rotated files, files
+that nothing uses, counts other than Appendix B's; these are an error in an official archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from naslora.core.errors import AuditError
+from naslora.data import images
+from naslora.data.audit.duplicates import find_duplicates
+from naslora.data.audit.perceptual import Look, look
+from naslora.data.benchmarks.contract import Benchmark, Finding, Listing, Sample
+
+# Where archives are from: official (as published), other (another file under the official name),
+# unknown (nothing is published to compare with), generated (by this package).
+Source = Literal["official", "other", "unknown", "generated"]
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What reading one pair showed.
+
+    Attributes:
+        width, height: of the upright image, in pixels.
+        foreground: share of pixels with a label above 0.
+        grey: share of mask pixels that are not exactly one of the encoding's values.
+        look: what duplicates are found by; None for an image of one colour, or of a bad mode.
+    """
+
+    sample: Sample
+    image_sha256: str
+    mask_sha256: str
+    width: int
+    height: int
+    foreground: float
+    grey: float
+    findings: tuple[Finding, ...]
+    look: Look | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The audit of one task.
+
+    Attributes:
+        splits: maps each split to its ids; empty after errors.
+        leaked: per split other than training, how many of its images equal a training image, or
+            nearly do.
+    """
+
+    benchmark: Benchmark
+    source: Source
+    pairs: list[Inspected]
+    splits: Mapping[str, Sequence[str]]
+    findings: list[Finding]
+    leaked: Mapping[str, int]
+
+    @property
+    def errors(self) -> list[Finding]:
+        """What stops the preparation."""
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+    @property
+    def oddities(self) -> list[Finding]:
+        """What is worth knowing."""
+        return [finding for finding in self.findings if finding.severity == "oddity"]
+
+    def check(self, where: Path, full_report: Path) -> None:
+        """Stop at errors.
+
+        Args:
+            where: the archive, or the folder of archives.
+            full_report: the file that lists what this error has no room for.
+
+        Raises:
+            AuditError: names every kind of error with its first ten items and the count.
+        """
+        if self.errors:
+            kinds = "".join(f"\n    {describe(finding)}" for finding in self.errors)
+            raise AuditError(
+                f"the images and masks of {self.benchmark.title} are no usable data set:{kinds}",
+                where=where,
+                remedy="get the archive again, or repair these files and pack it again; "
+                f"the full list is in {full_report.absolute()}",
+            )
+
+
+def describe(finding: Finding, named: int = _NAMED) -> str:
+    """One line: what, how often, and the first `named` items."""
+    if not finding.items:
+        return finding.text
+    more = len(finding.items) - named
+    tail = f" and {more} more" if more > 0 else ""
+    return f"{finding.text} ({len(finding.items)}): {', '.join(finding.items[:named])}{tail}"
+
+
+def audit(benchmark: Benchmark, root: Path, listing: Listing, seed: int, source: Source) -> Audit:
+    """Read every pair once, split, and collect all findings.
+
+    Args:
+        benchmark: the benchmark.
+        root: the folder that the listing's paths are relative to.
+        listing: what `benchmark.samples(root)` returned.
+        seed: the seed of the split.
+        source: where the archives are from.
+    """
+    findings = [*listing.findings, *_bad_ids(listing.samples)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        pairs = list(pool.map(partial(_inspect, benchmark, root), listing.samples))
+    pairs.sort(key=lambda pair: pair.sample.id)
+    findings += [finding for pair in pairs for finding in pair.findings]
+    findings += _all_alike(benchmark, pairs)
+    splits: dict[str, list[str]] = {}
+    if not any(finding.severity == "error" for finding in findings):
+        try:
+            splits = benchmark.split(listing.samples, seed)
+        except ValueError as error:
+            findings.append(Finding("split", "error", f"too few pairs: {error}"))
+        else:
+            findings += _empty_splits(benchmark, splits, source)
+            findings += _counts(benchmark, splits, source)
+    findings += _unused(root, listing)
+    duplicates = find_duplicates(pairs, splits)
+    findings = _merged(findings) + duplicates.findings
+    return Audit(benchmark, source, pairs, splits, findings, duplicates.leaked)
+
+
+def _inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
+    findings: list[Finding] = []
+    digests = []
+    upright: list[Image.Image] = []
+    for name in (sample.image, sample.mask):
+        data = b""
+        try:
+            data = (root / name).read_bytes()
+            upright.append(images.decode(data))
+            if images.is_rotated(data):
+                findings.append(Finding("rotated", "oddity", "turned by its EXIF tag", [name]))
+            if other := images.foreign_format(data, name):
+                text = "format other than the name says"
+                findings.append(Finding("format", "oddity", text, [f"{name} ({other})"]))
+        except (OSError, images.UnreadableImageError) as error:
+            findings.append(_error("unreadable", "unreadable file", f"{name} {error}"))
+        digests.append(hashlib.sha256(data).hexdigest())
+    if len(upright) < 2:
+        return Inspected(sample, digests[0], digests[1], 0, 0, 0.0, 0.0, tuple(findings))
+    image, mask = upright
+    rgb = None
+    try:
+        rgb = images.to_rgb(image)
+    except images.UnreadableImageError as error:
+        findings.append(_error("mode", "unusable colours", f"{sample.image} {error}"))
+    if image.size != mask.size:
+        both = " and ".join(
+            f"{name} ({i.width}x{i.height})"
+            for name, i in zip((sample.image, sample.mask), upright, strict=True)
+        )
+        findings.append(_error("size", "image and mask of unequal size", both))
+    if image.width * image.height < 2:
+        findings.append(_error("one_pixel", "image of one pixel", sample.image))
+    decoded = benchmark.decode_mask(mask)
+    foreground = float((decoded.labels > 0).mean())
+    if decoded.problem is not None:
+        item = f"{sample.mask} ({decoded.problem})"
+        findings.append(_error("mask_values", "mask values that are no labels", item))
+    elif foreground in (0, 1):
+        kind = "full" if foreground else "empty"
+        findings.append(Finding(f"{kind}_mask", "oddity", f"{kind} mask", [sample.mask]))
+    if rgb is not None and rgb.size == mask.size:
+        findings += benchmark.remarks(sample, rgb, decoded.labels)
+    looks = None if rgb is None else look(rgb)
+    if rgb is not None and looks is None:
+        findings.append(Finding("flat_image", "oddity", "image of one colour", [sample.image]))
+    return Inspected(
+        sample,
+        digests[0],
+        digests[1],
+        image.width,
+        image.height,
+        foreground,
+        decoded.grey,
+        tuple(findings),
+        looks,
+    )
+
+
+def _error(kind: str, text: str, item: str) -> Finding:
+    return Finding(kind, "error", text, [item])
+
+
+def _bad_ids(samples: Sequence[Sample]) -> list[Finding]:
+    if not samples:
+        return [Finding("no_pairs", "error", "no pair of an image and a mask")]
+    by_id = defaultdict(list)
+    for sample in samples:
+        by_id[sample.id].append(sample.image)
+    twice = [f"{id_} ({', '.join(names)})" for id_, names in by_id.items() if len(names) > 1]
+    return [Finding("duplicate_id", "error", "id of several pairs", twice)] if twice else []
+
+
+def _all_alike(benchmark: Benchmark, pairs: Sequence[Inspected]) -> list[Finding]:
+    """Masks of which none shows where anything is, as after a wrong conversion."""
+    shares = {pair.foreground for pair in pairs if pair.width}
+    missing = {0.0: "foreground", 1.0: "background"}.get(shares.pop()) if len(shares) == 1 else None
+    if missing is None or (missing == "background" and len(benchmark.classes) > 1):
+        return []
+    return [Finding("all_alike", "error", f"no mask of the set has any {missing}")]
+
+
+def _empty_splits(
+    benchmark: Benchmark, splits: Mapping[str, Sequence[str]], source: Source
+) -> list[Finding]:
+    """Splits without samples: reduced archives may lack a test set, but nothing else."""
+    tested = [name for name in benchmark.test_sets if splits[name]]
+    empty = [name for name in ("train", *benchmark.test_sets) if not splits[name]]
+    if not empty:
+        return []
+    if source in ("official", "generated") or "train" in empty or not tested:
+        return [Finding("empty_split", "error", "split without images", empty)]
+    return [Finding("empty_split", "oddity", "test set without images, not evaluated", empty)]
+
+
+def _counts(
+    benchmark: Benchmark, splits: Mapping[str, Sequence[str]], source: Source
+) -> list[Finding]:
+    if source == "generated":
+        return []
+    found = {
+        name: sum(len(splits[split]) for split in name.split("+")) for name in benchmark.expected
+    }
+    other = [
+        f"{name} {found[name]} instead of {expected}"
+        for name, expected in benchmark.expected.items()
+        if found[name] != expected
+    ]
+    severity: Literal["error", "oddity"] = "error" if source == "official" else "oddity"
+    whose = "the official ones" if benchmark.count_exception else "Appendix B's"
+    text = f"counts other than {whose}"
+    return [Finding("counts", severity, text, other)] if other else []
+
+
+def _unused(root: Path, listing: Listing) -> list[Finding]:
+    """Files that are in no pair, by the reason that the benchmark gives, if it gives one."""
+    used = {name for sample in listing.samples for name in (sample.image, sample.mask)}
+    named = {item for finding in listing.findings for item in finding.items}
+    by_reason = defaultdict(list)
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and name not in used and name not in named:
+            by_reason[listing.left_out.get(name, "not part of the benchmark")].append(name)
+    return [
+        Finding("unused", "oddity", f"file left out: {reason}", names)
+        for reason, names in sorted(by_reason.items())
+    ]
+
+
+def _merged(findings: Sequence[Finding]) -> list[Finding]:
+    """One finding for each kind and text, errors first, items in order."""
+    items: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for finding in findings:
+        items[(finding.severity, finding.kind, finding.text)] += finding.items
+    return [
+        Finding(kind, "error" if severity == "error" else "oddity", text, tuple(sorted(all_)))
+        for (severity, kind, text), all_ in sorted(items.items())
+    ]

@@ -1,0 +1,1 @@
+"""The benchmarks: their contract, their splits, and one module per data set."""

@@ -1,0 +1,150 @@
+"""COD10K, CAMO and CHAMELEON: camouflaged objects (Fan et al., 2020; Le et al., 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from naslora.data.benchmarks.contract import (
+    Benchmark,
+    Finding,
+    Listing,
+    Sample,
+    folder_with,
+    joined,
+    pair_files,
+    register_benchmark,
+)
+from naslora.data.benchmarks.splits import by_part, hold_out
+from naslora.data.masks import GreyMask, Labels
+from naslora.synthetic import camouflage, generator
+
+_VAL_SHARE = 0.1
+_FOLDERS = {"camo": "CAMO", "cod10k": "COD10K", "chameleon": "CHAMELEON"}
+_EMPTY = "COD10K-NonCAM-"
+# How generated images are shared out; the official proportions would leave CHAMELEON next to none.
+_SHARES = {"train_cod10k": 6, "train_camo": 3, "camo": 2, "cod10k": 3, "chameleon": 1}
+_NUMBER_OF_EMPTY = len(_SHARES)
+_KINDS = ("1-Aquatic-3-Crab", "2-Terrestrial-23-Cat", "3-Flying-53-Bird", "4-Amphibian-67-Frog")
+
+
+@register_benchmark
+class Cod(Benchmark):
+    """`TrainDataset/{Imgs,GT}` and `TestDataset/{CAMO,COD10K,CHAMELEON}/{Imgs,GT}`.
+
+    Appendix B: trained on 3040 images of COD10K and 1000 of CAMO together, 10 % of them, picked at
+    random, for validation; tested on 2026, 250 and the 76 of CHAMELEON. Images of COD10K without
+    any camouflaged object, which some copies hold, are left out. Masks are black and white but
+    for smooth outlines, and one of CAMO's is an RGB file.
+    """
+
+    name = "cod"
+    title = "COD10K + CAMO"
+    archives = ("cod_train", "cod_test")
+    classes = ("camouflaged object",)
+    test_sets = ("camo", "cod10k", "chameleon")
+    metrics = (
+        "S_measure",
+        "E_measure",
+        "weighted_F",
+        "E_measure_max",
+        "E_measure_adaptive",
+        "IoU",
+    )
+    # Whoever resizes a mask smoothly makes its outline grey, and outlines are long in this set.
+    masks = GreyMask(threshold=128, doubtful=0.1)
+    expected = {  # noqa: RUF012
+        "train": 3636,
+        "val": 404,
+        "camo": 250,
+        "cod10k": 2026,
+        "chameleon": 76,
+    }
+
+    def samples(self, root: Path) -> Listing:
+        train = folder_with(root / "cod_train", "Imgs", "GT")
+        test = folder_with(root / "cod_test", *_FOLDERS.values())
+        listings = [_pairs(root, train, "train")]
+        missing = []
+        for part, name in _FOLDERS.items():
+            folder = test / name
+            if folder.is_dir():
+                listings.append(_pairs(root, folder, part))
+            else:
+                missing.append(folder.relative_to(root).as_posix())
+        # A reduced archive may lack a test set; the audit stops where none may be missing.
+        if missing:
+            text = "folder of a test set not found"
+            listings.append(Listing([], [Finding("layout", "oddity", text, missing)]))
+        return joined(listings)
+
+    def split(self, samples: Sequence[Sample], seed: int) -> dict[str, list[str]]:
+        parts = by_part(samples, ("train", *self.test_sets), may_be_empty=self.test_sets)
+        train, val = hold_out(parts.pop("train"), _VAL_SHARE, seed)
+        return {"train": train, "val": val, **parts}
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
+        return camouflage.draw_camouflage(rng)
+
+    def generate(self, folder: Path, count: int, seed: int) -> list[Path]:
+        files = dict(self._files(count, seed))
+        paths = []
+        for name in ("TrainDataset", "TestDataset"):
+            inside = ((path, data) for path, data in files.items() if path.startswith(name))
+            mark = f"generated: cod, {count} images, seed {seed}"
+            generator.write_zip(folder / f"{name}.zip", inside, mark)
+            paths.append(folder / f"{name}.zip")
+        return paths
+
+    def _files(self, count: int, seed: int) -> generator.Files:
+        numbers = dict.fromkeys(_SHARES, 0)
+        for part, rng in generator.part_streams(seed, count, _SHARES):
+            image, labels = self.draw(rng)
+            mask = Image.fromarray(labels * np.uint8(255))
+            if part == "train_camo" and numbers[part] == 0:
+                mask = mask.convert("RGB")
+            yield from _pair(part, _stem(part, numbers[part]), image, mask)
+            numbers[part] += 1
+        empty = generator.streams(seed, 1 + count // 20, _NUMBER_OF_EMPTY)
+        for number, rng in enumerate(empty):
+            image = camouflage.draw_ground(rng)
+            mask = Image.new("L", image.shape[1::-1])
+            yield from _pair("train", f"{_EMPTY}5-Background-5-Vegetation-{number}", image, mask)
+
+
+def _pairs(root: Path, folder: Path, part: str) -> Listing:
+    """Pairs of a folder, without what COD10K has no camouflaged object in."""
+    found = pair_files(root, folder / "Imgs", folder / "GT", {".jpg"}, part, mask_suffixes={".png"})
+    findings = []
+    for finding in found.findings:
+        items = [item for item in finding.items if not Path(item).name.startswith(_EMPTY)]
+        if items:
+            findings.append(Finding(finding.kind, finding.severity, finding.text, items))
+    left_out = {
+        path.relative_to(root).as_posix(): "COD10K-NonCAM: no camouflaged object"
+        for path in folder.glob(f"*/{_EMPTY}*")
+    }
+    kept = [sample for sample in found.samples if not sample.id.startswith(_EMPTY)]
+    return Listing(kept, findings, left_out)
+
+
+def _stem(part: str, number: int) -> str:
+    """The name of a generated file, in the spelling of its data set, distinct over all parts."""
+    if part == "chameleon":
+        return f"animal-{number + 1}"
+    number = 2 * number + 1 + (not part.startswith("train"))
+    if "camo" in part:
+        return f"camourflage_{number:05}"
+    return f"COD10K-CAM-{_KINDS[number // 2 % len(_KINDS)]}-{number}"
+
+
+def _pair(
+    part: str, stem: str, image: NDArray[np.uint8], mask: Image.Image
+) -> Iterator[tuple[str, bytes]]:
+    folder = "TrainDataset" if part.startswith("train") else f"TestDataset/{_FOLDERS[part]}"
+    yield f"{folder}/Imgs/{stem}.jpg", generator.jpeg(Image.fromarray(image), 90)
+    yield f"{folder}/GT/{stem}.png", generator.png(mask)

@@ -1,0 +1,57 @@
+"""Seeded splits that are the same on every machine, Python version and file system."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+
+from naslora.data.benchmarks.contract import Sample
+
+
+def shuffled(ids: Iterable[str], seed: int) -> list[str]:
+    """Order ids by SHA-256 of `"<seed>:<id>"`.
+
+    The order depends on the set of ids and the seed alone, not on the order of `ids`, on a random
+    number generator or on the platform. Adding an id moves no other id relative to the rest.
+
+    Raises:
+        ValueError: an id occurs twice.
+    """
+    ids = list(ids)
+    if len(set(ids)) != len(ids):
+        raise ValueError("ids must be distinct")
+    return sorted(ids, key=lambda id_: (hashlib.sha256(f"{seed}:{id_}".encode()).digest(), id_))
+
+
+def hold_out(ids: Iterable[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    """Split ids into the rest and a held-out share, both sorted.
+
+    The held-out part has `share * n` ids, rounded half up, but neither part is empty.
+
+    Raises:
+        ValueError: fewer than two ids, an id twice, or a share outside (0, 1).
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie between 0 and 1, got {share}")
+    order = shuffled(ids, seed)
+    if len(order) < 2:
+        raise ValueError(f"cannot split {len(order)} ids in two")
+    count = min(max(math.floor(share * len(order) + 0.5), 1), len(order) - 1)
+    return sorted(order[count:]), sorted(order[:count])
+
+
+def by_part(
+    samples: Iterable[Sample], splits: Sequence[str], may_be_empty: Sequence[str] = ("val",)
+) -> dict[str, list[str]]:
+    """The official split: ids, sorted, of the samples of the part that each split is named after.
+
+    Raises:
+        ValueError: a split has no samples, and is not one that may be empty.
+    """
+    found: dict[str, list[str]] = {split: [] for split in splits}
+    for sample in samples:
+        found[str(sample.part)].append(sample.id)
+    if missing := [split for split, ids in found.items() if not (ids or split in may_be_empty)]:
+        raise ValueError(f"none for {', '.join(missing)}")
+    return {split: sorted(ids) for split, ids in found.items()}

@@ -1,0 +1,146 @@
+"""Fold what a method added back into the SAM."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from naslora.core.errors import SettingsError
+from naslora.methods.layers import AdaptedLinear, LowRankLinear
+from naslora.methods.registry import MergeMode, adaptation_of, get_method
+from naslora.nas.cell import NASCell
+from naslora.nas.collapse import collapse
+from naslora.nas.dense import CellStatistics, Estimator, cell_matrix
+from naslora.sam.building import Sam
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseMerge:
+    """What a dense merge of a SAM would do; nothing is changed yet.
+
+    Attributes:
+        matrices: (rank, rank) by layer and branch, to stand for its cell.
+        errors: by layer and branch, |B c(z) - B M z| / |B c(z)| on the images measured; empty
+            where none were given.
+    """
+
+    matrices: Mapping[str, Mapping[str, Tensor]]
+    errors: Mapping[str, float]
+
+
+def merge(
+    sam: Sam,
+    mode: MergeMode = "exact",
+    *,
+    estimator: Estimator = "centre",
+    images: Iterable[Tensor] | None = None,
+) -> Sam:
+    """Fold a method's layers, in place; a second call changes nothing.
+
+    Args:
+        sam: an adapted SAM; a plain one comes back as it is.
+        mode: "exact" and "dense" leave a plain SAM, "collapsed" faster layers.
+        estimator: of mode "dense", see `naslora.nas.dense`.
+        images: batches that the estimator least_squares measures features on.
+
+    Returns:
+        The same SAM.
+
+    Raises:
+        SettingsError: the method or its settings do not have this mode.
+    """
+    adaptation = adaptation_of(sam)
+    if adaptation is None:
+        return sam
+    method = get_method(adaptation.method)
+    if mode not in method.merges:
+        raise SettingsError(
+            f"{method.title} has no merge {mode!r}",
+            remedy=f"it has {', '.join(method.merges)}" if method.merges else None,
+        )
+    if mode == "collapsed":
+        collapse(sam)
+        sam.adaptation = dataclasses.replace(adaptation, collapsed=True)
+        return sam
+    matrices = plan_dense_merge(sam, estimator, images).matrices if mode == "dense" else {}
+    merged = {
+        path: layer.merged(matrices.get(path))
+        if isinstance(layer, LowRankLinear)
+        else layer.merged()
+        for path, layer in sam.named_modules()
+        if isinstance(layer, AdaptedLinear)
+    }
+    for path, plain in merged.items():
+        sam.set_submodule(path, plain)
+    sam.adaptation = None
+    return sam
+
+
+def plan_dense_merge(
+    sam: Sam, estimator: Estimator = "centre", images: Iterable[Tensor] | None = None
+) -> DenseMerge:
+    """Estimate the matrices of a dense merge, and measure their errors.
+
+    Args:
+        sam: adapted with cells; it stays as it is.
+        estimator: see `naslora.nas.dense`; least_squares needs `images`.
+        images: batches (B, 3, H, W) to measure features on.
+
+    Raises:
+        SettingsError: the estimator is unknown, or does not apply; `images` is empty; or the cells
+            are collapsed.
+    """
+    adaptation = adaptation_of(sam)
+    if adaptation is not None and adaptation.collapsed:
+        raise SettingsError("the cells are collapsed already", remedy="merge before collapsing")
+    branches = {
+        (path, name): branch
+        for path, layer in sam.named_modules()
+        if isinstance(layer, LowRankLinear)
+        for name, branch in layer.named_branches()
+    }
+    cells = {
+        key: branch.middle for key, branch in branches.items() if isinstance(branch.middle, NASCell)
+    }
+    statistics = None if images is None else _measure(sam, cells, images)
+    matrices: dict[str, dict[str, Tensor]] = {}
+    errors: dict[str, float] = {}
+    for (path, name), cell in cells.items():
+        measured = None if statistics is None else statistics[path, name]
+        matrix = cell_matrix(cell, estimator, measured)
+        matrices.setdefault(path, {})[name] = matrix
+        if measured is not None:
+            output = branches[path, name].lora_B
+            errors[f"{path}.{name}"] = measured.relative_error(matrix, output)
+    return DenseMerge(matrices, errors)
+
+
+def _measure(
+    sam: Sam, cells: Mapping[tuple[str, str], NASCell], images: Iterable[Tensor]
+) -> dict[tuple[str, str], CellStatistics]:
+    statistics = {key: CellStatistics(cell.channels) for key, cell in cells.items()}
+    handles = [
+        cell.register_forward_hook(partial(_record, statistics[key])) for key, cell in cells.items()
+    ]
+    training = sam.training
+    sam.eval()
+    try:
+        with torch.no_grad():
+            for batch in images:
+                sam.encode(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+        sam.train(training)
+    if not all(measured.positions for measured in statistics.values()):
+        raise SettingsError("there are no images to measure features on: `images` is empty")
+    return statistics
+
+
+def _record(statistics: CellStatistics, cell: nn.Module, inputs: Any, output: Tensor) -> None:
+    statistics.update(inputs[0], output)

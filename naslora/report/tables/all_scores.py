@@ -1,0 +1,100 @@
+"""Every score of every task, the paper's or not: a table for each test set, and one CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from naslora.core.files import write_text
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.report.tables.cells import Cell
+from naslora.report.tables.filling import cell_of
+from naslora.report.tables.model import Column, run_title
+from naslora.report.tables.writers import grid, value_text
+from naslora.results.aggregate import Aggregate
+from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS
+from naslora.study.settings import Study
+
+NAME = "scores"
+# In records these are percent already; MAE is of class numbers. All other metrics are fractions.
+_PERCENT = ("BER", "BER_image", "mBER")
+_ABSOLUTE = ("MAE",)
+
+
+def write_all_scores(study: Study, records: Aggregate) -> None:
+    """Write the means over seeds of all metrics that are measured, as CSV and Markdown.
+
+    Raises:
+        DiskError: a file cannot be written.
+    """
+    layout = Layout.of(study)
+    found = [
+        (name, column, cell_of(name, _seeds(study, name), records, column, None, False))
+        for task in study.tasks
+        for column in _columns(task)
+        for name in (*CONTROLS, *study.run_names(task))
+    ]
+    write_text(layout.table(NAME, "csv"), _csv_text(records, found))
+    write_text(layout.table(NAME, "md"), _markdown_text(study, records, found))
+
+
+def _columns(task: str) -> list[Column]:
+    """A metric of a test set each, in the benchmark's order."""
+    benchmark = get_benchmark(task)
+    return [
+        Column(
+            f"{test_set}_{metric}",
+            metric,
+            task,
+            test_set,
+            metric,
+            (),
+            scale=1.0 if metric in (*_PERCENT, *_ABSOLUTE) else 100.0,
+            higher_is_better=metric not in (*_PERCENT, *_ABSOLUTE),
+            decimals=3 if metric in _ABSOLUTE else 2 if metric in _PERCENT else 1,
+        )
+        for test_set in benchmark.test_sets
+        for metric in benchmark.metrics
+    ]
+
+
+def _seeds(study: Study, name: str) -> Sequence[int]:
+    return [0] if name in CONTROLS else study.seeds
+
+
+def _csv_text(records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
+    """One line per task, test set, metric and row; in the units of the tables."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["task", "test_set", "metric", "method", "title", "mean", "std", "n"])
+    for name, column, cell in found:
+        head = (column.task, column.test_set, column.metric, name, _title(records, name))
+        numbers = ("" if value is None else value for value in (cell.mean, cell.std))
+        writer.writerow([*head, *numbers, cell.n])
+    return buffer.getvalue()
+
+
+def _markdown_text(study: Study, records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
+    parts = [
+        f"# All scores, study {study.study}",
+        "Percent, but MAE, which is of class numbers: mean ± sample standard deviation over "
+        f"{len(study.seeds)} seeds. Records and the other tables say how they came about.",
+    ]
+    places = dict.fromkeys((column.task, column.test_set) for _, column, _ in found)
+    for task, test_set in places:
+        here = [item for item in found if (item[1].task, item[1].test_set) == (task, test_set)]
+        columns = list(dict.fromkeys(column for _, column, _ in here))
+        cells = {(name, column.key): cell for name, column, cell in here}
+        lines = [
+            [_title(records, name), *(value_text(cells[name, c.key], c) for c in columns)]
+            for name in dict.fromkeys(name for name, _, _ in here)
+        ]
+        head = ["Method", *(f"{column.title} {column.arrow}" for column in columns)]
+        parts += [f"## {get_benchmark(task).title}, {test_set}", grid(head, lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(records: Aggregate, name: str) -> str:
+    return CONTROLS.get(name) or run_title(records, name)

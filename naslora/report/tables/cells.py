@@ -1,0 +1,104 @@
+"""A cell of a table: our mean over seeds, the paper's number, and a verdict on the two."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from naslora.paper.published import Printed
+
+CONFIDENCE = 0.95
+WIDEST = 1.0  # percentage points; a wider interval would call nearly anything reproduced
+CITED = "cited"  # the status of a number that the paper took from elsewhere
+
+
+def half_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> float | None:
+    """Half of the two-sided t-interval of a mean; None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit  # takes longer than a table
+
+    quantile = float(stdtrit(len(values) - 1, 0.5 + confidence / 2))
+    return quantile * statistics.stdev(values) / math.sqrt(len(values))
+
+
+class Verdict(StrEnum):
+    """What our number says about the paper's."""
+
+    REPRODUCED = "reproduced"
+    DIFFERS = "differs"
+    UNDECIDED = "undecided"
+    NOT_COMPARABLE = "not comparable"
+    MISSING = "missing"
+    NOT_PRINTED = "not printed"
+    CITED = "cited"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row on one column.
+
+    Attributes:
+        values: one value per seed that is done, in the column's unit.
+        status: `done`; or what keeps seeds from being done, such as `diverged` or `1 missing of
+            3`; or `cited`.
+        printed: the paper's number; None where it prints none.
+        comparable: whether our setting is the paper's, so that a verdict makes sense.
+        widest: half of an interval, in the column's unit, that is too wide to tell anything.
+    """
+
+    values: tuple[float, ...]
+    status: str
+    printed: Printed | None
+    comparable: bool
+    widest: float = WIDEST
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.values) if self.values else None
+
+    @cached_property
+    def std(self) -> float | None:
+        """Sample standard deviation; None for fewer than two seeds."""
+        return statistics.stdev(self.values) if self.n > 1 else None
+
+    @cached_property
+    def half_width(self) -> float | None:
+        """Half of the two-sided 95 % t-interval of the mean; None for fewer than two seeds."""
+        return half_interval(self.values)
+
+    @property
+    def difference(self) -> float | None:
+        """Our mean minus the paper's number."""
+        if self.mean is None or self.printed is None:
+            return None
+        return self.mean - self.printed.value
+
+    @property
+    def verdict(self) -> Verdict:
+        """Reproduced: the paper's unrounded number may lie in the t-interval of our mean.
+
+        Undecided: it does, but the interval reaches further than `widest` to either side.
+        """
+        if self.status == CITED:
+            return Verdict.CITED
+        if self.printed is None:
+            return Verdict.NOT_PRINTED
+        if self.difference is None:
+            return Verdict.MISSING
+        if not self.comparable or self.half_width is None:
+            return Verdict.NOT_COMPARABLE
+        tolerance = self.half_width + self.printed.half_unit
+        # Differences of decimal numbers are off in the last bits; a tie counts as inside.
+        inside = abs(self.difference) <= tolerance + 1e-9
+        if not inside:
+            return Verdict.DIFFERS
+        return Verdict.REPRODUCED if self.half_width <= self.widest else Verdict.UNDECIDED

@@ -1,0 +1,57 @@
+"""In what a study differs from the paper's setting: then its numbers can settle nothing."""
+
+from __future__ import annotations
+
+from naslora.report.tables.model import Column
+from naslora.results.aggregate import Aggregate
+from naslora.study.settings import Study
+
+PAPER_BACKBONE, PAPER_IMAGE_SIZE = "vit_h", 1024
+PAPER_TRAINING = {
+    "epochs": 40,
+    "batch_size": 4,
+    "learning_rate": 1e-4,
+    "weight_decay": 1e-4,
+    "horizontal_flip": 0.5,
+    "lambda_seg": 1.0,
+    "lambda_cls": 2.0,
+}
+PAPER_ARCHITECTURE = {
+    "start_epoch": 10,
+    "alternation": "stage_wise",
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-3,
+}
+
+
+def why_not_comparable(study: Study, task: str) -> list[str]:
+    """In what the study's setting of a task differs from the paper's; empty if in nothing."""
+    reasons = []
+    if study.sam.backbone != PAPER_BACKBONE:
+        reasons.append(f"the backbone is {study.sam.backbone}, not {PAPER_BACKBONE}")
+    if study.sam.image_size != PAPER_IMAGE_SIZE:
+        reasons.append(f"images have {study.sam.image_size} px, not {PAPER_IMAGE_SIZE}")
+    if study.sam.checkpoint != "official":
+        reasons.append(f"the checkpoint is {study.sam.checkpoint}, not SAM's official one")
+    if task in study.generated:
+        reasons.append("the images are generated")
+    elif task in study.bundles:
+        reasons.append("the images are from a bundle, not the official archive")
+    training = study.training
+    for settings, paper, prefix in (
+        (training, PAPER_TRAINING, "training."),
+        (training.architecture, PAPER_ARCHITECTURE, "training.architecture."),
+    ):
+        for name, value in paper.items():
+            ours = getattr(settings, name)
+            if ours != value:
+                reasons.append(f"{prefix}{name} is {ours}, not {value}")
+    if study.method_settings:
+        reasons.append(f"method_settings changes {', '.join(sorted(study.method_settings))}")
+    return reasons
+
+
+def same_images(records: Aggregate, column: Column) -> bool:
+    """Whether the records' test images are as many as the paper's."""
+    counts = records.image_counts(column.task, *column.sets_counted)
+    return all(count in column.test_images for count in counts)

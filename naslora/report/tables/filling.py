@@ -1,0 +1,149 @@
+"""Tables from records: which run stands in which row, and how its seeds ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from naslora.paper.published import NOT_PEFT, Printed, columns, printed
+from naslora.report.tables.cells import CITED, Cell
+from naslora.report.tables.comparability import same_images, why_not_comparable
+from naslora.report.tables.model import Column, Row, RowSpec, Table, TableSpec, run_title
+from naslora.report.tables.notes import sections
+from naslora.report.tables.writers import write_table
+from naslora.results.aggregate import Aggregate
+from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS
+from naslora.study.settings import Study
+
+
+def fill(spec: TableSpec, study: Study, records: Aggregate) -> Table:
+    """Make a table for the study's tasks and rows: controls, what the paper cites, then methods."""
+    chosen = spec.columns_of(study)
+    rows = (
+        *(_control(name, records, chosen) for name in CONTROLS),
+        *(_cited(row, spec, chosen) for row in spec.cited),
+        *(_run(row, spec, study, records, chosen) for row in spec.rows_of(study)),
+    )
+    return Table(
+        name=spec.name,
+        title=f"Table {spec.paper}: {spec.caption}; study {study.study}",
+        heading=spec.heading,
+        parameters=spec.parameters,
+        columns=chosen,
+        rows=rows,
+        sections=sections(spec, study, records, chosen, rows),
+    )
+
+
+def write_filled(spec: TableSpec, study: Study, records: Aggregate) -> Table:
+    """Make a table, and write it as CSV, Markdown and LaTeX.
+
+    Raises:
+        DiskError: a file cannot be written.
+    """
+    table = fill(spec, study, records)
+    write_table(table, Layout.of(study))
+    return table
+
+
+def _control(name: str, records: Aggregate, chosen: Sequence[Column]) -> Row:
+    cells = tuple(cell_of(name, [0], records, column, None, False) for column in chosen)
+    return Row(name=name, title=CONTROLS[name], kind="control", cells=cells, ranked=False)
+
+
+def _cited(row: str, spec: TableSpec, chosen: Sequence[Column]) -> Row:
+    return Row(
+        name=row,
+        title=row,
+        kind="cited",
+        cells=tuple(Cell((), CITED, _printed(spec, row, column), False) for column in chosen),
+        printed=row,
+        printed_params=_parameters(spec, row, "params_m"),
+        printed_ratio=_parameters(spec, row, "ratio_pct"),
+        ranked=False,
+    )
+
+
+def _run(
+    row: RowSpec, spec: TableSpec, study: Study, records: Aggregate, chosen: Sequence[Column]
+) -> Row:
+    tasks = [task for task in spec.tasks if task in study.tasks_of(row.variant)]
+    differences = row.differences(study)
+    cells = tuple(
+        cell_of(
+            row.variant,
+            study.seeds,
+            records,
+            column,
+            _printed(spec, row.printed, column),
+            not differences
+            and (column.printed_of is None or row.printed in column.printed_of)
+            and same_images(records, column)
+            and not why_not_comparable(study, column.task),
+        )
+        for column in chosen
+    )
+    return Row(
+        name=row.variant,
+        title=_title(row, study, records),
+        kind="method",
+        cells=cells,
+        trainable=records.parameters(row.variant, tasks, "trainable_parameters"),
+        original=records.parameters(row.variant, tasks, "original_parameters"),
+        printed=row.printed,
+        printed_params=_parameters(spec, row.printed, "params_m"),
+        printed_ratio=_parameters(spec, row.printed, "ratio_pct"),
+        ranked=row.variant not in NOT_PEFT,
+        remarks=tuple(differences),
+    )
+
+
+def _title(row: RowSpec, study: Study, records: Aggregate) -> str:
+    if row.title is None:
+        return run_title(records, row.variant)
+    if isinstance(row.title, str):
+        return row.title
+    return row.title(study.run(study.tasks_of(row.variant)[0], row.variant, study.seeds[0]))
+
+
+def _printed(spec: TableSpec, row: str | None, column: Column) -> Printed | None:
+    return printed(spec.paper, row, column.printed or column.key) if row else None
+
+
+def _parameters(spec: TableSpec, row: str | None, name: str) -> Printed | None:
+    return printed(spec.paper, row, name) if row and name in columns(spec.paper) else None
+
+
+def cell_of(
+    name: str,
+    seeds: Sequence[int],
+    records: Aggregate,
+    column: Column,
+    paper: Printed | None,
+    comparable: bool,
+) -> Cell:
+    """A row on a column: the values of its seeds, and how the others ended."""
+    found = records.values(column.task, column.test_set, name, column.metric)
+    values = {seed: value for seed, value in found.items() if seed in seeds}
+    return Cell(
+        values=tuple(value * column.scale for value in values.values()),
+        status=_status(name, seeds, values, records, column),
+        printed=paper,
+        comparable=comparable,
+        widest=column.widest,
+    )
+
+
+def _status(
+    name: str, seeds: Sequence[int], done: Mapping[int, float], records: Aggregate, column: Column
+) -> str:
+    """`done`, or how many of the seeds are missing, left out, diverged or failed."""
+    ended = (records.status(column.task, name, seed) for seed in seeds if seed not in done)
+    statuses = Counter("not measured" if status == "done" else status for status in ended)
+    if not statuses:
+        return "done"
+    if list(statuses.values()) == [len(seeds)]:
+        return next(iter(statuses))
+    counted = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+    return f"{counted} of {len(seeds)}"

@@ -1,0 +1,265 @@
+"""The model of a table: what the paper's table is of, and what a study has for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from naslora.paper.published import METHOD_ROWS, Printed
+from naslora.paper.published import rows as published_rows
+from naslora.report.tables.cells import WIDEST, Cell
+from naslora.study.settings import RunSettings, Study
+
+if TYPE_CHECKING:
+    from naslora.results.aggregate import Aggregate
+
+RowKind = Literal["control", "cited", "method"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric on a test set, as a column of the paper's table.
+
+    Attributes:
+        key: the column's name in our CSV, and among the published numbers.
+        title: the column's heading.
+        task: the task whose runs are evaluated.
+        test_set: the test set of the task.
+        metric: the metric's name in records.
+        test_images: how many test images the paper may have had; another number of images is
+            another test set, so not comparable.
+        scale: from a record's unit to the column's.
+        higher_is_better: which end is good.
+        decimals: digits after the point in readable tables.
+        widest: half of an interval, in the column's unit, that is too wide for a verdict.
+        printed: the column's name among the published numbers, where it is not `key`.
+        printed_of: the paper's rows whose number is of this metric; None for all of them.
+        counted: the test sets whose images `test_images` counts together, if not this one alone.
+    """
+
+    key: str
+    title: str
+    task: str
+    test_set: str
+    metric: str
+    test_images: tuple[int, ...]
+    scale: float = 100.0
+    higher_is_better: bool = True
+    decimals: int = 1
+    widest: float = WIDEST
+    printed: str | None = None
+    printed_of: frozenset[str] | None = None
+    counted: tuple[str, ...] = ()
+
+    @property
+    def sets_counted(self) -> tuple[str, ...]:
+        return self.counted or (self.test_set,)
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.higher_is_better else "↓"
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """A row of the paper's table, and the runs that stand for it.
+
+    Attributes:
+        variant: a method, or a variant of the study.
+        printed: the paper's name of the row; None for a row that the paper's table lacks.
+        title: our name of it, if it is not the method's; a function of the run's settings where
+            studies differ in what it says.
+        settings: deltas to the method's settings that make the paper's row.
+        training: likewise, to the training's.
+    """
+
+    variant: str
+    printed: str | None
+    title: str | Callable[[RunSettings], str] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def differences(self, study: Study) -> list[str]:
+        """In what the study's variant differs from the paper's row."""
+        variant = study.variants.get(self.variant)
+        if variant is None:
+            return []
+        pairs = (
+            ("settings", variant.settings, self.settings),
+            ("training", variant.training, self.training),
+        )
+        found, default = [], "its default"
+        for name, own, wanted in pairs:
+            ours, theirs = flat(own), flat(wanted)
+            found += [
+                f"{name}.{key} is {ours.get(key, default)}, not {theirs.get(key, default)}"
+                for key in dict.fromkeys((*ours, *theirs))
+                if ours.get(key) != theirs.get(key)
+            ]
+        return found
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table of the paper, as data.
+
+    Attributes:
+        paper: its number in the paper.
+        caption: what it shows.
+        columns: in the paper's order.
+        rows: in the paper's order; None for its methods, then the study's others.
+        heading: of the first column.
+        cited: rows of the paper that it took from elsewhere.
+        parameters: whether it prints parameter counts.
+        notes: sentences that belong under it, whatever was run.
+    """
+
+    paper: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[RowSpec, ...] | None = None
+    heading: str = "Method"
+    cited: tuple[str, ...] = ()
+    parameters: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"table{self.paper}"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(column.task for column in self.columns))
+
+    @property
+    def printed_rows(self) -> tuple[str, ...]:
+        """The paper's names of its rows."""
+        if self.rows is None:
+            return published_rows(self.paper)
+        return tuple(row.printed for row in self.rows if row.printed is not None)
+
+    def columns_of(self, study: Study) -> tuple[Column, ...]:
+        """The columns whose tasks the study has."""
+        return tuple(column for column in self.columns if column.task in study.tasks)
+
+    def rows_of(self, study: Study) -> tuple[RowSpec, ...]:
+        """The rows that the study runs on any of the table's tasks."""
+        wanted = self.rows if self.rows is not None else self._methods(study)
+        known = {name for task in self.tasks for name in study.run_names(task)}
+        return tuple(row for row in wanted if row.variant in known)
+
+    def _methods(self, study: Study) -> tuple[RowSpec, ...]:
+        keys = {printed: method for method, printed in METHOD_ROWS.items()}
+        ours = [keys[row] for row in published_rows(self.paper) if row in keys]
+        others = [method for method in study.methods if method not in ours]
+        return (
+            *(RowSpec(method, METHOD_ROWS[method]) for method in ours),
+            *(RowSpec(method, None) for method in others),
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A control, a method or a variant, or a number from elsewhere, with a cell per column.
+
+    `trainable` and `original` count parameters, of the run and of Meta's SAM; None where no run
+    tells, or runs do not agree. `ranked` rows compete for best and second. `remarks` say in what
+    the row's settings are not those of the paper's row.
+    """
+
+    name: str
+    title: str
+    kind: RowKind
+    cells: tuple[Cell, ...]
+    trainable: int | None = None
+    original: int | None = None
+    printed: str | None = None
+    printed_params: Printed | None = None
+    printed_ratio: Printed | None = None
+    ranked: bool = True
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def params_m(self) -> float | None:
+        """Trainable parameters, millions."""
+        return self.trainable / 1e6 if self.trainable is not None else None
+
+    @property
+    def ratio(self) -> float | None:
+        """Trainable parameters, percent of those of Meta's SAM: the paper's definition."""
+        if self.trainable is None or self.original is None:
+            return None
+        return 100 * self.trainable / self.original
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper, regenerated.
+
+    `sections` are titled lists of sentences that belong under the table; `statistic` is what its
+    cells show of their values.
+    """
+
+    name: str
+    title: str
+    heading: str
+    parameters: bool
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    statistic: Literal["mean", "median"] = "mean"
+
+    @property
+    def controls(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.kind == "control")
+
+    @property
+    def cited(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.kind == "cited")
+
+    @property
+    def methods(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.kind == "method")
+
+    @property
+    def printed(self) -> tuple[Row, ...]:
+        """The rows that the paper prints."""
+        return tuple(row for row in self.rows if row.printed is not None)
+
+    def marks(self, index: int) -> dict[str, str]:
+        """The names of a column's `best` and `second` rows, by what is shown of their means.
+
+        Ties are marked alike; a column with fewer than two values has no marks.
+        """
+        column = self.columns[index]
+        shown = {
+            row.name: round(mean, column.decimals)
+            for row in self.methods
+            if row.ranked and (mean := row.cells[index].mean) is not None
+        }
+        order = sorted(set(shown.values()), reverse=column.higher_is_better)
+        if len(order) < 2:
+            return {}
+        marks = dict(zip(order, ("best", "second"), strict=False))
+        return {name: marks[value] for name, value in shown.items() if value in marks}
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Nested settings as texts by their dotted names; lists with commas."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{key}": text for key, text in flat(value).items()}
+        else:
+            several = isinstance(value, list | tuple)
+            found[name] = ", ".join(map(str, value)) if several else str(value)
+    return found
+
+
+def run_title(records: Aggregate, variant: str) -> str:
+    """The name of a run in tables and legends.
+
+    The paper's for its methods; for others what their records say; else the variant's key.
+    """
+    return METHOD_ROWS.get(variant) or records.titles.get(variant, variant)

@@ -1,0 +1,248 @@
+"""The sentences under a table: what was run, by which rule, and how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from naslora.report.tables.cells import WIDEST, Cell
+from naslora.report.tables.comparability import same_images, why_not_comparable
+from naslora.report.tables.model import Column, Row, TableSpec, flat
+from naslora.results.aggregate import Aggregate
+from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS
+from naslora.study.settings import Study
+
+Sections = tuple[tuple[str, tuple[str, ...]], ...]
+_ALPHA_DATA = {
+    "batch": "the training batch",
+    "val": "validation images",
+    "held_out": "images held out of the training set",
+}
+
+_RATIO = (
+    "Params are what is trained, the mask decoder included. Ratio is their share of Meta's SAM, as "
+    "in the paper; with a decoder for several classes there may be more than that."
+)
+
+
+def sections(
+    spec: TableSpec,
+    study: Study,
+    records: Aggregate,
+    columns: tuple[Column, ...],
+    rows: tuple[Row, ...],
+) -> Sections:
+    """All notes of a table; empty sections are left out."""
+    parts = (
+        ("What was run", what_was_run(study, records, columns, rows)),
+        (
+            "About this table",
+            [
+                *([_RATIO] if spec.parameters else []),
+                *spec.notes,
+                *left_out_and_added(spec, columns, rows),
+            ],
+        ),
+        ("How the methods stand against the controls", against_controls(columns, rows)),
+        ("How to read the verdicts", verdict_rule(study, records, columns, rows)),
+        ("Not done", not_done(columns, rows)),
+        ("Records left out", left_out(study, records, columns)),
+    )
+    return tuple((title, tuple(lines)) for title, lines in parts if lines)
+
+
+def what_was_run(
+    study: Study, records: Aggregate, columns: tuple[Column, ...], rows: tuple[Row, ...]
+) -> list[str]:
+    """The study, its model, schedule and images."""
+    training, seeds = study.training, ", ".join(map(str, study.seeds))
+    size = "the masks' own size" if study.evaluation.size == "native" else "the input's size"
+    lines = [
+        f"Study `{study.study}`: SAM `{study.sam.backbone}` at {study.sam.image_size} px, "
+        f"checkpoint {study.sam.checkpoint}; {training.epochs} epochs of batches of "
+        f"{training.batch_size}; seeds {seeds}; evaluated at {size}."
+    ]
+    lines.append(
+        "The weights after the last epoch are evaluated; validation images choose nothing."
+        if training.architecture.data != "val"
+        else "The weights after the last epoch are evaluated; validation images train alpha."
+    )
+    lines += settings_of_runs(study, rows)
+    tasks = {column.task for column in columns}
+    shown = records.runs["task"].isin(tasks) & records.runs["variant"].isin(r.name for r in rows)
+    made_by = sorted(set(records.runs.loc[shown, "code"]))
+    mixed = " Records of different code are mixed here." if len(made_by) > 1 else ""
+    lines += [f"Computed by {'; '.join(made_by)}.{mixed}"] if made_by else []
+    for task, test_set in dict.fromkeys((column.task, column.test_set) for column in columns):
+        counts = records.image_counts(task, test_set)
+        number = " or ".join(map(str, counts)) if counts else "no"
+        kind = (
+            "generated"
+            if task in study.generated
+            else "real, from a bundle instead of the official archive"
+            if task in study.bundles
+            else "real"
+        )
+        lines.append(f"{task}, {test_set}: {number} evaluated images, {kind}.")
+    lines.append(
+        "Values are percent, if nothing else is said: mean ± sample standard deviation over "
+        f"n = {len(study.seeds)} seeds, or as many as a cell says. The controls answer every "
+        "image alike: nothing, or the mean of the training masks."
+    )
+    return lines
+
+
+def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
+    """How the rows were trained, and in what methods and variants differ from their defaults."""
+    training, alpha = study.training, study.training.architecture
+    lines = [
+        f"Adam, learning rate {training.learning_rate:g}, weight decay {training.weight_decay:g}; "
+        f"horizontal flips with probability {training.horizontal_flip:g}; precision "
+        f"{training.precision}."
+    ]
+    methods = {study.variants[r.name].method if r.name in study.variants else r.name for r in rows}
+    if methods & {"nas_lora", "nas_pc_lora"}:
+        lines.append(
+            f"Alpha: T_B = {alpha.start_epoch} epochs without it, then "
+            f"{alpha.alternation.replace('_', '-')}, on {_ALPHA_DATA[alpha.data]}; Adam, learning "
+            f"rate {alpha.learning_rate:g}, weight decay {alpha.weight_decay:g}."
+        )
+    changed = {
+        name: study.method_settings[name] for name in methods if study.method_settings.get(name)
+    }
+    lines += [f"{name} with {_settings_text(own)}." for name, own in sorted(changed.items())]
+    for row in rows:
+        if variant := study.variants.get(row.name):
+            own = {
+                **variant.settings,
+                **({"training": variant.training} if variant.training else {}),
+            }
+            lines.append(f"Row `{row.title}`: {variant.method} with {_settings_text(own)}.")
+    lines.append("All other settings of methods are their defaults.")
+    return lines
+
+
+def left_out_and_added(
+    spec: TableSpec, columns: tuple[Column, ...], rows: tuple[Row, ...]
+) -> list[str]:
+    """The columns and rows of the paper's table that the study leaves out, and those it adds."""
+    known = {row.printed for row in rows}
+    parts = (
+        (
+            "Columns of the paper that this study does not run",
+            [column.title for column in spec.columns if column not in columns],
+        ),
+        (
+            "Rows of the paper that this study does not run",
+            [name for name in spec.printed_rows if name not in known],
+        ),
+        (
+            "Rows that the paper's table does not have",
+            [row.title for row in rows if row.kind == "method" and row.printed is None],
+        ),
+    )
+    return [f"{what}: {', '.join(names)}." for what, names in parts if names]
+
+
+def verdict_rule(
+    study: Study, records: Aggregate, columns: tuple[Column, ...], rows: tuple[Row, ...]
+) -> list[str]:
+    """When a number counts as reproduced, and why it may not be comparable here."""
+    others = {f"{c.widest:g} for {c.metric}": None for c in columns if c.widest != WIDEST}
+    widest = ", ".join((f"{WIDEST:g}", *others))
+    lines = [
+        "Reproduced (=): the paper's number lies in the two-sided 95 % t-interval of our mean, "
+        "widened by half a unit of its last printed digit; differs (≠): it lies outside. "
+        "Undecided (?): it lies inside, but half of the interval is wider than "
+        f"{widest}. Not comparable (n/c): the setting is not the paper's, or there are fewer than "
+        "two seeds."
+    ]
+    if any(row.kind == "cited" for row in rows):
+        lines.append("Rows marked as cited are numbers that the paper took from elsewhere.")
+    reasons: dict[str, list[str]] = {}
+    for column in columns:
+        why = why_not_comparable(study, column.task)
+        if not same_images(records, column):
+            expected = " or ".join(map(str, column.test_images))
+            found = " or ".join(map(str, records.image_counts(column.task, *column.sets_counted)))
+            why.append(f"{' and '.join(column.sets_counted)} has {found} images, not {expected}")
+        if why and (text := "; ".join(why)) not in reasons.setdefault(column.task, []):
+            reasons[column.task].append(text)
+    lines += [f"{task} is not comparable: {'; '.join(why)}." for task, why in reasons.items()]
+    return lines + [
+        f"{row.title} is not the paper's row: {'; '.join(row.remarks)}."
+        for row in rows
+        if row.remarks
+    ]
+
+
+def against_controls(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list[str]:
+    """For each column, which methods are better than the better control, and which are not."""
+    lines = [
+        "Better or worse: the control lies outside the 95 % t-interval of the method's mean (with "
+        "one seed: the value alone decides). The better of the two controls counts."
+    ]
+    alone = []
+    for index, column in enumerate(columns):
+        sign = 1 if column.higher_is_better else -1
+        controls = {
+            row.title: mean
+            for row in rows
+            if row.kind == "control" and (mean := row.cells[index].mean) is not None
+        }
+        if len(controls) < len(CONTROLS):
+            alone.append(column.title)
+            continue
+        best = max(controls, key=lambda title: sign * controls[title])
+        groups: dict[str, list[str]] = {"better": [], "not told apart": [], "worse": []}
+        for row in rows:
+            if row.kind == "method" and row.cells[index].n:
+                groups[_standing(row.cells[index], controls[best], sign)].append(row.title)
+        told = "; ".join(f"{key}: {', '.join(titles)}" for key, titles in groups.items() if titles)
+        lines.append(
+            f"{column.title}, against the {best.lower()} ({controls[best]:.{column.decimals}f}): "
+            f"{told or 'no method is evaluated'}."
+        )
+    if alone:
+        lines.append(f"Not told, for a control is missing: {', '.join(alone)}.")
+    return lines
+
+
+def not_done(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list[str]:
+    """The rows whose seeds are not all done, and in which columns, if not in all."""
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for row in (row for row in rows if row.kind != "cited"):
+        by_status: dict[str, list[str]] = {}
+        for column, cell in zip(columns, row.cells, strict=True):
+            if cell.status != "done":
+                by_status.setdefault(cell.status, []).append(column.title)
+        for status, titles in by_status.items():
+            alike.setdefault((status, tuple(titles)), []).append(row.title)
+    return [
+        f"{', '.join(names)}: {status}"
+        + (f" in {', '.join(titles)}." if len(titles) < len(columns) else ".")
+        for (status, titles), names in alike.items()
+    ]
+
+
+def left_out(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> list[str]:
+    """The records of these tasks that could not be used, by their place in the study's folder."""
+    layout, tasks = Layout.of(study), {column.task for column in columns}
+    return [
+        f"{problem.line(layout.root)}."
+        for problem in records.problems
+        if problem.path.relative_to(layout.records).parts[0] in tasks
+    ]
+
+
+def _settings_text(settings: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name} {value}" for name, value in flat(settings).items())
+
+
+def _standing(cell: Cell, control: float, sign: int) -> str:
+    assert cell.mean is not None
+    lead = sign * (cell.mean - control)
+    if abs(lead) <= (cell.half_width or 0):
+        return "not told apart"
+    return "better" if lead > 0 else "worse"

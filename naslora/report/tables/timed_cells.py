@@ -1,0 +1,70 @@
+"""Cells of repeats in one process, and when the paper's numbers for its GPU can be compared."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from naslora.paper.published import Printed
+from naslora.report.tables.cells import Cell
+from naslora.report.tables.comparability import PAPER_BACKBONE, PAPER_IMAGE_SIZE, PAPER_TRAINING
+from naslora.timing.document import Timing
+
+PAPER_GPU = "V100"
+# Of our number. The paper gives no spread, and another build of torch alone may change this much.
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class TimedCell(Cell):
+    """Values are one per repeat, or one alone for what does not vary; their median counts."""
+
+    @cached_property
+    def mean(self) -> float | None:
+        """The median: a repeat that something disturbed does not count."""
+        return statistics.median(self.values) if self.values else None
+
+    @cached_property
+    def half_width(self) -> float | None:
+        """`TOLERANCE` of the median, and the largest distance of a repeat from it."""
+        if self.mean is None:
+            return None
+        return TOLERANCE * self.mean + max(abs(value - self.mean) for value in self.values)
+
+
+def timed_cell(
+    values: Sequence[float], status: str = "done", paper: Printed | None = None, fair: bool = False
+) -> TimedCell:
+    """A cell; repeats that scatter by more than the tolerance can settle nothing.
+
+    Args:
+        values: one per repeat; none where the status is not `done`.
+        status: why there are none.
+        paper: the paper's number.
+        fair: whether the paper's setting is ours.
+    """
+    middle = statistics.median(values) if values else 0.0
+    return TimedCell(tuple(values), status, paper, fair, 2 * TOLERANCE * middle)
+
+
+def why_ratios_differ(timing: Timing) -> list[str]:
+    """In what a timing differs from the paper's such that even ratios of methods may."""
+    reasons = []
+    if timing.backbone != PAPER_BACKBONE:
+        reasons.append(f"the backbone is {timing.backbone}, not {PAPER_BACKBONE}")
+    if timing.image_size != PAPER_IMAGE_SIZE:
+        reasons.append(f"images have {timing.image_size} px, not {PAPER_IMAGE_SIZE}")
+    if timing.batch_size != PAPER_TRAINING["batch_size"]:
+        reasons.append(f"batches have {timing.batch_size}, not {PAPER_TRAINING['batch_size']}")
+    if "gpu" not in timing.provenance.hardware:
+        reasons.append("it ran on no GPU")
+    return reasons
+
+
+def why_rates_differ(timing: Timing) -> list[str]:
+    """The same for absolute numbers, which are those of one GPU."""
+    gpu = timing.provenance.hardware.get("gpu")
+    other = [f"the GPU is {gpu}, not a {PAPER_GPU}"] if gpu and PAPER_GPU not in gpu else []
+    return [*why_ratios_differ(timing), *other]

@@ -1,0 +1,1 @@
+"""Records of a study as data frames, and what is computed from them."""

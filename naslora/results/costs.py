@@ -1,0 +1,165 @@
+"""What training and inference cost, per method: from the timing protocol, or else from records.
+
+The wall times in records are those of jobs that shared a machine, with loading, metrics and
+checkpoints in them; they say what a study cost, and are no benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from naslora.paper.published import printed
+from naslora.results.aggregate import Aggregate
+from naslora.study.layout import Layout
+from naslora.study.records import read_record
+from naslora.study.settings import Study
+from naslora.timing.document import Measurement, PassName, Timing, hardware_title, read_timings
+
+# The rows of the paper's Table 5: our method, and what its training updates.
+PAPER_ROWS: Mapping[str, tuple[str, PassName]] = {
+    "BitFit": ("bitfit", "training"),
+    "Adapter": ("sam_adapter", "training"),
+    "VPT": ("vpt", "training"),
+    "LoRA": ("lora", "training"),
+    "Conv-LoRA": ("conv_lora", "training"),
+    "DoRA": ("dora", "training"),
+    "VeRA": ("vera", "training"),
+    "NAS-PC-LoRA (update w)": ("nas_pc_lora", "training"),
+    "NAS-PC-LoRA (update w and alpha)": ("nas_pc_lora", "searching"),
+}
+PAPER_EPOCHS, PAPER_START_EPOCH = 40, 10
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds per epoch of training, and seconds per image of inference.
+
+    Training is the mean over the schedule, with and without updates of alpha.
+    """
+
+    epoch_s: float
+    image_s: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs by method, and where they are from.
+
+    Attributes:
+        by_method: methods without numbers are not in it.
+        source: a phrase.
+        inference: what `image_s` is the time of.
+        problems: files that could not be used, and why.
+    """
+
+    by_method: dict[str, Cost]
+    source: str
+    inference: str
+    problems: tuple[str, ...] = ()
+
+
+def read_costs(study: Study, records: Aggregate, task: str) -> Costs:
+    """Costs of the study's methods: measured ones if there is any, else those in records.
+
+    Of several machines, it is the first one with a GPU, or without any the first.
+
+    Args:
+        study: the study.
+        records: its records.
+        task: whose records' wall times count, where nothing was measured.
+
+    Raises:
+        RecordError: a record changed since the records were read.
+    """
+    timings, left_out = read_timings(study)
+    problems = tuple(f"{name}: {what}" for name, what in left_out.items())
+    for timing in timings.values():
+        measured = {}
+        for measurement in timing.methods:
+            training = schedule_seconds(study, measurement, timing.batch_size)
+            inference = measurement.passes["inference"].batches[timing.batch_size].seconds
+            if measurement.method in study.methods and training and inference:
+                epoch = median(training) * timing.images_per_epoch
+                measured[measurement.method] = Cost(epoch, median(inference))
+        if measured:
+            machine = hardware_title(timing.provenance.hardware)
+            source = f"measured by the timing protocol on {machine}"
+            return Costs(measured, source, "inference", problems)
+    found = {
+        method: cost
+        for method in study.methods
+        if (cost := _from_records(study, records, task, method)) is not None
+    }
+    source = f"wall times of the runs on {task}, jobs sharing the machine: not a benchmark"
+    return Costs(found, source, "evaluation, metrics included", problems)
+
+
+def machine_titles(timings: Mapping[str, Timing]) -> dict[str, str]:
+    """What each file of timings ran on, in words; with its name where that is not enough."""
+    titles = {file: hardware_title(t.provenance.hardware) for file, t in timings.items()}
+    named = list(titles.values())
+    return {
+        file: title if named.count(title) == 1 else f"{title} ({file})"
+        for file, title in titles.items()
+    }
+
+
+def schedule_seconds(study: Study, measurement: Measurement, batch_size: int) -> list[float]:
+    """Training seconds per image, mean over the study's epochs with and without updates of alpha.
+
+    One number per repeat; none where a pass was not done.
+    """
+
+    def seconds(name: PassName) -> Sequence[float]:
+        return measurement.passes[name].batches[batch_size].seconds
+
+    training = seconds("training")
+    if "searching" not in measurement.passes:
+        return list(training)
+    searching = seconds("searching")
+    if not training or not searching:
+        return []
+    epochs = study.training.epochs
+    start = min(study.training.architecture.start_epoch, epochs)
+    return [
+        (start * one + (epochs - start) * both) / epochs
+        for one, both in zip(training, searching, strict=True)
+    ]
+
+
+def paper_costs() -> dict[str, Cost]:
+    """Table 5 by method; NAS-PC-LoRA as the mean over the paper's epochs, 10 of 40 without alpha.
+
+    An iteration is one image.
+    """
+    minutes: dict[tuple[str, PassName], float] = {}
+    rates: dict[str, float] = {}
+    for row, (method, training) in PAPER_ROWS.items():
+        if number := printed("5", row, "train_min_per_epoch"):
+            minutes[method, training] = number.value
+        if number := printed("5", row, "inference_iter_per_s"):
+            rates[method] = number.value
+    costs = {}
+    for method, rate in rates.items():
+        without = minutes[method, "training"]
+        searching = minutes.get((method, "searching"), without)
+        mean = PAPER_START_EPOCH * without + (PAPER_EPOCHS - PAPER_START_EPOCH) * searching
+        costs[method] = Cost(60 * mean / PAPER_EPOCHS, 1 / rate)
+    return costs
+
+
+def _from_records(study: Study, records: Aggregate, task: str, method: str) -> Cost | None:
+    """The mean over a method's runs that are done."""
+    losses = records.losses[
+        (records.losses["task"] == task) & (records.losses["variant"] == method)
+    ].dropna(subset=["seconds"])
+    epochs, images = [], []
+    for seed in study.seeds:
+        seconds = losses.loc[losses["seed"] == seed, "seconds"]
+        if records.status(task, method, seed) == "done" and len(seconds):
+            record = read_record(Layout.of(study).record(task, method, seed))
+            epochs.append(float(seconds.mean()))
+            images.append(record.evaluation_time_s / sum(record.images.values()))
+    return Cost(fmean(epochs), fmean(images)) if epochs else None

@@ -1,0 +1,177 @@
+"""Reading records, on all cores where there are thousands, and telling which can be trusted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from naslora.core.errors import NasloraError, RecordError
+from naslora.core.files import sha256
+from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS, Record, read_record
+from naslora.study.settings import Study
+
+# Records that are read sooner by another process than without its start.
+WORTH_A_PROCESS = 1000
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A record that was left out.
+
+    `run` is the task, variant and seed that its place in the folder stands for; None where its
+    place names no run.
+    """
+
+    path: Path
+    message: str
+    run: tuple[str, str, int] | None
+
+    def line(self, root: Path) -> str:
+        """Its place below `root`, the study's folder, and what is wrong."""
+        return f"`{self.path.relative_to(root).as_posix()}`: {self.message}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What tables and figures need of a record; a whole record has a hundred times as much.
+
+    Attributes:
+        key: task, variant and seed.
+        run: a row of `Aggregate.runs`.
+        scores: rows of `Aggregate.scores`.
+        epochs: the columns of `Aggregate.losses` that differ from epoch to epoch.
+    """
+
+    key: tuple[str, str, int]
+    run: tuple[Any, ...]
+    scores: list[tuple[Any, ...]]
+    epochs: dict[str, list[Any]]
+
+
+def readings(study: Study) -> list[Reading | Problem]:
+    """All records of a study, in path order."""
+    layout = Layout.of(study)
+    paths = sorted(layout.records.glob("*/*/*.json"))
+    manifests = {
+        task: sha256(path) for task in study.tasks if (path := layout.manifest(task)).is_file()
+    }
+    read = partial(_read, study=study, manifests=manifests)
+    processes = min(_cores(), len(paths) // WORTH_A_PROCESS)
+    if processes < 2:
+        return list(map(read, paths))
+    with ProcessPoolExecutor(processes) as pool:
+        return list(pool.map(read, paths, chunksize=_AT_ONCE))
+
+
+def _cores() -> int:
+    known = getattr(os, "sched_getaffinity", None)
+    return len(known(0)) if known else os.cpu_count() or 1
+
+
+def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | Problem:
+    try:
+        record = read_record(path)
+        start = _check(record, path, study, manifests)
+    except NasloraError as error:
+        return Problem(path, error.what, _run_of(path))
+    except OSError as error:
+        return Problem(path, f"cannot be read: {error.strerror}", _run_of(path))
+    key = (record.task, record.variant, record.seed)
+    return Reading(key, _run_row(record), _score_rows(record), _epochs(record, start))
+
+
+def _check(record: Record, path: Path, study: Study, manifests: Mapping[str, str]) -> int:
+    """Raise RecordError when a sound record has no place in this study.
+
+    `manifests` has the hash of each task's manifest that is here.
+
+    Returns:
+        The last epoch without a search (T_B), 0 for a control.
+    """
+    here = (study.study, *(_run_of(path) or ()))
+    own = (record.study, record.task, record.variant, record.seed)
+    if own != here:
+        raise RecordError(f"this record is of {' '.join(map(str, own))}", where=path)
+    if record.evaluation.get("size") != study.evaluation.size:
+        raise RecordError("evaluated at another size than the study names", where=path)
+    if manifests.get(record.task, record.manifest_sha256) != record.manifest_sha256:
+        raise RecordError("made with other images or another split than are here now", where=path)
+    if record.task in study.tasks and record.variant in CONTROLS:
+        method, receipt, start = record.variant, None, 0
+    elif record.task not in study.tasks or record.variant not in study.run_names(record.task):
+        raise RecordError("the study has no such task and variant now", where=path)
+    else:
+        run = study.run(record.task, record.variant, record.seed)
+        method, receipt = run.method, run.fingerprint()
+        start = run.training.architecture.start_epoch
+    if record.method != method:
+        raise RecordError(f"its method is {record.method}, not {method}", where=path)
+    if receipt is None:
+        return start
+    if record.training is None:
+        raise RecordError("a trained run without the receipt of its training", where=path)
+    if record.training.fingerprint != receipt:
+        raise RecordError("trained with other settings than the study has now", where=path)
+    if record.training.status != record.status and record.status == "done":
+        raise RecordError(f"evaluated though training is {record.training.status}", where=path)
+    return start
+
+
+def _run_of(path: Path) -> tuple[str, str, int] | None:
+    seed = path.stem.removeprefix("seed")
+    return (path.parts[-3], path.parts[-2], int(seed)) if seed.isdecimal() else None
+
+
+def _run_row(record: Record) -> tuple[Any, ...]:
+    training = record.training
+    return (
+        record.task,
+        record.variant,
+        record.method,
+        record.title,
+        record.seed,
+        record.status,
+        record.message,
+        training.trainable_parameters if training else None,
+        training.original_parameters if training else None,
+        bool(training and training.alpha),
+        record.images,
+        _code(record),
+    )
+
+
+def _code(record: Record) -> str:
+    """What computed a record: revision, with a mark if files had changed, torch and device."""
+    made = record.provenance
+    revision = (made.git_revision or "unknown")[:8] + (" (changed)" if made.git_dirty else "")
+    torch = made.versions.get("torch", "unknown")
+    return f"revision {revision}, torch {torch}, {made.hardware.get('device', 'unknown')}"
+
+
+def _score_rows(record: Record) -> list[tuple[Any, ...]]:
+    run = (record.variant, record.method, record.seed)
+    return [
+        (record.task, test_set, *run, metric, value, record.status)
+        for test_set, values in record.metrics.items()
+        for metric, value in values.items()
+    ]
+
+
+def _epochs(record: Record, start: int) -> dict[str, list[Any]]:
+    training = record.training
+    history = training.history if training else []
+    epochs = [int(epoch["epoch"]) for epoch in history]
+    searches = bool(training and training.alpha)
+    return {
+        "epoch": epochs,
+        "loss": [epoch["loss"] for epoch in history],
+        "seconds": [epoch.get("seconds") for epoch in history],
+        "searching": [searches and epoch > start for epoch in epochs],
+    }

@@ -1,0 +1,99 @@
+"""Where a study keeps its files; the workflow and the commands agree by asking here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from naslora.study.settings import Study
+
+
+@dataclass(frozen=True)
+class Layout:
+    """File names under `root`, which is `results/<study>`."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, study: Study) -> Layout:
+        return cls(study.results / study.study)
+
+    @property
+    def archives(self) -> Path:
+        """Folder of the archives that this study generates."""
+        return self.root / "archives"
+
+    def prepared(self, task: str) -> Path:
+        """Folder with the unpacked images and masks of a task."""
+        return self.root / "prepared" / task
+
+    def resized(self, task: str) -> Path:
+        """Folder of a task's images at training size; whatever is missing there is made anew."""
+        return self.root / "resized" / task
+
+    def manifest(self, task: str) -> Path:
+        return self.root / "manifests" / f"{task}.json"
+
+    def audit(self, task: str) -> Path:
+        """The audit's findings as JSON; the readable report lies beside it as `.md`."""
+        return self.root / "manifests" / f"{task}.audit.json"
+
+    def backbone(self) -> Path:
+        """The backbone that this study pretrains, with Meta's parameter names."""
+        return self.root / "backbone" / "sam.pth"
+
+    def run(self, task: str, variant: str, seed: int | str) -> Path:
+        """Folder of a training run: adapter weights, training receipt, checkpoints."""
+        return self.root / "runs" / task / variant / f"seed{seed}"
+
+    def receipt(self, task: str, variant: str, seed: int | str) -> Path:
+        return self.run(task, variant, seed) / "training.json"
+
+    def adapter(self, task: str, variant: str, seed: int | str) -> Path:
+        return self.run(task, variant, seed) / "adapter.safetensors"
+
+    def attempt(self, task: str, variant: str, seed: int | str) -> Path:
+        """What became of the last attempt at a run; there until the run has a receipt."""
+        return self.run(task, variant, seed) / "attempt.json"
+
+    def record(self, task: str, variant: str, seed: int | str) -> Path:
+        return self.root / "records" / task / variant / f"seed{seed}.json"
+
+    def per_image(self, task: str, variant: str, seed: int | str) -> Path:
+        return self.record(task, variant, seed).with_suffix(".parquet")
+
+    @property
+    def records(self) -> Path:
+        return self.root / "records"
+
+    def table(self, name: str, suffix: str) -> Path:
+        return self.root / "tables" / f"{name}.{suffix}"
+
+    def analysis(self, task: str, model: str, seed: int | str) -> Path:
+        """Attention distances and log amplitudes; with the records, so that tables need no more."""
+        return self.records / "analysis" / f"{task}-{model}-seed{seed}.json"
+
+    @property
+    def timing(self) -> Path:
+        """Folder of measurements of speed and memory, one JSON per machine; with the records."""
+        return self.records / "timing"
+
+    def figure(self, name: str, suffix: str = "png") -> Path:
+        return self.root / "figures" / f"{name}.{suffix}"
+
+    @property
+    def report(self) -> Path:
+        """All results in one page."""
+        return self.root / "report.html"
+
+    @property
+    def metrics(self) -> Path:
+        """Folder of mean scores for `dvc metrics`, one JSON per method or variant."""
+        return self.root / "metrics"
+
+    def history(self, part: str) -> Path:
+        """How the results of a part of the pipeline were made; see naslora.workflow.history."""
+        return self.root / "history" / f"{part}.json"
+
+    def log(self, *parts: str) -> Path:
+        return self.root.joinpath("logs", *parts).with_suffix(".log")

@@ -1,0 +1,56 @@
+"""Settings as nested mappings: dotted keys, and deltas that are merged level by level."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from naslora.core.errors import SettingsError
+
+# Mappings whose keys are names that the user chooses, so that any key may come in.
+_OPEN = {"variants", "generated", "method_settings"}
+
+
+def merge(
+    base: dict[str, Any], delta: Mapping[str, Any], source: str, at: str = ""
+) -> dict[str, Any]:
+    """`base` with the values of `delta`, level by level.
+
+    Args:
+        base: names all known keys.
+        delta: what differs.
+        source: where `delta` comes from, for messages.
+        at: dotted path of `base`, with a final dot.
+
+    Raises:
+        SettingsError: `delta` has a key that `base` lacks.
+    """
+    merged = dict(base)
+    for key, value in delta.items():
+        path = f"{at}{key}"
+        top = path.partition(".")[0]
+        if key not in base and top not in _OPEN:
+            near = difflib.get_close_matches(str(key), map(str, base), n=1)
+            hint = f"did you mean {at}{near[0]}?" if near else f"known here: {', '.join(base)}"
+            raise SettingsError(f"unknown setting {path} in {source}", remedy=hint)
+        old = base.get(key)
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            merged[key] = merge(old, value, source, f"{path}.")
+        else:
+            merged[key] = value
+    return merged
+
+
+def nest(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Turn dotted keys into nested mappings; a later key wins over an earlier one."""
+    nested: dict[str, Any] = {}
+    for key, value in pairs:
+        first, dot, rest = str(key).partition(".")
+        below = {rest: value} if dot else value
+        if isinstance(below, Mapping):
+            old = nested.get(first)
+            before = old.items() if isinstance(old, dict) else ()
+            below = nest([*before, *below.items()])
+        nested[first] = below
+    return nested

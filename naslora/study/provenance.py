@@ -1,0 +1,97 @@
+"""What a result was computed on and with: hardware, versions, revision of the code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from naslora.sam.attention import backends_that_ran
+from naslora.study.records import Provenance
+
+_PACKAGES = ("naslora", "torch", "numpy", "pillow", "pysodmetrics", "lightning-fabric", "pandas")
+
+
+def provenance(device: torch.device) -> Provenance:
+    """Describe this machine, `device` and the versions of what computes on them."""
+    revision, dirty = _git_state()
+    return Provenance(
+        hardware=hardware(device),
+        versions={"python": platform.python_version(), **_versions()},
+        git_revision=revision,
+        git_dirty=dirty,
+    )
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Peak memory of this process so far: on a GPU what torch allocated there, else resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """This machine and `device`, and how much of them is used: all that moves the last bits."""
+    described: dict[str, Any] = {
+        "device": str(device.type),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+    if backends := backends_that_ran():
+        described["attention"] = backends
+    if device.type == "cuda":
+        described["gpu"] = torch.cuda.get_device_name(device)
+        described["cuda"] = torch.version.cuda
+    return described
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """Revision of the checkout that holds this file and whether it has uncommitted changes."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        revision = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        status = subprocess.run(
+            ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return revision.stdout.strip(), bool(status.stdout.strip())

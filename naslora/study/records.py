@@ -1,0 +1,195 @@
+"""Receipts of training runs and records of evaluations: what was measured, on what, from what."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from naslora.core.documents import D, Document, parse_document
+from naslora.core.errors import RecordError
+from naslora.core.files import sha256, write_json
+
+SCHEMA_VERSION: Literal[1] = 1
+# Predictions that need no training: variant to title.
+CONTROLS = {"control_blank": "Blank mask", "control_mean_mask": "Mean training mask"}
+Status = Literal["done", "diverged", "failed", "interrupted"]
+_REMEDY = "delete it and run the same command again"
+
+
+class FileHash(Document):
+    """A file beside the document, by name."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileHash:
+        return cls(name=path.name, sha256=sha256(path), bytes=path.stat().st_size)
+
+
+class Provenance(Document):
+    """The machine and the code that produced a result."""
+
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    git_revision: str | None
+    git_dirty: bool | None
+
+
+class Receipt(Document):
+    """What a training run did; written as `training.json` when the run ends.
+
+    `original_parameters` counts those of Meta's SAM of the same backbone and image size, None in
+    old receipts; `total_parameters` those of the adapted one. `history` has one entry per epoch;
+    `alpha` one per epoch with the softmax of the architecture parameters by cell, empty for
+    methods without a cell.
+
+    A run that was stopped and went on took several `attempts`. `wall_time_s` adds up what led to
+    the result: each attempt from its start to the checkpoint that the next went on from, the last
+    one to its end. `provenance` is that of the last attempt, `peak_memory_bytes` the largest.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Status
+    message: str | None = None
+    settings: dict[str, Any]
+    fingerprint: str
+    manifest_sha256: str
+    checkpoint_sha256: str | None
+    adapter: FileHash | None
+    trainable_parameters: int
+    total_parameters: int
+    original_parameters: int | None = None
+    history: list[dict[str, float]]
+    alpha: list[dict[str, list[float]]] = Field(default_factory=list)
+    attempts: int = 1
+    wall_time_s: float
+    peak_memory_bytes: int
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Receipt:
+        if (self.status == "done") != (self.adapter is not None):
+            raise ValueError("adapter weights belong to a run that is done, and to no other")
+        return self
+
+
+class Attempt(Document):
+    """What became of the last attempt at a run that has no receipt yet; written as `attempt.json`.
+
+    It says "interrupted" from the start, since a process that is killed cannot say so. An error
+    makes it "failed". Once the run has a receipt, done or diverged, the file is gone.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["failed", "interrupted"]
+    message: str
+    fingerprint: str
+    attempts: int
+
+
+class Record(Document):
+    """One evaluated run, or one control. `metrics` maps test set to metric to value.
+
+    `title` is the method's name in tables.
+
+    Metrics are in the unit of their definition: fractions in [0, 1], except for balanced error
+    rates, which are percentages.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Status
+    message: str | None = None
+    study: str
+    task: str
+    variant: str
+    method: str
+    title: str
+    seed: int
+    training: Receipt | None
+    evaluation: dict[str, Any]
+    manifest_sha256: str
+    metrics: dict[str, dict[str, float]]
+    images: dict[str, int]
+    per_image: FileHash | None
+    evaluation_time_s: float
+    provenance: Provenance
+
+    @field_validator("metrics")
+    @classmethod
+    def _finite(cls, metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        for test_set, values in metrics.items():
+            for name, value in values.items():
+                if not math.isfinite(value):
+                    raise ValueError(f"{name} on {test_set} is {value}")
+        return metrics
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Record:
+        if (self.status == "done") != bool(self.metrics):
+            raise ValueError("metrics belong to a run that is done, and to no other")
+        return self
+
+
+def write_document(path: Path, document: Receipt | Attempt | Record) -> None:
+    """Write a receipt, attempt or record, whole or not at all.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    write_json(path, document.model_dump(mode="json"))
+
+
+def read_receipt(path: Path) -> Receipt:
+    """Read a training receipt.
+
+    Raises:
+        RecordError: it is missing, damaged, or of an unknown schema version.
+    """
+    return _read(path, Receipt)
+
+
+def read_attempt(path: Path) -> Attempt:
+    """Read what became of the last attempt at a run.
+
+    Raises:
+        RecordError: it is missing, damaged, or of an unknown schema version.
+    """
+    return _read(path, Attempt)
+
+
+def read_record(path: Path) -> Record:
+    """Read a record and check that its per-image file is the one that it names.
+
+    Raises:
+        RecordError: it is missing, damaged, of an unknown schema version, or its per-image file
+            is missing or has another hash.
+    """
+    record = _read(path, Record)
+    if record.per_image is not None:
+        per_image = path.with_name(record.per_image.name)
+        if not per_image.is_file():
+            raise RecordError("the per-image metrics of a record are missing", where=per_image)
+        if sha256(per_image) != record.per_image.sha256:
+            raise RecordError(
+                "the per-image metrics are not those of the record beside them",
+                where=per_image,
+                remedy="delete both files and run the evaluation again",
+            )
+    return record
+
+
+def _read(path: Path, kind: type[D]) -> D:
+    noun = kind.__name__.lower()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        step = "evaluate" if kind is Record else "train"
+        raise RecordError(
+            f"{noun} not found", where=path, remedy=f"run the step that writes it: naslora {step}"
+        ) from None
+    return parse_document(data, kind, path, noun, _REMEDY, RecordError)

@@ -1,0 +1,288 @@
+"""Settings of a study: defaults, the study's deltas and overrides, merged and validated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from naslora.core.errors import SettingsError
+from naslora.core.files import fingerprint, sha256
+from naslora.study.nested import merge, nest
+from naslora.study.sections import (
+    AnalysisSettings,
+    DataSettings,
+    EvaluationSettings,
+    Name,
+    PretrainingSettings,
+    SamSettings,
+    Settings,
+    TimingSettings,
+)
+from naslora.study.sections import AttentionBackend as AttentionBackend
+from naslora.study.sections import TrainingSettings as TrainingSettings
+
+CONFIG_FOLDER = Path("config")
+_NO_STUDIES = ("defaults", "archives", "checkpoints")
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast
+
+
+class Variant(Settings):
+    """A method with deltas to its settings and to the training's, on some tasks or on all."""
+
+    method: Name
+    tasks: list[Name] | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class RunSettings(Settings):
+    """All that one training run depends on; its fingerprint names the run's result.
+
+    `method_sha256` is that of the file of a method from outside the package.
+    """
+
+    task: Name
+    variant: Name
+    method: Name
+    method_sha256: str | None = None
+    seed: Annotated[int, Field(ge=0)]
+    method_settings: dict[str, Any]
+    sam: SamSettings
+    pretraining: PretrainingSettings
+    data: DataSettings
+    training: TrainingSettings
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every setting but those that change no result: folders, workers, saving.
+
+        The ways to compute attention agree to 1e-5, so theirs is none of them either.
+        """
+        idle = {
+            "sam": {"checkpoints", "attention"},
+            "training": {"workers", "checkpoint_minutes"},
+        }
+        return fingerprint(self.model_dump(mode="json", exclude=idle))
+
+
+class Study(Settings):
+    """A study: defaults, its own deltas and overrides, merged.
+
+    A method from outside the package is listed in `methods` by its file, `FOLDER/NAME.py`; here
+    it is under its name, and its file in `method_files`.
+    """
+
+    study: Name
+    archives: Path
+    results: Path
+    tasks: list[Name]
+    methods: list[Name]
+    method_files: dict[Name, Path]
+    seeds: list[Annotated[int, Field(ge=0)]]
+    variants: dict[Name, Variant]
+    generated: dict[Name, Annotated[int, Field(ge=1)]]
+    bundles: list[Name]
+    sam: SamSettings
+    pretraining: PretrainingSettings
+    data: DataSettings
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    analysis: AnalysisSettings
+    timing: TimingSettings
+    method_settings: dict[Name, dict[str, Any]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_method_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        methods = values.get("methods")
+        if not isinstance(methods, list) or "method_files" in values:
+            return values
+        files = {Path(m).stem: m for m in methods if str(m).endswith(".py")}
+        names = [Path(m).stem if str(m).endswith(".py") else m for m in methods]
+        return {**values, "methods": names, "method_files": files}
+
+    @field_validator("tasks", "methods", "seeds")
+    @classmethod
+    def _distinct(cls, values: list[Any]) -> list[Any]:
+        if not values or len(set(values)) != len(values):
+            raise ValueError("must list at least one entry, and each entry once")
+        return values
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Study:
+        if both := set(self.variants) & set(self.methods):
+            raise ValueError(f"variants named like a method: {', '.join(sorted(both))}")
+        if self.analysis_task not in self.tasks:
+            raise ValueError(f"analysis.task {self.analysis_task} is none of the study's tasks")
+        return self
+
+    @property
+    def analysis_task(self) -> str:
+        """The task whose images are analysed: the setting, else the study's first."""
+        return self.analysis.task or self.tasks[0]
+
+    def run_names(self, task: str | None = None) -> list[str]:
+        """Methods in table order, then variants; of a task, or of any task of the study."""
+        tasks = self.tasks if task is None else [task]
+        return [*self.methods, *(v for v in self.variants if set(self.tasks_of(v)) & set(tasks))]
+
+    def tasks_of(self, variant: str) -> list[str]:
+        """The study's tasks that a method or a variant runs on."""
+        chosen = self.variants[variant].tasks if variant in self.variants else None
+        return [task for task in self.tasks if chosen is None or task in chosen]
+
+    def runs(self) -> list[tuple[str, str, int]]:
+        """All training runs of the study, as task, variant and seed."""
+        return [
+            (task, variant, seed)
+            for task in self.tasks
+            for variant in self.run_names(task)
+            for seed in self.seeds
+        ]
+
+    def run(self, task: str, variant: str, seed: int) -> RunSettings:
+        """The settings of one run.
+
+        Raises:
+            SettingsError: no such task, method or variant in this study, the variant does not
+                run on the task, or a setting of the variant is unknown or invalid.
+        """
+        if task not in self.tasks:
+            raise SettingsError(_unknown("task", task, self.tasks, self.study))
+        if variant in self.variants:
+            chosen = self.variants[variant]
+        elif variant in self.methods:
+            chosen = Variant(method=variant)
+        else:
+            raise SettingsError(
+                _unknown("method or variant", variant, self.run_names(), self.study)
+            )
+        if task not in self.tasks_of(variant):
+            raise SettingsError(
+                f"the variant {variant} of study {self.study!r} does not run on {task}",
+                remedy=f"add {task} to variants.{variant}.tasks",
+            )
+        training = merge(
+            self.training.model_dump(), nest(chosen.training.items()), f"variant {variant}"
+        )
+        with _readable(f"variant {variant} of study {self.study}"):
+            return RunSettings(
+                task=task,
+                variant=variant,
+                method=chosen.method,
+                method_sha256=self._method_sha256(chosen.method),
+                seed=seed,
+                method_settings={**self.method_settings.get(chosen.method, {}), **chosen.settings},
+                sam=self.sam,
+                pretraining=self.pretraining,
+                data=self.data,
+                training=training,  # type: ignore[arg-type]
+            )
+
+    def _method_sha256(self, method: str) -> str | None:
+        path = self.method_files.get(method)
+        if path is None:
+            return None
+        if not path.is_file():
+            raise SettingsError(
+                f"the file of the method {method} is not there",
+                where=path,
+                remedy="correct the entry under methods",
+            )
+        return sha256(path)
+
+
+def load_study(
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    config: Path = CONFIG_FOLDER,
+) -> Study:
+    """Merge and validate a study's settings.
+
+    Args:
+        name: a file `<name>.yaml` in `config`; by default, what `defaults.yaml` names.
+        overrides: nested settings that win over both files; keys may be dotted paths.
+        config: the folder of settings files.
+
+    Raises:
+        SettingsError: a file is missing or no valid YAML, a key is unknown, or a value is invalid.
+    """
+    defaults = read_yaml(config / "defaults.yaml")
+    nested = nest((overrides or {}).items())
+    name = str(name or nested.get("study") or defaults["study"])
+    path = config / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in config.glob("*.yaml") if p.stem not in _NO_STUDIES)
+        raise SettingsError(
+            f"no study named {name!r}",
+            where=path,
+            remedy=f"choose one of {', '.join(known)}, or write this file",
+        )
+    merged = merge(defaults, read_yaml(path), str(path))
+    merged = merge(merged, nested, "the command line")
+    merged["study"] = name
+    with _readable(f"study {name}", path):
+        return Study.model_validate(merged)
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` pairs, keys dotted and values in YAML, as `--set` takes them.
+
+    Raises:
+        SettingsError: a pair has no `=`, or its value is no valid YAML.
+    """
+    overrides: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise SettingsError(f"cannot read the override {pair!r}", remedy="write key=value")
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"the value of {key} is no valid YAML: {error}") from None
+    return overrides
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a settings file.
+
+    Raises:
+        SettingsError: it is missing, no valid YAML, or no mapping.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _YAML)
+    except FileNotFoundError:
+        raise SettingsError(
+            "settings file not found", where=path, remedy="run from the project's root folder"
+        ) from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"no valid YAML: {error}", where=path) from None
+    if not isinstance(content, dict):
+        raise SettingsError("a settings file must be a mapping of names to values", where=path)
+    return content
+
+
+@contextmanager
+def _readable(what: str, where: Path | None = None) -> Iterator[None]:
+    """Turn pydantic's errors into one that names the settings by their paths."""
+    try:
+        yield
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'study'}: "
+            f"{e['msg'].removeprefix('Value error, ')} (got {e['input']!r})"
+            for e in error.errors()
+        )
+        raise SettingsError(
+            f"invalid settings of {what}: {problems}",
+            where=where,
+            remedy="correct the value there, in config/defaults.yaml or on the command line",
+        ) from None
+
+
+def _unknown(kind: str, name: str, known: Sequence[str], study: str) -> str:
+    return f"no {kind} named {name!r} in study {study!r}; it has {', '.join(known)}"

@@ -1,0 +1,1 @@
+"""Generated images: one module per look."""

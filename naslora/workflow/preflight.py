@@ -1,0 +1,57 @@
+"""What jobs on a cluster would find missing, found out before they are submitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from naslora.core.errors import ArchiveError, CheckpointError
+from naslora.data.archives.acquire import Outcome, check_complete, needed
+from naslora.data.archives.bundles import find_bundle
+from naslora.data.archives.catalogue import find
+from naslora.data.archives.sources import instead
+from naslora.doctor.data import checkpoint_check
+from naslora.sam.official import find_checkpoint
+from naslora.study.settings import CONFIG_FOLDER, Study
+
+
+def check_inputs(
+    study: Study,
+    tasks: list[str],
+    *,
+    weights: bool,
+    again: str,
+    config: Path = CONFIG_FOLDER,
+) -> None:
+    """Look for the archives of tasks and for the SAM checkpoint; nothing is downloaded or read.
+
+    Archives and a checkpoint that could be downloaded are asked for too: a cluster's nodes often
+    have no way to the internet.
+
+    Args:
+        study: the study.
+        tasks: those that are still to be prepared.
+        weights: whether the SAM checkpoint is needed.
+        again: the command that is to be run when all is in place.
+        config: the folder of archives.yaml and checkpoints.yaml.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, or surely not whole.
+        ArchiveError: archives are missing.
+    """
+    if weights and study.sam.checkpoint not in ("pretrained", "random"):
+        find_checkpoint(study.sam.checkpoint, study.sam.backbone, study.sam.checkpoints, config)
+        check = checkpoint_check(study, verifying=False, config=config)
+        if check.state == "problem":
+            raise CheckpointError(check.finding, remedy=check.remedy)
+    outcomes = []
+    for archive, choice, for_tasks in needed(study.model_copy(update={"tasks": tasks}), config):
+        path = find_bundle(archive, study.archives) if choice.is_bundle else None
+        outcome = Outcome(archive, instead(choice, study), for_tasks)
+        outcome.path = path or find(archive, study.archives)
+        if outcome.path is None:
+            outcome.problem = ArchiveError(
+                "not downloaded yet, which the cluster's nodes may be unable to do",
+                remedy=f"get it here: naslora data --study {study.study}",
+            )
+        outcomes.append(outcome)
+    check_complete(outcomes, study, again)

@@ -1,0 +1,117 @@
+"""The rule by which figures choose their images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from naslora.core.errors import ManifestError
+from naslora.core.files import sha256
+from naslora.data.manifest import Manifest, ManifestSample, write_manifest
+from naslora.report.figures.choice import Choice, choose
+from naslora.results.aggregate import Aggregate, aggregate
+from naslora.study.layout import Layout
+from naslora.study.records import FileHash, Record, write_document
+from naslora.study.settings import Study
+
+WriteRun = Callable[..., Path]
+NAMES = "abcdefghij"
+
+
+def write_images(study: Study, count: int) -> None:
+    """A manifest of so many test images, and one to train on."""
+    samples = [
+        ManifestSample(
+            id=name,
+            split="train" if name == "z" else "test",
+            image=f"{name}.jpg",
+            mask=f"{name}.png",
+            width=8,
+            height=8,
+            image_sha256="0" * 64,
+            mask_sha256="0" * 64,
+        )
+        for name in (*NAMES[:count], "z")
+    ]
+    manifest = Manifest(
+        task="kvasir",
+        classes=["polyp"],
+        test_sets=["test"],
+        generated=True,
+        archives=[],
+        split_seed=0,
+        samples=samples,
+    )
+    write_manifest(Layout.of(study).manifest("kvasir"), manifest)
+
+
+def write_scores(study: Study, write_run: WriteRun, runs: dict[str, list[float]]) -> Aggregate:
+    """A run per method at seed 0 with these scores of the images a, b, c and so on."""
+    count = len(next(iter(runs.values())))
+    write_images(study, count)
+    layout = Layout.of(study)
+    for method, scores in runs.items():
+        path = write_run(study, method, 0, images=count)
+        parquet = layout.per_image("kvasir", method, 0)
+        frame = pd.DataFrame({"test_set": "test", "id": list(NAMES[:count]), "IoU": scores})
+        frame.sample(frac=1, random_state=1).to_parquet(parquet)
+        record = read_record_of(path, parquet, sha256(layout.manifest("kvasir")))
+        write_document(path, record)
+    return aggregate(study)
+
+
+def read_record_of(path: Path, parquet: Path, manifest: str) -> Record:
+    content = json.loads(path.read_text())
+    content["per_image"] = FileHash.of(parquet).model_dump()
+    content["manifest_sha256"] = content["training"]["manifest_sha256"] = manifest
+    return Record.model_validate(content)
+
+
+def chosen(study: Study, records: Aggregate) -> Choice:
+    choice = choose(study, records, "kvasir")
+    assert choice is not None
+    return choice
+
+
+def test_by_the_mean_over_methods(study: Study, write_run: WriteRun) -> None:
+    """No method alone would rank them so."""
+    runs = {"lora": [0.9, 0.5, 0.1, 0.2, 0.6], "nas_lora": [0.1, 0.7, 0.2, 0.9, 0.7]}
+    choice = chosen(study, write_scores(study, write_run, runs))
+    assert choice.chosen == {"best": "e", "median": "d", "worst": "c"}
+    assert choice.scores["median"] == pytest.approx(0.55)
+    assert (choice.runs, choice.images) == (2, 5)
+    assert choice.distinct == ("best", "median", "worst")
+    assert choice.caption == (
+        "Kvasir: best, median and worst of 5 test images by their mean IoU over 2 runs"
+    )
+
+
+def test_ties_and_few_images(study: Study, write_run: WriteRun) -> None:
+    choice = chosen(study, write_scores(study, write_run, {"lora": [0.5, 0.5, 0.5]}))
+    assert choice.chosen == {"best": "a", "median": "b", "worst": "c"}
+    choice = chosen(study, write_scores(study, write_run, {"lora": [0.5, 0.7]}))
+    assert choice.chosen == {"best": "b", "median": "b", "worst": "a"}
+    assert choice.distinct == ("best", "worst")
+    assert choice.caption.startswith("Kvasir: best and worst of 2 test images")
+    choice = chosen(study, write_scores(study, write_run, {"lora": [0.5]}))
+    assert choice.distinct == ("best",)
+
+
+def test_an_image_without_a_score_does_not_count(study: Study, write_run: WriteRun) -> None:
+    runs = {"lora": [0.9, 0.5, 0.1], "nas_lora": [np.nan, 0.7, 0.2]}
+    choice = chosen(study, write_scores(study, write_run, runs))
+    assert (choice.chosen["best"], choice.images) == ("b", 2)
+
+
+def test_without_runs_or_images(study: Study, write_run: WriteRun) -> None:
+    assert choose(study, aggregate(study), "kvasir") is None
+    write_run(study, "lora", 0, status="diverged")
+    assert choose(study, aggregate(study), "kvasir") is None
+    write_run(study, "nas_lora", 0)
+    with pytest.raises(ManifestError, match="manifest not found"):
+        choose(study, aggregate(study), "kvasir")

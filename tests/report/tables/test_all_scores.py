@@ -1,0 +1,60 @@
+"""All scores of all tasks, those that no table of the paper has among them."""
+
+from __future__ import annotations
+
+import csv
+from statistics import fmean
+
+import pytest
+
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.report.tables.products import write_tables
+from naslora.report.tables.writers import DASH
+from naslora.results.aggregate import aggregate
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
+
+
+def read(study: Study) -> dict[tuple[str, str, str, str], dict[str, str]]:
+    """The CSV's lines by task, test set, metric and method."""
+    write_tables(study, ["scores"])
+    text = Layout.of(study).table("scores", "csv").read_text(encoding="utf-8")
+    return {
+        (row["task"], row["test_set"], row["metric"], row["method"]): row
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+def test_every_metric_of_every_test_set_is_in_it(copied_study: Study) -> None:
+    lines = read(copied_study)
+    for task in copied_study.tasks:
+        benchmark = get_benchmark(task)
+        for place in ((t, m) for t in benchmark.test_sets for m in benchmark.metrics):
+            assert (task, *place, "lora") in lines
+            assert (task, *place, "control_blank") in lines
+    assert {method for task, _, _, method in lines if task == "leaf"} == {
+        "control_blank",
+        "control_mean_mask",
+        *copied_study.run_names("leaf"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "scale"), [("kvasir", "S_measure", 100), ("sbu", "BER", 1)]
+)
+def test_means_are_those_of_the_records(
+    task: str, metric: str, scale: float, copied_study: Study
+) -> None:
+    line = read(copied_study)[(task, "test", metric, "lora")]
+    values = aggregate(copied_study).values(task, "test", "lora", metric).values()
+    assert float(line["mean"]) == pytest.approx(scale * fmean(values))
+    assert int(line["n"]) == len(copied_study.seeds)
+    text = Layout.of(copied_study).table("scores", "md").read_text(encoding="utf-8")
+    digits = 1 if scale == 100 else 2
+    assert f" {float(line['mean']):.{digits}f} ± {float(line['std']):.{digits}f} |" in text
+
+
+def test_what_is_missing_has_no_number(study: Study) -> None:
+    line = read(study)[("kvasir", "test", "Dice", "lora")]
+    assert (line["mean"], line["std"], line["n"]) == ("", "", "0")
+    assert f"{DASH} (missing)" in Layout.of(study).table("scores", "md").read_text(encoding="utf-8")
