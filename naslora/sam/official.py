@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from naslora.core.download import Download
 from naslora.core.errors import CheckpointError, SettingsError
 from naslora.core.files import sha256
-from naslora.study.settings import CONFIG_FOLDER
+from naslora.study.settings import CONFIG_FOLDER, settings_file
 
 _HASH_IN_NAME = re.compile(r"^sam_vit_[bhl]_([0-9a-f]{6})\.pth$")
 
@@ -36,14 +36,12 @@ def official_checkpoints(config: Path = CONFIG_FOLDER) -> dict[str, OfficialChec
     Raises:
         SettingsError: the table is missing or invalid.
     """
-    path = config / "checkpoints.yaml"
+    path = settings_file("checkpoints", config)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return TypeAdapter(dict[str, OfficialCheckpoint]).validate_python(content)
     except FileNotFoundError:
-        raise SettingsError(
-            "settings file not found", where=path, remedy="run from the project's root folder"
-        ) from None
+        raise SettingsError("settings file not found", where=path) from None
     except (yaml.YAMLError, ValidationError) as error:
         raise SettingsError(f"invalid table of checkpoints: {error}", where=path) from None
 

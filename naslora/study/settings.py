@@ -27,6 +27,7 @@ from naslora.study.sections import AttentionBackend as AttentionBackend
 from naslora.study.sections import TrainingSettings as TrainingSettings
 
 CONFIG_FOLDER = Path("config")
+_SHIPPED = Path(__file__).with_name("shipped")
 _NO_STUDIES = ("defaults", "archives", "checkpoints")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast
 
@@ -206,27 +207,34 @@ def load_study(
     Args:
         name: a file `<name>.yaml` in `config`; by default, what `defaults.yaml` names.
         overrides: nested settings that win over both files; keys may be dotted paths.
-        config: the folder of settings files.
+        config: a folder of studies of one's own; those of the package are known everywhere.
 
     Raises:
         SettingsError: a file is missing or no valid YAML, a key is unknown, or a value is invalid.
     """
-    defaults = read_yaml(config / "defaults.yaml")
+    defaults = read_yaml(settings_file("defaults", config))
     nested = nest((overrides or {}).items())
     name = str(name or nested.get("study") or defaults["study"])
-    path = config / f"{name}.yaml"
+    path = settings_file(name, config)
     if not path.is_file():
-        known = sorted(p.stem for p in config.glob("*.yaml") if p.stem not in _NO_STUDIES)
+        folders = (config, _SHIPPED)
+        known = {p.stem for folder in folders for p in folder.glob("*.yaml")} - {*_NO_STUDIES}
         raise SettingsError(
             f"no study named {name!r}",
-            where=path,
-            remedy=f"choose one of {', '.join(known)}, or write this file",
+            where=config / f"{name}.yaml",
+            remedy=f"choose one of {', '.join(sorted(known))}, or write this file",
         )
     merged = merge(defaults, read_yaml(path), str(path))
     merged = merge(merged, nested, "the command line")
     merged["study"] = name
     with _readable(f"study {name}", path):
         return Study.model_validate(merged)
+
+
+def settings_file(name: str, folder: Path = CONFIG_FOLDER) -> Path:
+    """The path of `<name>.yaml` in a folder, or else of the one that the package ships."""
+    own = folder / f"{name}.yaml"
+    return own if own.is_file() else _SHIPPED / own.name
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
@@ -256,9 +264,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _YAML)
     except FileNotFoundError:
-        raise SettingsError(
-            "settings file not found", where=path, remedy="run from the project's root folder"
-        ) from None
+        raise SettingsError("settings file not found", where=path) from None
     except yaml.YAMLError as error:
         raise SettingsError(f"no valid YAML: {error}", where=path) from None
     if not isinstance(content, dict):

@@ -70,7 +70,7 @@ class Project:
         root.mkdir()
         for name in WORKFLOW:
             source = ROOT / name
-            if source.is_dir() and not source.is_symlink():
+            if name == "config" or (source.is_dir() and not source.is_symlink()):
                 shutil.copytree(source, root / name, symlinks=True)
             else:
                 shutil.copy(source, root / name, follow_symlinks=False)

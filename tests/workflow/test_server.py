@@ -169,9 +169,9 @@ def test_folder_and_environment_are_the_callers(
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    done = run(["train", *LORA], server[1], elsewhere)
+    done = run(["train", *LORA, "--study", "nowhere"], server[1], elsewhere)
     assert done.returncode == 1
-    assert f"where: {elsewhere}/config/defaults.yaml" in done.stderr
+    assert f"where: {elsewhere}/config/nowhere.yaml" in done.stderr
     study = copied()
     flags = [*options(study), "--set", "training.epochs=1"]
     assert run(["train", *LORA, *flags], server[1], GIT_DIR="/nowhere").returncode == 0

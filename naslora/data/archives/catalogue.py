@@ -31,7 +31,7 @@ from naslora.data.archives.pins import check_pin
 from naslora.data.archives.unpack import archive_format
 from naslora.data.manifest import ManifestArchive, Sha256
 from naslora.study.sections import Name, Settings
-from naslora.study.settings import CONFIG_FOLDER, read_yaml
+from naslora.study.settings import CONFIG_FOLDER, read_yaml, settings_file
 
 _log = logging.getLogger(__name__)
 FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
@@ -121,7 +121,7 @@ def load_archives(config: Path = CONFIG_FOLDER) -> dict[str, Archive]:
     Raises:
         SettingsError: it is missing, no valid YAML, or an entry is invalid.
     """
-    path = config / "archives.yaml"
+    path = settings_file("archives", config)
     archives = {}
     for key, entry in read_yaml(path).items():
         try:
