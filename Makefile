@@ -1,8 +1,8 @@
-# The environment is made from requirements.lock in .venv, once, and again when the lock changes.
+# `make env` installs requirements.lock in .venv, and again when the lock changes.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help tables test pictures bench lock clean
+.PHONY: help env tables test pictures bench lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -14,14 +14,17 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help:
+	@echo "make env      install all packages in $(VENV): some GB of downloads, some minutes"
 	@echo "make tables   the whole pipeline on generated images; about 10 min on 2 cores"
 	@echo "make test     checks and tests; about 10 min on 2 cores"
 	@echo "make pictures the README's pictures anew, from the results of make tables"
 	@echo "make bench    times and memory beside others', to benchmarks/README.md; 20 min"
-	@echo "make lock     requirements.lock and environment.yml anew, from pyproject.toml"
+	@echo "make lock     requirements.lock anew, from pyproject.toml"
 	@echo "make clean    remove the results of the study rehearsal and all caches; keeps $(VENV)"
-	@echo "Both tables and test first make $(VENV), if need be: some GB of downloads, some minutes."
-	@echo "PYTHON=... chooses the Python (3.11, 3.12 or 3.13) to make it with."
+	@echo "All but clean run make env first, if $(VENV) is missing or older than the lock."
+	@echo "PYTHON=... chooses the Python (3.11, 3.12 or 3.13) of $(VENV)."
+
+env: $(COMPLETE)
 
 tables: $(COMPLETE)
 	@echo "== study rehearsal: generated images, a tiny SAM, nine tasks, twelve methods, two seeds"
@@ -49,10 +52,9 @@ $(COMPLETE): requirements.lock pyproject.toml
 	@touch $@
 
 lock: $(COMPLETE)
-	@uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 \
+	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --quiet -o requirements.lock
-	@workflow/conda < requirements.lock > environment.yml
-	@echo "requirements.lock: $$(wc -l < requirements.lock) packages; environment.yml: the same"
+	@echo "requirements.lock: $$(grep -c == requirements.lock) packages"
 
 clean:
 	rm -rf results/rehearsal .snakemake build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,20 +1,29 @@
-"""The three places that name the environment agree."""
+"""requirements.lock, environment.yml and pyproject.toml agree."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-LOCK = ROOT / "requirements.lock"
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+# One package: its version, perhaps a marker, and a hash for each of its files.
+ENTRY = re.compile(
+    r"(?P<name>[a-z0-9._-]+)==[A-Za-z0-9.+!]+( ; [^\\\n]+?)?"
+    r"(?P<hashes>( \\\n    --hash=sha256:[0-9a-f]{64})+)\n"
+)
 
 
-def _locked() -> list[str]:
-    return LOCK.read_text(encoding="utf-8").splitlines()
+def _project() -> dict[str, Any]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project: dict[str, Any] = tomllib.load(file)["project"]
+    return project
 
 
 def _name(requirement: str) -> str:
@@ -23,21 +32,28 @@ def _name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", match[0]).lower()
 
 
-def test_conda_environment_holds_what_the_lock_holds() -> None:
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    *conda, pip = environment["dependencies"]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert pip["pip"] == _locked(), "run `make lock`"
-    assert conda == [f"python {project['requires-python']}", "pip"]
+def test_lock_pins_every_package_with_hashes_and_holds_nothing_else() -> None:
+    assert ENTRY.sub("", LOCK) == ""
 
 
-def test_lock_pins_every_package_and_holds_no_address() -> None:
-    for line in _locked():
-        assert re.fullmatch(r"[a-z0-9._-]+(\[[a-z0-9,-]+\])?==[A-Za-z0-9.+!]+( ; .+)?", line), line
-
-
-@pytest.mark.parametrize("extra", ["", "workflow", "dev"])
-def test_lock_holds_every_dependency_of_the_project(extra: str) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+@pytest.mark.parametrize("extra", [None, *_project()["optional-dependencies"]])
+def test_lock_holds_every_dependency_of_the_project(extra: str | None) -> None:
+    project = _project()
     wanted = project["optional-dependencies"][extra] if extra else project["dependencies"]
-    assert {_name(r) for r in wanted} <= {_name(line) for line in _locked()}
+    locked = {match["name"] for match in ENTRY.finditer(LOCK)}
+    assert {_name(requirement) for requirement in wanted} <= locked
+
+
+def test_conda_environment_installs_the_lock() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    python = f"python {_project()['requires-python']}"
+    assert environment["dependencies"] == [python, "pip", {"pip": ["-r requirements.lock"]}]
+
+
+def test_the_installer_is_pinned_by_the_lock() -> None:
+    """`workflow/environment` cuts the entry of uv out of the lock."""
+    script = (ROOT / "workflow" / "environment").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^(sed -n .+requirements\.lock) >", script, re.MULTILINE)
+    cut = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, check=True).stdout
+    (entry,) = (match[0] for match in ENTRY.finditer(LOCK) if match["name"] == "uv")
+    assert cut.decode() == entry

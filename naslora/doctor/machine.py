@@ -21,7 +21,7 @@ from naslora.study.settings import Study
 _PYTHONS = ((3, 11), (3, 13))
 _SHOWN = ("torch", "lightning-fabric", "numpy", "pillow", "pandas", "snakemake")
 _EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
-_INSTALL = "make the environment anew: make .venv/complete, or see the README"
+_INSTALL = "install the environment again: make env, or see the README"
 
 
 def environment_checks() -> list[Check]:
