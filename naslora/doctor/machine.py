@@ -14,13 +14,12 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from naslora.data.archives.sources import Choice
-from naslora.doctor.check import Check, State, gigabytes, short
+from naslora.doctor.check import Check, gigabytes, short
 from naslora.planning.needs import MEMORY_MB, resized_bytes, runs_bytes, unpacked_bytes
 from naslora.study.settings import Study
 
 _PYTHONS = ((3, 11), (3, 13))
 _SHOWN = ("torch", "lightning-fabric", "numpy", "pillow", "pandas", "snakemake")
-_EXTRA = re.compile(r"extra\s*==\s*['\"](\w+)['\"]")
 _INSTALL = "install the environment again: make env, or see the README"
 
 
@@ -32,13 +31,13 @@ def environment_checks() -> list[Check]:
     remedy = None if fits else "use Python 3.11, 3.12 or 3.13"
     return [
         Check("machine", "Python", "ok" if fits else "problem", told, remedy),
-        _packages("packages", None),
-        _packages("workflow packages", "workflow"),
+        _packages(),
     ]
 
 
-def _packages(name: str, extra: str | None) -> Check:
-    """Packages of naslora itself, or of an extra, without which its commands still work."""
+def _packages() -> Check:
+    """The packages that naslora depends on; not those of its extras."""
+    name = "packages"
     try:
         asked = importlib.metadata.requires("naslora") or []
     except importlib.metadata.PackageNotFoundError:
@@ -46,8 +45,7 @@ def _packages(name: str, extra: str | None) -> Check:
     bad, versions = [], {}
     for text in asked:
         requirement = Requirement(text)
-        match = _EXTRA.search(str(requirement.marker or ""))
-        if (match[1] if match else None) != extra:
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
             found = importlib.metadata.version(requirement.name)
@@ -58,8 +56,7 @@ def _packages(name: str, extra: str | None) -> Check:
         if not requirement.specifier.contains(found, prereleases=True):
             bad.append(f"{requirement.name} {found} is not {requirement.specifier}")
     if bad:
-        state: State = "warning" if extra else "problem"
-        return Check("machine", name, state, "; ".join(bad), _INSTALL)
+        return Check("machine", name, "problem", "; ".join(bad), _INSTALL)
     shown = [f"{key} {versions[key]}" for key in _SHOWN if key in versions]
     return Check("machine", name, "ok", f"{', '.join(shown)}; all {len(versions)} fit")
 

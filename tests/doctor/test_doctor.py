@@ -291,7 +291,6 @@ def test_packages(study, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = examine(study(), config=CONFIG)
     assert one(checks, "packages").state == "problem"
     assert "torch 0.0.1 is not >=" in one(checks, "packages").finding
-    assert one(checks, "workflow packages").state == "warning"
     monkeypatch.setattr(sys, "version_info", (3, 10, 0))
     assert one(examine(study(), config=CONFIG), "Python").state == "problem"
 
