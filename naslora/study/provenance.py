@@ -76,7 +76,7 @@ def _versions() -> dict[str, str]:
 
 def _git_state() -> tuple[str | None, bool | None]:
     """Revision of the checkout that holds this file and whether it has uncommitted changes."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None, None
     try:
