@@ -117,6 +117,27 @@ def own_server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         yield served
 
 
+@pytest.fixture
+def registries(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """The test may register methods and benchmarks; they are forgotten after it, or by a call."""
+    from naslora.data.benchmarks.contract import BENCHMARKS
+    from naslora.methods.registry import METHODS
+
+    for registry in (METHODS, BENCHMARKS):  # a module registers what it holds only once
+        for name in registry.names():
+            registry.get(name)
+    kept = [(r, dict(r._entries), dict(r._files), dict(r.modules)) for r in (METHODS, BENCHMARKS)]
+
+    def forget() -> None:
+        for registry, entries, files, modules in kept:
+            monkeypatch.setattr(registry, "_entries", dict(entries))
+            monkeypatch.setattr(registry, "_files", dict(files))
+            monkeypatch.setattr(registry, "modules", dict(modules))
+
+    forget()
+    return forget
+
+
 StudyCopy = Callable[..., "Study"]
 
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import importlib
-import importlib.util
-import pkgutil
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-import naslora.methods
 from naslora.core.errors import SettingsError
+from naslora.core.registry import Registry, did_you_mean
 from naslora.sam.building import Sam
 
 MergeMode = Literal["exact", "collapsed", "dense"]
@@ -60,10 +54,8 @@ class Method:
         known = [field.name for field in dataclasses.fields(self.settings)]
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
                 raise SettingsError(
-                    f"{self.name} has no setting {name!r}",
-                    remedy=f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}",
+                    f"{self.name} has no setting {name!r}", remedy=did_you_mean(name, known)
                 )
         try:
             return self.settings(**values)
@@ -71,8 +63,24 @@ class Method:
             raise SettingsError(f"invalid setting of {self.name}: {error}") from None
 
 
-_METHODS: dict[str, Method] = {}
-_FILES: set[Path] = set()
+# A method of this package adds its name here; its file is NAME.py. The order is that of Table 1.
+_NAMES = (
+    "scratch",
+    "decoder_only",
+    "sam_adapter",
+    "mona",
+    "bitfit",
+    "vpt",
+    "lora",
+    "conv_lora",
+    "dora",
+    "vera",
+    "nas_lora",
+    "nas_pc_lora",
+)
+METHODS: Registry[Method] = Registry(
+    "method", {name: f"naslora.methods.{name}" for name in _NAMES}, '@register("NAME", ...)'
+)
 
 
 def register(
@@ -88,10 +96,9 @@ def register(
     """Register `apply(sam, settings)` as a method; see `Method` for the arguments."""
 
     def decorate(apply: Apply) -> Apply:
-        if name in _METHODS:
-            raise ValueError(f"a method named {name!r} is registered already")
-        _METHODS[name] = Method(
-            name, title, settings, apply, identity, merges, trains_decoder, pretrained
+        METHODS.register(
+            name,
+            Method(name, title, settings, apply, identity, merges, trains_decoder, pretrained),
         )
         return apply
 
@@ -104,73 +111,23 @@ def get_method(name: str) -> Method:
     Raises:
         SettingsError: there is none of that name.
     """
-    _discover()
-    if name not in _METHODS:
-        near = difflib.get_close_matches(name, _METHODS, n=1)
-        known = f"there are {', '.join(method_names())}"
-        raise SettingsError(
-            f"no method named {name!r}", remedy=f"did you mean {near[0]}?" if near else known
-        )
-    return _METHODS[name]
+    return METHODS.get(name)
 
 
 def method_names() -> list[str]:
-    """Names of all registered methods, sorted."""
-    _discover()
-    return sorted(_METHODS)
+    """Names of all methods, in the order of Table 1; those of a user's own files last."""
+    return METHODS.names()
 
 
 def load_method_files(paths: Iterable[Path]) -> None:
-    """Register methods of Python files outside this package; again changes nothing.
-
-    A file is run like a module of this package, and registers one method, named like it.
+    """Register methods of Python files outside this package; see `Registry.load_file`.
 
     Raises:
         SettingsError: there is no such file, it does not register that method, or the name is
             taken.
     """
-    _discover()
-    for path in (path.absolute() for path in paths):
-        if path not in _FILES:
-            _load_method_file(path)
-            _FILES.add(path)
-
-
-def _load_method_file(path: Path) -> None:
-    if path.stem in _METHODS:
-        raise SettingsError(
-            f"there is a method named {path.stem} already", where=path, remedy="rename the file"
-        )
-    if not path.is_file():
-        raise SettingsError("method file not found", where=path)
-    name = f"{naslora.methods.__name__}.{path.stem}"
-    if name in sys.modules:  # such as layers, which the file itself may need
-        raise SettingsError(
-            f"naslora has a module {name} already", where=path, remedy="rename the file"
-        )
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-        if path.stem not in _METHODS:
-            raise SettingsError(
-                f"this file registers no method named {path.stem}",
-                where=path,
-                remedy=f'put @register("{path.stem}", ...) on its apply function',
-            )
-    except BaseException:
-        del sys.modules[name]
-        raise
-
-
-@cache
-def _discover() -> None:
-    """Import every module of this package, so that each registers its method."""
-    for module in pkgutil.iter_modules(naslora.methods.__path__, f"{naslora.methods.__name__}."):
-        importlib.import_module(module.name)
+    for path in paths:
+        METHODS.load_file(path)
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from naslora.core.errors import SettingsError
 from naslora.core.files import fingerprint, sha256
+from naslora.core.validation import Settings, readable_errors
 from naslora.study.nested import merge, nest
 from naslora.study.sections import (
     AnalysisSettings,
@@ -20,7 +21,6 @@ from naslora.study.sections import (
     Name,
     PretrainingSettings,
     SamSettings,
-    Settings,
     TimingSettings,
 )
 from naslora.study.sections import AttentionBackend as AttentionBackend
@@ -272,22 +272,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-@contextmanager
-def _readable(what: str, where: Path | None = None) -> Iterator[None]:
-    """Turn pydantic's errors into one that names the settings by their paths."""
-    try:
-        yield
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'study'}: "
-            f"{e['msg'].removeprefix('Value error, ')} (got {e['input']!r})"
-            for e in error.errors()
-        )
-        raise SettingsError(
-            f"invalid settings of {what}: {problems}",
-            where=where,
-            remedy="correct the value there, in config/defaults.yaml or on the command line",
-        ) from None
+def _readable(what: str, where: Path | None = None) -> AbstractContextManager[None]:
+    return readable_errors(
+        f"invalid settings of {what}",
+        where=where,
+        remedy="correct the value there, in the default settings or on the command line",
+    )
 
 
 def _unknown(kind: str, name: str, known: Sequence[str], study: str) -> str:

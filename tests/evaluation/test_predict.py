@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -224,20 +223,12 @@ def test_a_method_from_scratch_needs_no_checkpoint(own: Own) -> None:
 
 
 def test_a_method_from_outside_is_named_by_its_file(
-    own: Own, tmp_path: Path, naslora: Run, monkeypatch: pytest.MonkeyPatch
+    own: Own, tmp_path: Path, naslora: Run, registries: Callable[[], None]
 ) -> None:
-    def forget() -> None:
-        monkeypatch.setattr(registry, "_METHODS", known.copy())
-        monkeypatch.setattr(registry, "_FILES", set())
-        monkeypatch.delitem(sys.modules, "naslora.methods.own_method", raising=False)
-
-    registry.method_names()  # so that all of the package are known
-    known = registry._METHODS
     (file := tmp_path / "own_method.py").write_text(METHOD)
-    forget()
     registry.load_method_files([file])
     _, adapter, checkpoint = own("own_method")
-    forget()
+    registries()
     words = ["predict", str(draw(tmp_path / "a.jpg")), "--adapter", str(adapter)]
     words += ["--checkpoint", str(checkpoint), "--output", str(tmp_path / "masks")]
     code, _, errors = naslora(*words)

@@ -88,7 +88,7 @@ def test_it_starts_as_the_identity_trains_its_scales_and_merges(method_file: Pat
         ("gone.py", None, "not found"),
         ("empty_method.py", "", "registers no method named empty_method"),
         ("lora.py", "", "there is a method named lora already"),
-        ("layers.py", "", "a module naslora.methods.layers already"),
+        ("broken.py", "x = 1\n1 / 0\n", "line 2: ZeroDivisionError"),
     ],
 )
 def test_a_file_without_the_method_is_named(

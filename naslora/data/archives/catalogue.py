@@ -27,10 +27,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from naslora.core.download import Download
 from naslora.core.errors import ArchiveError, SettingsError
 from naslora.core.files import digests
+from naslora.core.validation import Settings
 from naslora.data.archives.pins import check_pin
 from naslora.data.archives.unpack import archive_format
 from naslora.data.manifest import ManifestArchive, Sha256
-from naslora.study.sections import Name, Settings
+from naslora.study.sections import Name
 from naslora.study.settings import CONFIG_FOLDER, read_yaml, settings_file
 
 _log = logging.getLogger(__name__)

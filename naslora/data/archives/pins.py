@@ -26,8 +26,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from naslora.core import files
 from naslora.core.errors import ArchiveError, DiskError, SettingsError
+from naslora.core.validation import Settings
 from naslora.data.manifest import ManifestArchive, Sha256
-from naslora.study.sections import Settings
 from naslora.study.settings import CONFIG_FOLDER
 
 _log = logging.getLogger(__name__)

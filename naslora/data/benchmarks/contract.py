@@ -1,12 +1,7 @@
-"""What a benchmark is, and the registry of them.
-
-Each benchmark is one module of this package. Modules are imported when their benchmark is asked
-for, so that listing the names costs nothing.
-"""
+"""What a benchmark is, and the registry of them."""
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,22 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from naslora.core.errors import SettingsError
+from naslora.core.registry import Registry
 from naslora.data import images
 from naslora.data.masks import DecodedMask, Labels, MaskEncoding
-
-# Name of a benchmark -> its module; a new benchmark adds its line here.
-_MODULES = {
-    "kvasir": "naslora.data.benchmarks.kvasir",
-    "cvc_clinicdb": "naslora.data.benchmarks.cvc_clinicdb",
-    "isic2017": "naslora.data.benchmarks.isic2017",
-    "cod": "naslora.data.benchmarks.cod",
-    "sbu": "naslora.data.benchmarks.sbu",
-    "leaf": "naslora.data.benchmarks.leaf",
-    "road": "naslora.data.benchmarks.road",
-    "trans10k_v1": "naslora.data.benchmarks.trans10k_v1",
-    "trans10k_v2": "naslora.data.benchmarks.trans10k_v2",
-}
 
 
 @dataclass(frozen=True)
@@ -248,15 +230,28 @@ def _no_folder(root: Path, folder: Path) -> Finding:
     return Finding("layout", "error", "folder not found", [f"{wanted} ({inside} holds {here})"])
 
 
+# A benchmark of this package adds its line here.
+BENCHMARKS: Registry[Benchmark] = Registry(
+    "benchmark",
+    {
+        "kvasir": "naslora.data.benchmarks.kvasir",
+        "cvc_clinicdb": "naslora.data.benchmarks.cvc_clinicdb",
+        "isic2017": "naslora.data.benchmarks.isic2017",
+        "cod": "naslora.data.benchmarks.cod",
+        "sbu": "naslora.data.benchmarks.sbu",
+        "leaf": "naslora.data.benchmarks.leaf",
+        "road": "naslora.data.benchmarks.road",
+        "trans10k_v1": "naslora.data.benchmarks.trans10k_v1",
+        "trans10k_v2": "naslora.data.benchmarks.trans10k_v2",
+    },
+    "@register_benchmark",
+)
 _B = TypeVar("_B", bound=type[Benchmark])
-_BENCHMARKS: dict[str, Benchmark] = {}
 
 
 def register_benchmark(benchmark: _B) -> _B:
     """Class decorator that adds a benchmark to the registry."""
-    if benchmark.name in _BENCHMARKS:
-        raise ValueError(f"a benchmark named {benchmark.name!r} is registered already")
-    _BENCHMARKS[benchmark.name] = benchmark()
+    BENCHMARKS.register(benchmark.name, benchmark())
     return benchmark
 
 
@@ -266,14 +261,20 @@ def get_benchmark(name: str) -> Benchmark:
     Raises:
         SettingsError: there is none of that name.
     """
-    if name not in _BENCHMARKS and name in _MODULES:
-        importlib.import_module(_MODULES[name])
-    if name not in _BENCHMARKS:
-        known = ", ".join(benchmark_names())
-        raise SettingsError(f"no benchmark named {name!r}", remedy=f"choose one of {known}")
-    return _BENCHMARKS[name]
+    return BENCHMARKS.get(name)
 
 
 def benchmark_names() -> list[str]:
     """Names of all benchmarks, imported or not."""
-    return list(dict.fromkeys([*_MODULES, *_BENCHMARKS]))
+    return BENCHMARKS.names()
+
+
+def load_benchmark_files(paths: Iterable[Path]) -> None:
+    """Register benchmarks of Python files outside this package; see `Registry.load_file`.
+
+    Raises:
+        SettingsError: there is no such file, it does not register that benchmark, or the name is
+            taken.
+    """
+    for path in paths:
+        BENCHMARKS.load_file(path)

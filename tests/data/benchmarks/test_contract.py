@@ -19,8 +19,14 @@ import yaml
 from PIL import Image
 
 from naslora.core.errors import ArchiveError, AuditError, DiskError, ManifestError
-from naslora.data.benchmarks import contract as registry
-from naslora.data.benchmarks.contract import Benchmark, Finding, Listing, Sample, pair_files
+from naslora.data.benchmarks.contract import (
+    BENCHMARKS,
+    Benchmark,
+    Finding,
+    Listing,
+    Sample,
+    pair_files,
+)
 from naslora.data.dataset import SegmentationDataset, mean_mask
 from naslora.data.manifest import read_manifest
 from naslora.data.masks import DecodedMask, GreyMask
@@ -77,9 +83,9 @@ class Glass(Benchmark):
 
 
 @pytest.fixture
-def glass(monkeypatch, study: Study, kit: SimpleNamespace, tmp_path: Path) -> SimpleNamespace:
+def glass(registries, study: Study, kit: SimpleNamespace, tmp_path: Path) -> SimpleNamespace:
     """The registered benchmark, its files by archive, and a function that prepares them."""
-    monkeypatch.setitem(registry._BENCHMARKS, "glass", Glass())
+    BENCHMARKS.register("glass", Glass())
     files: dict[str, dict[str, bytes]] = {"glass_train": {}, "glass_test": {}}
     for part, count in Glass.expected.items():
         archive = files["glass_train" if part in ("train", "val") else "glass_test"]

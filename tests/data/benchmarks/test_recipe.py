@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from naslora.core.errors import ArchiveError
-from naslora.data.benchmarks import contract as registry
-from naslora.data.benchmarks.contract import benchmark_names, get_benchmark
+from naslora.data.benchmarks.contract import BENCHMARKS, benchmark_names, get_benchmark
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import Manifest
 from naslora.data.prepare import prepare
@@ -34,19 +33,18 @@ def block(language: str) -> str:
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kit) -> Iterator[Path]:
+def config(tmp_path: Path, registries, monkeypatch: pytest.MonkeyPatch, kit) -> Iterator[Path]:
     """The file and the line in place; the folder of settings, with the entry."""
     line = re.search(r'`"(\w+)": "naslora\.data\.(\w+)",`', SECTION)
     assert line
     name, module = line.groups()
     (tmp_path / f"{module}.py").write_text(block("python"), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(registry._MODULES, name, module)
+    BENCHMARKS.modules[name] = module
     folder = shutil.copytree(kit.root / "config", tmp_path / "config")
     with (folder / "archives.yaml").open("a", encoding="utf-8") as file:
         file.write(block("yaml"))
     yield folder
-    registry._BENCHMARKS.pop(name, None)
     sys.modules.pop(module, None)
 
 

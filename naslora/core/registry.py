@@ -1,0 +1,168 @@
+"""Registries: objects by name, registered by modules of this package or by a user's own files."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Generic, TypeVar
+
+from naslora.core.errors import NasloraError, SettingsError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Objects of one kind by name.
+
+    A module of the package is imported when its object is first asked for, so that listing the
+    names costs nothing. A Python file outside of the package adds one object, named like the file;
+    see `load_file`.
+
+    Args:
+        kind: what messages call an object, such as "method".
+        modules: name of an object to the module that registers it.
+        decorator: the decorator that registers an object, for messages.
+    """
+
+    def __init__(self, kind: str, modules: Mapping[str, str], decorator: str):
+        self.kind = kind
+        self.modules = dict(modules)
+        self._decorator = decorator
+        self._entries: dict[str, T] = {}
+        self._files: dict[str, tuple[Path, str]] = {}
+
+    def register(self, name: str, entry: T) -> None:
+        """Add an object.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if name in self._entries:
+            raise ValueError(f"a {self.kind} named {name!r} is registered already")
+        self._entries[name] = entry
+
+    def names(self) -> list[str]:
+        """All names, imported or not: those of the package in its order, then others."""
+        return list(dict.fromkeys([*self.modules, *self._entries]))
+
+    def get(self, name: str) -> T:
+        """Look an object up, importing its module if need be.
+
+        Raises:
+            SettingsError: there is none of that name.
+        """
+        if name not in self._entries and name in self.modules:
+            importlib.import_module(self.modules[name])
+        if name not in self._entries:
+            raise SettingsError(
+                f"no {self.kind} named {name!r}", remedy=did_you_mean(name, self.names())
+            )
+        return self._entries[name]
+
+    def load_file(self, path: Path) -> str:
+        """Run a Python file that registers one object under the file's name without `.py`.
+
+        The file must not depend on other files beside it: its SHA-256 stands for the object. A
+        file that is loaded already, unchanged, is not run again; a changed one is, and replaces
+        what it registered before.
+
+        Returns:
+            The name.
+
+        Raises:
+            SettingsError: there is no such file, it cannot be run, it registers anything else than
+                one object of its name, or the name is taken.
+        """
+        path = path.absolute()
+        name = path.stem
+        try:
+            source = path.read_bytes()
+        except OSError as error:
+            raise SettingsError(
+                f"{self.kind} file not found"
+                if isinstance(error, FileNotFoundError)
+                else f"cannot read the {self.kind} file: {error.strerror}",
+                where=path,
+                remedy=f"give the path of the file of the {self.kind}",
+            ) from None
+        loaded = path, hashlib.sha256(source).hexdigest()
+        if self._files.get(name) == loaded:
+            return name
+        others = dict(self._entries)
+        if name in self._files and self._files[name][0] == path:
+            others.pop(name, None)
+        if name in others or name in self.modules:
+            other = self._files[name][0] if name in self._files else None
+            raise SettingsError(
+                f"there is a {self.kind} named {name} already" + (f": {other}" if other else ""),
+                where=path,
+                remedy="rename the file",
+            )
+        module = f"naslora_{self.kind}_{name}"
+        entries, earlier = self._entries, sys.modules.get(module)
+        self._entries = dict(others)
+        try:
+            self._run(source, path, module)
+            new = sorted(set(self._entries) - set(others))
+            if new != [name]:
+                raise SettingsError(
+                    f"this file registers no {self.kind} named {name}"
+                    + (f", but {', '.join(new)}" if new else ""),
+                    where=path,
+                    remedy=f"register one {self.kind} with {self._decorator}, named like the file",
+                )
+        except BaseException:
+            self._entries = entries
+            del sys.modules[module]
+            if earlier is not None:
+                sys.modules[module] = earlier
+            raise
+        self._files[name] = loaded
+        return name
+
+    def file_sha256(self, name: str) -> str | None:
+        """SHA-256 of the user's own file that registered an object; None for all others."""
+        return self._files[name][1] if name in self._files else None
+
+    def _run(self, source: bytes, path: Path, name: str) -> None:
+        module = ModuleType(name)
+        module.__file__ = str(path)
+        sys.modules[name] = module  # dataclasses and pydantic look their module up
+        try:
+            # Compiled here, not by importlib, whose cache takes a change of a file within the
+            # second, of equal length, for none.
+            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+        except NasloraError:
+            raise
+        except Exception as error:
+            raise SettingsError(
+                f"the {self.kind} file cannot be run: {_described(error, path)}",
+                where=path,
+                remedy="correct the file",
+            ) from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The remedy for an unknown name: the closest known one, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+
+
+def _described(error: Exception, path: Path) -> str:
+    """An error's type and text, with the last line of the file that it passed through."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    place = f"line {line}: " if line else ""
+    return f"{place}{type(error).__name__}: {what}"

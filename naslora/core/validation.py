@@ -1,0 +1,64 @@
+"""Settings that are checked by pydantic, and its errors in the form that a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from naslora.core.errors import NasloraError, SettingsError
+from naslora.core.registry import did_you_mean
+
+
+class Settings(BaseModel):
+    """Immutable; an unknown key is an error, and so is a number that is not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@contextmanager
+def readable_errors(
+    what: str,
+    kind: type[BaseModel] | None = None,
+    *,
+    where: Path | None = None,
+    remedy: str | None = None,
+    error: type[NasloraError] = SettingsError,
+) -> Iterator[None]:
+    """Turn pydantic's errors into one that names each value by its path, its range and itself.
+
+    Args:
+        what: what is validated, such as "invalid settings of lora".
+        kind: the model that is validated; with it, an unknown key is told its closest match.
+        where: the file that the values are from.
+        remedy: what to do; where one unknown key is the only problem, its closest match wins.
+        error: what to raise.
+
+    Raises:
+        error: pydantic refused a value in the block.
+    """
+    try:
+        yield
+    except ValidationError as refused:
+        problems = refused.errors(include_url=False)
+        unknown = [e for e in problems if e["type"] == "extra_forbidden" and len(e["loc"]) == 1]
+        if kind is not None and len(unknown) == len(problems) == 1:
+            remedy = did_you_mean(str(unknown[0]["loc"][0]), kind.model_fields)
+        listed = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'all of it'}: {_told(e['type'], e['msg'])}"
+            f" (got {_shortened(repr(e['input']))})"
+            for e in problems
+        )
+        raise error(f"{what}: {listed}", where=where, remedy=remedy) from None
+
+
+def _told(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "there is no such setting"
+    return message.removeprefix("Value error, ")
+
+
+def _shortened(text: str, length: int = 100) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
