@@ -23,7 +23,8 @@ from sides import alternate, ratio, serve, time_ratio, write
 from torch import Tensor, nn
 
 from naslora.methods.registry import adapt
-from naslora.sam.building import BACKBONES, build_sam
+from naslora.sam.backbones import BACKBONES
+from naslora.sam.building import build_sam
 
 RANK = 3
 OURS = ("lora", "dora", "vera", "conv_lora", "nas_pc_lora")
@@ -184,7 +185,7 @@ def gemm_peak(device: str, precision: str, threads: int) -> float:
 def flops(backbone: str, image_size: int, batch: int) -> float:
     """Of a forward pass: products of the blocks' linear layers and of attention on real tokens."""
     sizes = BACKBONES[backbone]
-    tokens = (image_size // 16) ** 2
+    tokens = (image_size // sizes.patch_size) ** 2
     linear = 12 * sizes.embed_dim**2
     whole = len(sizes.global_attn_indexes)
     keys = whole * tokens + (sizes.depth - whole) * sizes.window_size**2

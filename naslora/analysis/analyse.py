@@ -32,7 +32,7 @@ from naslora.methods.merge import plan_dense_merge
 from naslora.methods.registry import load_method_files
 from naslora.nas.cell import NASCell
 from naslora.sam.building import Sam
-from naslora.sam.image_encoder import PATCH_SIZE, Block
+from naslora.sam.image_encoder import Block
 from naslora.study.layout import Layout
 from naslora.study.provenance import provenance
 from naslora.study.records import Receipt
@@ -123,13 +123,14 @@ def choose_images(manifest: Manifest, count: int, seed: int) -> list[ManifestSam
 
 def summarise(features: Features, sam: Sam) -> LayerStatistics:
     """What tables and figures need of the features of some images, to four decimals."""
-    side = sam.image_size[0] // PATCH_SIZE
+    patch = sam.image_encoder.patch_size
+    side = sam.image_size[0] // patch
     distances, amplitudes = features.distances.double(), features.amplitudes.double()
     return LayerStatistics(
         image_size=sam.image_size[0],
         grid=side,
         windows=[cast(Block, block).attn.window_size for block in sam.image_encoder.blocks],
-        uniform_distance=uniform_distance(side, side),
+        uniform_distance=uniform_distance(side, side, patch),
         distance=_rounded(distances.mean(0)),
         distance_by_image=_rounded(distances.mean(2).T),
         amplitude=_rounded(amplitudes.mean(0)),

@@ -15,19 +15,19 @@ import torch
 from torch import Tensor
 
 from naslora.sam.attention import relative_positions
-from naslora.sam.image_encoder import PATCH_SIZE, Attention, window_partition
+from naslora.sam.image_encoder import Attention, window_partition
 
 # Attention weights that are in memory at once: 64 MiB of float32.
 MAX_WEIGHTS = 1 << 24
 
 
-def patch_positions(height: int, width: int, patch_px: float = PATCH_SIZE) -> Tensor:
+def patch_positions(height: int, width: int, patch_px: float) -> Tensor:
     """Row and column in pixels of each patch of a grid, row-major: (height * width, 2), float32."""
     rows, columns = torch.arange(height), torch.arange(width)
     return patch_px * torch.cartesian_prod(rows, columns).reshape(-1, 2).float()
 
 
-def uniform_distance(height: int, width: int, patch_px: float = PATCH_SIZE) -> float:
+def uniform_distance(height: int, width: int, patch_px: float) -> float:
     """The distance in pixels where every patch attends to all patches of a grid alike."""
     positions = patch_positions(height, width, patch_px).double()
     return float(torch.cdist(positions, positions).mean())
@@ -38,7 +38,7 @@ def query_distances(
     k: Tensor,
     rows: Tensor,
     columns: Tensor,
-    patch_px: float = PATCH_SIZE,
+    patch_px: float,
     max_weights: int = MAX_WEIGHTS,
 ) -> Tensor:
     """How far each query looks on average: sum_j A_ij |p_i - p_j|.
@@ -78,13 +78,14 @@ def query_distances(
 
 
 def mean_attention_distance(
-    attention: Attention, x: Tensor, max_weights: int = MAX_WEIGHTS
+    attention: Attention, x: Tensor, patch_px: float, max_weights: int = MAX_WEIGHTS
 ) -> Tensor:
     """The mean attention distance of each head on each image.
 
     Args:
         attention: an attention layer of the image encoder, adapted or not.
         x: its input (B, H, W, C).
+        patch_px: side of a patch in pixels.
         max_weights: attention weights to compute at once.
 
     Returns:
@@ -98,7 +99,8 @@ def mean_attention_distance(
         k,
         relative_positions(attention.rel_pos_h, h),
         relative_positions(attention.rel_pos_w, w),
-        max_weights=max_weights,
+        patch_px,
+        max_weights,
     )
     inside = x.new_ones(*x.shape[:3], 1, dtype=torch.float32)
     if attention.window_size:

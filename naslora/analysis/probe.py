@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from naslora.analysis.attention_distance import mean_attention_distance
 from naslora.analysis.log_amplitude import relative_log_amplitudes
+from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import Sam
 from naslora.sam.conversion import resize_pos_embed, resize_rel_pos
-from naslora.sam.image_encoder import PATCH_SIZE, Attention, Block
+from naslora.sam.image_encoder import Attention, Block
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ class Features:
 @torch.no_grad()
 def probe(sam: Sam, images: Tensor) -> Features:
     """Measure every layer of a SAM's image encoder on images (B, 3, H, W), uint8 or 0..255."""
+    patch_px = sam.image_encoder.patch_size
     distances: list[Tensor] = []
     amplitudes: list[Tensor] = []
 
     def attended(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        distances.append(mean_attention_distance(cast(Attention, module), inputs[0]).cpu())
+        attention = cast(Attention, module)
+        distances.append(mean_attention_distance(attention, inputs[0], patch_px).cpu())
 
     def entered(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         amplitudes.append(_amplitudes(inputs[0]))
@@ -73,9 +76,7 @@ def resize_encoder(sam: Sam, image_size: int) -> None:
     Raises:
         ValueError: the size is no multiple of the patch size.
     """
-    if image_size < PATCH_SIZE or image_size % PATCH_SIZE:
-        raise ValueError(f"an image size must be a multiple of {PATCH_SIZE}, not {image_size}")
-    side = image_size // PATCH_SIZE
+    side, _ = BACKBONES[sam.backbone].grid((image_size, image_size))
     encoder = sam.image_encoder
     encoder.pos_embed = _like(encoder.pos_embed, resize_pos_embed(encoder.pos_embed, (side, side)))
     for block in (cast(Block, block) for block in encoder.blocks):

@@ -17,7 +17,8 @@ from naslora.data.archives.unpack import archive_format
 from naslora.data.manifest import read_manifest
 from naslora.doctor.check import Check, gigabytes, short
 from naslora.planning.needs import archive_bytes
-from naslora.sam.official import check_hash, find_checkpoint, official_checkpoints
+from naslora.sam.backbones import BACKBONES
+from naslora.sam.official import check_hash, find_checkpoint
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
 
@@ -153,12 +154,8 @@ def outstanding(study: Study, config: Path = CONFIG_FOLDER) -> tuple[int, list[C
     return total, open_
 
 
-def checkpoint_check(study: Study, verifying: bool, config: Path = CONFIG_FOLDER) -> Check:
-    """Check of the weights that the study starts from.
-
-    Raises:
-        SettingsError: config/checkpoints.yaml is invalid.
-    """
+def checkpoint_check(study: Study, verifying: bool) -> Check:
+    """Check of the weights that the study starts from."""
     sam = study.sam
     name = f"SAM {sam.backbone}"
     if sam.checkpoint == "pretrained":
@@ -168,9 +165,9 @@ def checkpoint_check(study: Study, verifying: bool, config: Path = CONFIG_FOLDER
         return Check("model", name, "ok" if here else "note", f"own small backbone, {finding}")
     if sam.checkpoint == "random":
         return Check("model", name, "warning", "random weights, as sam.checkpoint says")
-    known = official_checkpoints(config).get(sam.backbone)
+    known = BACKBONES[sam.backbone].checkpoint
     try:
-        path = find_checkpoint(sam.checkpoint, sam.backbone, sam.checkpoints, config)
+        path = find_checkpoint(sam.checkpoint, sam.backbone, sam.checkpoints)
     except CheckpointError as error:
         if sam.checkpoint != "official" or known is None:
             return Check.of("model", name, error)

@@ -23,7 +23,7 @@ def examine(study: Study, verifying: bool = False, config: Path = CONFIG_FOLDER)
     Args:
         study: the study.
         verifying: whether to read archives and checkpoint whole, for their hashes.
-        config: the folder of archives.yaml, checkpoints.yaml and the pins.
+        config: the folder of archives.yaml and the pins.
 
     Raises:
         SettingsError: no such benchmark, or a file in `config` is invalid.
@@ -38,6 +38,6 @@ def examine(study: Study, verifying: bool = False, config: Path = CONFIG_FOLDER)
         *disk_checks(study, download, unprepared),
         gpu_check(study),
         slurm_check(),
-        checkpoint_check(study, verifying, config),
+        checkpoint_check(study, verifying),
         *data_checks(study, verifying, config),
     ]

@@ -15,7 +15,8 @@ from packaging.requirements import Requirement
 
 from naslora.data.archives.sources import Choice
 from naslora.doctor.check import Check, gigabytes, short
-from naslora.planning.needs import MEMORY_MB, resized_bytes, runs_bytes, unpacked_bytes
+from naslora.planning.needs import resized_bytes, runs_bytes, unpacked_bytes
+from naslora.sam.backbones import BACKBONES
 from naslora.study.settings import Study
 
 _PYTHONS = ((3, 11), (3, 13))
@@ -63,7 +64,7 @@ def _packages() -> Check:
 
 def memory_check(study: Study) -> Check:
     """Memory against what one job of the study is given."""
-    need = MEMORY_MB[study.sam.backbone] * 1_000_000
+    need = BACKBONES[study.sam.backbone].memory_mb * 1_000_000
     free = _available_memory()
     finding = f"{gigabytes(free)} available, {os.cpu_count()} cores; a job asks for"
     finding = f"{finding} {gigabytes(need)}"

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from naslora.core.errors import SettingsError
 from naslora.methods.registry import register
 from naslora.sam.building import Sam
-from naslora.sam.image_encoder import PATCH_SIZE
 
 
 @dataclass(frozen=True)
@@ -81,17 +80,18 @@ class SamAdapter(nn.Module):
         dim: channels C of the encoder.
         depth: blocks of the encoder.
         width: channels of the adapter.
+        patch_size: side of a patch in pixels.
         rate: see `SamAdapterSettings`.
     """
 
-    def __init__(self, dim: int, depth: int, width: int, rate: float):
+    def __init__(self, dim: int, depth: int, width: int, patch_size: int, rate: float):
         super().__init__()
         self.rate = rate
-        self.patches = nn.Conv2d(3, width, kernel_size=PATCH_SIZE, stride=PATCH_SIZE)
+        self.patches = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
         self.embed = nn.Linear(dim, width)
         self.tune = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.up = nn.Linear(width, dim)
-        nn.init.normal_(self.patches.weight, std=(2 / (PATCH_SIZE**2 * width)) ** 0.5)
+        nn.init.normal_(self.patches.weight, std=(2 / (patch_size**2 * width)) ** 0.5)
         for linear in (self.embed, *self.tune, self.up):
             nn.init.trunc_normal_(linear.weight, std=0.02)
         for layer in (self.patches, self.embed, *self.tune, self.up):
@@ -101,7 +101,7 @@ class SamAdapter(nn.Module):
         """Make one tensor (B, H, W, C) per block, each when it is asked for.
 
         Args:
-            images: normalised (B, 3, 16*H, 16*W).
+            images: normalised (B, 3, p*H, p*W), for patches of p x p pixels.
             tokens: the patch embedding (B, H, W, C), without positions.
         """
         details = self.patches(high_pass(images, self.rate).to(images.dtype))
@@ -128,5 +128,5 @@ def apply(sam: Sam, settings: SamAdapterSettings) -> None:
             f"scale_factor {settings.scale_factor} leaves no channel of {sam.backbone}'s {dim}",
             remedy=f"choose at most {dim}",
         )
-    adapter = SamAdapter(dim, len(encoder.blocks), width, settings.rate)
+    adapter = SamAdapter(dim, len(encoder.blocks), width, encoder.patch_size, settings.rate)
     encoder.injector = adapter.to(encoder.pos_embed)

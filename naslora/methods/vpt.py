@@ -15,7 +15,6 @@ from torch import nn
 from naslora.methods.layers import encoder_blocks
 from naslora.methods.registry import register
 from naslora.sam.building import Sam
-from naslora.sam.image_encoder import PATCH_SIZE
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def apply(sam: Sam, settings: VPTSettings) -> None:
     """
     encoder = sam.image_encoder
     dim = encoder.pos_embed.shape[-1]
-    bound = math.sqrt(6 / (3 * PATCH_SIZE**2 + dim))
+    bound = math.sqrt(6 / (3 * encoder.patch_size**2 + dim))
     for block in encoder_blocks(sam):
         prompts = torch.empty(settings.tokens, dim).uniform_(-bound, bound)
         block.prompts = nn.Parameter(prompts.to(encoder.pos_embed))

@@ -6,25 +6,10 @@ from collections.abc import Sequence
 
 from naslora.data.archives.catalogue import Archive
 from naslora.data.benchmarks.contract import Benchmark
+from naslora.sam.backbones import BACKBONES
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
-# Of one training or evaluation, by backbone.
-MEMORY_MB = {
-    "tiny": 3000,
-    "small": 4000,
-    "vit_b": 16000,
-    "vit_l": 32000,
-    "vit_h": 64000,
-}
-# Of all weights in 32 bits; the official checkpoints have this size.
-_WEIGHTS = {
-    "tiny": 5_000_000,
-    "small": 15_000_000,
-    "vit_b": 375_000_000,
-    "vit_l": 1_250_000_000,
-    "vit_h": 2_565_000_000,
-}
 # Images hardly shrink in an archive, and masks are small.
 _UNPACKED = 1.2
 _ADAPTER = 64_000_000
@@ -52,7 +37,7 @@ def runs_bytes(study: Study) -> int:
     A run that trains everything leaves all weights, and holds two moments of each until it ends.
     """
     layout = Layout.of(study)
-    whole = _WEIGHTS[study.sam.backbone]
+    whole = BACKBONES[study.sam.backbone].weights_bytes
     total = running = 0
     for task, variant, seed in study.runs():
         if not layout.receipt(task, variant, seed).is_file():

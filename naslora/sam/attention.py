@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from naslora.sam.backbones import AttentionBackend as Backend
 from naslora.sam.banded_attention import attend_in_bands
-from naslora.study.settings import AttentionBackend as Backend
 
 _forced: Backend | None = None
 _ran: set[Backend] = set()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from naslora.sam.image_encoder import PATCH_SIZE, ImageEncoderViT
+from naslora.sam.backbones import BACKBONES
+from naslora.sam.image_encoder import ImageEncoderViT
 from naslora.sam.mask_decoder import ORIGINAL_MASK_TOKENS, MaskDecoder, Prediction
 from naslora.sam.prompt_encoder import PromptEncoder
 
@@ -17,37 +17,6 @@ DecoderKind = Literal["semantic", "original"]
 DEFAULT_MASK_TOKENS = 10
 _PIXEL_MEAN = (123.675, 116.28, 103.53)
 _PIXEL_STD = (58.395, 57.12, 57.375)
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """Sizes of a SAM.
-
-    Attributes:
-        embed_dim: channels of the image encoder; `depth` and `num_heads` are its blocks and heads.
-        global_attn_indexes: blocks that attend over the whole map; the others have windows.
-        window_size: side of a window in tokens.
-        prompt_embed_dim: channels of embeddings and prompts.
-        decoder_mlp_dim: hidden width of the decoder's transformer; `decoder_num_heads` its heads.
-    """
-
-    embed_dim: int
-    depth: int
-    num_heads: int
-    global_attn_indexes: tuple[int, ...]
-    window_size: int = 14
-    prompt_embed_dim: int = 256
-    decoder_mlp_dim: int = 2048
-    decoder_num_heads: int = 8
-
-
-BACKBONES: dict[str, Backbone] = {
-    "vit_h": Backbone(1280, 32, 16, (7, 15, 23, 31)),
-    "vit_l": Backbone(1024, 24, 16, (5, 11, 17, 23)),
-    "vit_b": Backbone(768, 12, 12, (2, 5, 8, 11)),
-    "small": Backbone(192, 6, 3, (2, 5), 8, 128, 512),
-    "tiny": Backbone(64, 4, 2, (1, 3), 4, 64, 128),
-}
 
 
 class Sam(nn.Module):
@@ -92,7 +61,7 @@ class Sam(nn.Module):
         return self.decode(self.encode(images))
 
     def encode(self, images: Tensor) -> Tensor:
-        """Embed images (B, 3, H, W), uint8 or float in 0..255, as (B, C, H/16, W/16).
+        """Embed images (B, 3, H, W), uint8 or float in 0..255, as (B, C, H/p, W/p).
 
         Raises:
             ValueError: the images are not of this model's size, or are floats of 0..1.
@@ -111,7 +80,7 @@ class Sam(nn.Module):
         return embeddings
 
     def decode(self, embeddings: Tensor) -> Prediction:
-        """Predict masks from the embeddings (B, C, H/16, W/16) of B images."""
+        """Predict masks from the embeddings (B, C, H/p, W/p) of B images."""
         positions, dense = self.prompt_encoder()
         prediction: Prediction = self.mask_decoder(embeddings, positions, dense)
         return prediction
@@ -131,7 +100,7 @@ def build_sam(
 
     Args:
         backbone: a key of `BACKBONES`.
-        image_size: side, or height and width, in pixels; multiples of 16.
+        image_size: side, or height and width, in pixels; multiples of the backbone's patch size.
         classes: 1 for a binary task; else the number of classes, background included.
         mask_tokens: mask tokens of a multi-class decoder, 10 by default; with one, all pixels of
             an image get one class. A binary decoder has one, and Meta's four, whatever this says.
@@ -145,8 +114,8 @@ def build_sam(
     if decoder not in ("semantic", "original"):
         raise ValueError(f"no decoder {decoder!r}; there are semantic and original")
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if min(height, width) < PATCH_SIZE or height % PATCH_SIZE or width % PATCH_SIZE:
-        raise ValueError(f"an image size must be a multiple of {PATCH_SIZE}, not {height}x{width}")
+    sizes = BACKBONES[backbone]
+    grid = sizes.grid((height, width))
     if classes < 1 or (mask_tokens is not None and mask_tokens < 1):
         raise ValueError("there is at least one class, and one mask token")
     if decoder == "original" and classes != 1:
@@ -155,11 +124,11 @@ def build_sam(
         tokens = ORIGINAL_MASK_TOKENS
     else:
         tokens = 1 if classes == 1 else mask_tokens or DEFAULT_MASK_TOKENS
-    sizes = BACKBONES[backbone]
     dim = sizes.prompt_embed_dim
     return Sam(
         ImageEncoderViT(
-            image_size=(height, width),
+            grid=grid,
+            patch_size=sizes.patch_size,
             embed_dim=sizes.embed_dim,
             depth=sizes.depth,
             num_heads=sizes.num_heads,
@@ -167,7 +136,7 @@ def build_sam(
             global_attn_indexes=sizes.global_attn_indexes,
             out_channels=dim,
         ),
-        PromptEncoder(dim, (height // PATCH_SIZE, width // PATCH_SIZE)),
+        PromptEncoder(dim, grid),
         MaskDecoder(
             dim=dim,
             heads=sizes.decoder_num_heads,

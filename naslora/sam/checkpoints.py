@@ -15,20 +15,19 @@ from torch import Tensor
 from naslora.core.download import looks_like_html
 from naslora.core.errors import CheckpointError
 from naslora.core.files import sha256, whole_file
-from naslora.sam.building import BACKBONES, Sam, build_sam
+from naslora.sam.backbones import BACKBONES
+from naslora.sam.building import Sam, build_sam
 from naslora.sam.conversion import convert
 from naslora.sam.official import (
     check_hash,
     fetch_checkpoint,
     find_checkpoint,
-    official_checkpoints,
 )
 
 __all__ = [
     "fetch_checkpoint",
     "find_checkpoint",
     "load_checkpoint",
-    "official_checkpoints",
     "save_checkpoint",
 ]
 

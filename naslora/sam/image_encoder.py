@@ -22,15 +22,13 @@ from torch.utils.checkpoint import checkpoint
 from naslora.sam.attention import attend, relative_positions
 from naslora.sam.layers import LayerNorm2d, MLPBlock
 
-PATCH_SIZE = 16
-
 
 class PatchEmbed(nn.Module):
-    """Linear embedding of 16 x 16 patches: (B, 3, 16*H, 16*W) to (B, H, W, C)."""
+    """Linear embedding of patches of p x p pixels: (B, 3, p*H, p*W) to (B, H, W, C)."""
 
-    def __init__(self, dim: int):
+    def __init__(self, dim: int, patch_size: int):
         super().__init__()
-        self.proj = nn.Conv2d(3, dim, kernel_size=PATCH_SIZE, stride=PATCH_SIZE)
+        self.proj = nn.Conv2d(3, dim, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
         tokens: Tensor = self.proj(images)
@@ -157,8 +155,9 @@ class ImageEncoderViT(nn.Module):
     """Images to embeddings.
 
     Attributes:
+        patch_size: side p of a patch in pixels.
         injector: None, or a module called as `injector(images, tokens)` with the normalised images
-            (B, 3, 16*H, 16*W) and the patch embedding (B, H, W, C) without positions; it returns an
+            (B, 3, p*H, p*W) and the patch embedding (B, H, W, C) without positions; it returns an
             iterator with one tensor (B, H, W, C) per block, which is added to that block's input.
             It is asked block by block, so that no more than one of them need be in memory.
         gradient_checkpointing: whether to keep only the input of each block for the backward pass
@@ -168,7 +167,8 @@ class ImageEncoderViT(nn.Module):
     def __init__(
         self,
         *,
-        image_size: tuple[int, int],
+        grid: tuple[int, int],
+        patch_size: int,
         embed_dim: int,
         depth: int,
         num_heads: int,
@@ -177,9 +177,9 @@ class ImageEncoderViT(nn.Module):
         out_channels: int,
     ):
         super().__init__()
-        grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
+        self.patch_size = patch_size
         self.gradient_checkpointing = False
-        self.patch_embed = PatchEmbed(embed_dim)
+        self.patch_embed = PatchEmbed(embed_dim, patch_size)
         self.pos_embed = nn.Parameter(torch.zeros(1, *grid, embed_dim))
         window = (window_size, window_size)
         self.blocks = nn.ModuleList(
@@ -198,7 +198,7 @@ class ImageEncoderViT(nn.Module):
         self.register_module("injector", None)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode normalised images (B, 3, 16*H, 16*W) to (B, out_channels, H, W)."""
+        """Encode normalised images (B, 3, p*H, p*W) to (B, out_channels, H, W)."""
         tokens = self.patch_embed(images)
         added = None if self.injector is None else self.injector(images, tokens)
         x = tokens + self.pos_embed

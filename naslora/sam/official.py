@@ -1,67 +1,28 @@
-"""Meta's checkpoints: which there are, where they lie, and how to get them."""
+"""Meta's checkpoints: finding, downloading and verifying them."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path, PurePosixPath
-from typing import Annotated
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pathlib import Path
 
 from naslora.core.download import Download
-from naslora.core.errors import CheckpointError, SettingsError
+from naslora.core.errors import CheckpointError
 from naslora.core.files import sha256
-from naslora.study.settings import CONFIG_FOLDER, settings_file
-
-_HASH_IN_NAME = re.compile(r"^sam_vit_[bhl]_([0-9a-f]{6})\.pth$")
+from naslora.sam.backbones import OfficialCheckpoint, official_checkpoints
 
 
-class OfficialCheckpoint(BaseModel):
-    """A public file. Its name is the last part of its address."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    url: Annotated[str, Field(pattern=r"^https?://.+\.pth$")]
-    bytes: Annotated[int, Field(gt=0)]
-
-    @property
-    def name(self) -> str:
-        return PurePosixPath(self.url).name
-
-
-def official_checkpoints(config: Path = CONFIG_FOLDER) -> dict[str, OfficialCheckpoint]:
-    """Read `checkpoints.yaml` in the folder `config`: backbone to file.
-
-    Raises:
-        SettingsError: the table is missing or invalid.
-    """
-    path = settings_file("checkpoints", config)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return TypeAdapter(dict[str, OfficialCheckpoint]).validate_python(content)
-    except FileNotFoundError:
-        raise SettingsError("settings file not found", where=path) from None
-    except (yaml.YAMLError, ValidationError) as error:
-        raise SettingsError(f"invalid table of checkpoints: {error}", where=path) from None
-
-
-def find_checkpoint(
-    setting: str, backbone: str, folder: Path, config: Path = CONFIG_FOLDER
-) -> Path:
+def find_checkpoint(setting: str, backbone: str, folder: Path) -> Path:
     """Find the file that the setting `sam.checkpoint` names.
 
     Args:
-        setting: `official`, which lies in `folder` under its own name, or the path of a file.
+        setting: `official`, for Meta's file in `folder` under its own name, or a path.
         backbone: the backbone that it is for.
-        folder: where official checkpoints are looked for.
-        config: the folder of `checkpoints.yaml`.
+        folder: the folder of official checkpoints.
 
     Raises:
         CheckpointError: there is no such file, or the backbone has no official one.
     """
     if setting == "official":
-        known = _official(backbone, config)
+        known = official_checkpoint(backbone)
         path = folder / known.name
         if not path.is_file():
             raise CheckpointError(
@@ -84,7 +45,6 @@ def fetch_checkpoint(
     backbone: str,
     folder: Path,
     *,
-    config: Path = CONFIG_FOLDER,
     attempts: int = 4,
     pause: float = 2.0,
     timeout: float = 60.0,
@@ -94,32 +54,30 @@ def fetch_checkpoint(
     Args:
         backbone: vit_h, vit_l or vit_b.
         folder: where the file is, or goes.
-        config: the folder of `checkpoints.yaml`.
         attempts: how often in succession a connection may break without a new byte.
         pause: seconds before the second attempt; each later one waits twice as long.
         timeout: seconds without an answer after which a connection counts as broken.
 
     Returns:
-        The file, whole and with the hash that its name promises.
+        The file, complete and with the SHA-256 of Meta's file.
 
     Raises:
         CheckpointError: the backbone has no official file, the download fails, or the file is not
-            what its name promises.
+            Meta's.
         DiskError: the folder cannot be written to.
     """
-    known = _official(backbone, config)
+    known = official_checkpoint(backbone)
     path = folder / known.name
     if path.is_file():
         check_hash(path, sha256(path))
         return path
-    promised = _HASH_IN_NAME.match(known.name)
     Download(
         url=known.url,
         target=path,
         error=CheckpointError,
         by_hand="get it by other means and put it there",
         size=known.bytes,
-        sha256=promised[1] if promised else None,
+        sha256=known.sha256,
         attempts=attempts,
         pause=pause,
         timeout=timeout,
@@ -128,26 +86,31 @@ def fetch_checkpoint(
 
 
 def check_hash(path: Path, digest: str) -> None:
-    """Compare a file's SHA-256 with the digits in its name; other names promise nothing.
+    """Compare the SHA-256 of a file that has the name of an official one.
 
     Raises:
         CheckpointError: they differ.
     """
-    promised = _HASH_IN_NAME.match(path.name)
-    if promised and not digest.startswith(promised[1]):
+    known = next((c for c in official_checkpoints().values() if c.name == path.name), None)
+    if known is not None and digest != known.sha256:
         raise CheckpointError(
             f"{path.name} is damaged or not Meta's file: its SHA-256 begins with {digest[:6]}, "
-            f"not with {promised[1]}",
+            f"not with {known.sha256[:6]}",
             where=path,
             remedy="delete it and fetch it again, or rename it if it is a checkpoint of your own",
         )
 
 
-def _official(backbone: str, config: Path) -> OfficialCheckpoint:
-    table = official_checkpoints(config)
-    if backbone not in table:
+def official_checkpoint(backbone: str) -> OfficialCheckpoint:
+    """Meta's checkpoint of a backbone.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    known = official_checkpoints()
+    if backbone not in known:
         raise CheckpointError(
-            f"there is no official checkpoint of {backbone}; there are those of {', '.join(table)}",
+            f"there is no official checkpoint of {backbone}; there are those of {', '.join(known)}",
             remedy="choose one of these backbones, or sam.checkpoint: pretrained, random or a file",
         )
-    return table[backbone]
+    return known[backbone]

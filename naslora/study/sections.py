@@ -5,22 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from naslora.core.validation import Settings
+from naslora.sam.backbones import BACKBONES, AttentionBackend
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-AttentionBackend = Literal["folded", "banded", "reference"]
 
 
 class SamSettings(Settings):
-    backbone: Literal["vit_h", "vit_l", "vit_b", "small", "tiny"]
-    image_size: Annotated[int, Field(ge=32, multiple_of=16)]
+    backbone: str
+    image_size: Annotated[int, Field(ge=32)]
     checkpoint: str
     checkpoints: Path
     mask_tokens: Annotated[int, Field(ge=1)]
     attention: Literal["auto"] | AttentionBackend
+
+    @field_validator("backbone")
+    @classmethod
+    def _known(cls, backbone: str) -> str:
+        if backbone not in BACKBONES:
+            raise ValueError(f"no such backbone; there are {', '.join(BACKBONES)}")
+        return backbone
+
+    @field_validator("image_size")
+    @classmethod
+    def _whole_patches(cls, size: int, info: ValidationInfo) -> int:
+        if backbone := BACKBONES.get(info.data.get("backbone", "")):
+            backbone.grid((size, size))
+        return size
 
 
 class PretrainingSettings(Settings):

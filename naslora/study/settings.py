@@ -23,12 +23,11 @@ from naslora.study.sections import (
     SamSettings,
     TimingSettings,
 )
-from naslora.study.sections import AttentionBackend as AttentionBackend
 from naslora.study.sections import TrainingSettings as TrainingSettings
 
 CONFIG_FOLDER = Path("config")
 _SHIPPED = Path(__file__).with_name("shipped")
-_NO_STUDIES = ("defaults", "archives", "checkpoints")
+_NO_STUDIES = ("defaults", "archives")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast
 
 

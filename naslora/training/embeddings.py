@@ -33,7 +33,7 @@ def has_fixed_embeddings(fabric: Fabric, sam: Sam) -> bool:
 
 @torch.no_grad()
 def embed(fabric: Fabric, sam: Sam, images: Tensor) -> Tensor:
-    """Embed images (B, 3, S, S) one by one, as (B, C, S/16, S/16), in the run's precision.
+    """Embed images (B, 3, S, S) one by one, as (B, C, S/p, S/p), in the run's precision.
 
     One by one, since matrix products of another height may round differently: so an embedding
     depends on its image alone, and it is the same, bit for bit, whether it was kept or is made

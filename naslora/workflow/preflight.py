@@ -32,15 +32,15 @@ def check_inputs(
         tasks: those that are still to be prepared.
         weights: whether the SAM checkpoint is needed.
         again: the command that is to be run when all is in place.
-        config: the folder of archives.yaml and checkpoints.yaml.
+        config: the folder of archives.yaml.
 
     Raises:
         CheckpointError: the checkpoint is missing, or surely not whole.
         ArchiveError: archives are missing.
     """
     if weights and study.sam.checkpoint not in ("pretrained", "random"):
-        find_checkpoint(study.sam.checkpoint, study.sam.backbone, study.sam.checkpoints, config)
-        check = checkpoint_check(study, verifying=False, config=config)
+        find_checkpoint(study.sam.checkpoint, study.sam.backbone, study.sam.checkpoints)
+        check = checkpoint_check(study, verifying=False)
         if check.state == "problem":
             raise CheckpointError(check.finding, remedy=check.remedy)
     outcomes = []

@@ -82,7 +82,7 @@ def layer_of(size: tuple[int, int], window: int = 0, seed: int = 0) -> Attention
 def test_against_loops(grid: tuple[int, int], window: int) -> None:
     layer = layer_of((window, window) if window else grid, window)
     x = torch.randn(2, *grid, 8)
-    found = mean_attention_distance(layer, x)
+    found = mean_attention_distance(layer, x, 16)
     torch.testing.assert_close(found, by_loops(layer, x), rtol=1e-4, atol=1e-4)
     assert found.std() > 0.1  # heads and images differ, so that a mix-up would show
 
@@ -90,14 +90,14 @@ def test_against_loops(grid: tuple[int, int], window: int) -> None:
 def test_chunks_change_nothing() -> None:
     layer = layer_of((5, 5))
     x = torch.randn(1, 5, 5, 8)
-    whole = mean_attention_distance(layer, x)
+    whole = mean_attention_distance(layer, x, 16)
     for most in (1, 60, 10**9):
-        torch.testing.assert_close(mean_attention_distance(layer, x, max_weights=most), whole)
+        torch.testing.assert_close(mean_attention_distance(layer, x, 16, max_weights=most), whole)
 
 
 @pytest.mark.parametrize(("side", "pixels"), [(14, 116.49), (64, 533.86)])
 def test_uniform_attention_on_the_paper_s_grids(side: int, pixels: float) -> None:
-    assert uniform_distance(side, side) == pytest.approx(pixels, abs=5e-3)
+    assert uniform_distance(side, side, 16) == pytest.approx(pixels, abs=5e-3)
 
 
 @LAW
@@ -107,7 +107,7 @@ def test_uniform_attention_gives_the_mean_distance_of_pairs(h: int, w: int, seed
     q = torch.zeros(1, 2, h * w, 3)
     k = torch.randn(1, 2, h * w, 3, generator=generator)
     rows, columns = torch.randn(h, h, 3), torch.randn(w, w, 3)
-    found = query_distances(q, k, rows, columns).mean()
+    found = query_distances(q, k, rows, columns, 16).mean()
     pairs = [
         16 * math.hypot(a - c, b - d)
         for a in range(h)
@@ -116,7 +116,7 @@ def test_uniform_attention_gives_the_mean_distance_of_pairs(h: int, w: int, seed
         for d in range(w)
     ]
     assert float(found) == pytest.approx(sum(pairs) / len(pairs), abs=1e-3)
-    assert uniform_distance(h, w) == pytest.approx(sum(pairs) / len(pairs), abs=1e-4)
+    assert uniform_distance(h, w, 16) == pytest.approx(sum(pairs) / len(pairs), abs=1e-4)
 
 
 @LAW
@@ -144,7 +144,7 @@ def test_distances_scale_with_patches_and_stay_within_the_map(seed: int, patch: 
 
 def test_positions_are_row_major_pixels() -> None:
     expected = [[0, 0], [0, 16], [0, 32], [16, 0], [16, 16], [16, 32]]
-    assert patch_positions(2, 3).tolist() == expected
+    assert patch_positions(2, 3, 16).tolist() == expected
 
 
 def test_an_adapted_layer_is_asked_as_the_model_asks_it() -> None:
@@ -163,12 +163,12 @@ def test_an_adapted_layer_is_asked_as_the_model_asks_it() -> None:
 
     layer = layer_of((3, 3), 3)
     x = torch.randn(1, 4, 4, 8)
-    plain = mean_attention_distance(layer, x)
+    plain = mean_attention_distance(layer, x, 16)
     layer.qkv = Neighbours(layer.qkv)
-    adapted = mean_attention_distance(layer, x)
+    adapted = mean_attention_distance(layer, x, 16)
     assert float((plain - adapted).abs().max()) > 1e-2
     seen = []
     layer.qkv.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
     layer(x)
-    mean_attention_distance(layer, x)
+    mean_attention_distance(layer, x, 16)
     assert seen == [(4, 3, 3, 8)] * 2

@@ -36,7 +36,7 @@ def test_every_block_is_measured_where_it_is(sam: Sam) -> None:
     x = encoder.patch_embed((batch.float() - sam.pixel_mean) / sam.pixel_std) + encoder.pos_embed
     curves, distances = [x], []
     for block in encoder.blocks:
-        distances.append(mean_attention_distance(block.attn, block.norm1(x)))
+        distances.append(mean_attention_distance(block.attn, block.norm1(x), 16))
         x = block(x)
         curves.append(x)
     torch.testing.assert_close(found.distances, torch.stack(distances, 1))
@@ -84,7 +84,7 @@ def test_a_random_vit_looks_everywhere_alike() -> None:
     torch.manual_seed(0)
     fresh = build_sam("tiny", 224).eval()
     found = probe(fresh, images(224)).distances.mean((0, 2)).numpy()
-    window, whole = uniform_distance(4, 4), uniform_distance(14, 14)
+    window, whole = uniform_distance(4, 4, 16), uniform_distance(14, 14, 16)
     # 14 patches are no multiple of 4: in windows at the border fewer queries count.
     np.testing.assert_allclose(found[[1, 3]], whole, rtol=0.02)
     np.testing.assert_allclose(found[[0, 2]], window, rtol=0.06)

@@ -11,6 +11,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from naslora.data.prepare import prepare
 from naslora.doctor.check import Check
 from naslora.doctor.examine import examine
 from naslora.doctor.report import can_run, print_checks
+from naslora.sam.backbones import BACKBONES
 from naslora.study.settings import Study, load_study
 
 ROOT = Path(__file__).parents[2]
@@ -223,9 +225,12 @@ def test_no_official_checkpoint_of_a_small_backbone(study) -> None:
 
 
 @pytest.mark.parametrize("verifying", [False, True])
-def test_a_checkpoint_of_another_hash(verifying: bool, study, config: Path, tmp_path: Path) -> None:
-    known = {"vit_b": {"url": "https://x/sam_vit_b_01ec64.pth", "bytes": 4}}
-    (config / "checkpoints.yaml").write_text(yaml.safe_dump(known))
+def test_a_checkpoint_of_another_hash(
+    verifying: bool, study, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vit_b = BACKBONES["vit_b"]
+    known = replace(vit_b, checkpoint=replace(vit_b.checkpoint, bytes=4))
+    monkeypatch.setitem(BACKBONES, "vit_b", known)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "sam_vit_b_01ec64.pth").write_bytes(b"nope")
     settings = study(**{"sam.backbone": "vit_b", "sam.checkpoint": "official"})

@@ -40,7 +40,8 @@ def golden() -> dict[str, Tensor]:
 
 def encoder_of(golden: dict[str, Tensor]) -> ImageEncoderViT:
     encoder = ImageEncoderViT(
-        image_size=(64, 64),
+        grid=(4, 4),
+        patch_size=16,
         embed_dim=8,
         depth=2,
         num_heads=2,
@@ -48,7 +49,7 @@ def encoder_of(golden: dict[str, Tensor]) -> ImageEncoderViT:
         global_attn_indexes=(1,),
         out_channels=8,
     )
-    encoder.injector = SamAdapter(8, depth=2, width=4, rate=0.25)
+    encoder.injector = SamAdapter(8, depth=2, width=4, patch_size=16, rate=0.25)
     weights = {}
     for name, value in golden.items():
         if name in OUTCOMES:
@@ -79,7 +80,7 @@ def test_golden(golden):
 
 def test_each_patch_gets_its_own_embedding():
     torch.manual_seed(0)
-    module = SamAdapter(8, depth=1, width=4, rate=0.25)
+    module = SamAdapter(8, depth=1, width=4, patch_size=16, rate=0.25)
     images, tokens = torch.randn(2, 3, 48, 80), torch.randn(2, 3, 5, 8)
     changed = tokens.clone()
     changed[1, 2, 3] += 1
@@ -172,7 +173,7 @@ def test_gradients_reach_every_parameter(dtype, checkpointing):
 
 def test_gradcheck():
     torch.manual_seed(0)
-    module = SamAdapter(3, depth=2, width=2, rate=0.25).double()
+    module = SamAdapter(3, depth=2, width=2, patch_size=16, rate=0.25).double()
     images = torch.randn(1, 3, 16, 32, dtype=torch.float64)
     tokens = torch.randn(1, 1, 2, 3, dtype=torch.float64, requires_grad=True)
     weights = [p for n, p in module.named_parameters() if n != "patches.weight"]

@@ -18,7 +18,7 @@ from segment_anything.modeling import (
 )
 
 from naslora.sam.attention import set_attention_backend
-from naslora.sam.building import BACKBONES
+from naslora.sam.backbones import BACKBONES
 
 
 def randomise(module: torch.nn.Module, seed: int = 0) -> None:
@@ -34,10 +34,11 @@ def build_meta(backbone: str, size: int) -> Any:
     """Meta's SAM, in the sizes of one of our backbones."""
     b = BACKBONES[backbone]
     torch.manual_seed(0)
-    dim, grid = b.prompt_embed_dim, (size // 16, size // 16)
+    dim, grid = b.prompt_embed_dim, b.grid((size, size))
     sam = Sam(
         ImageEncoderViT(
             img_size=size,
+            patch_size=b.patch_size,
             embed_dim=b.embed_dim,
             depth=b.depth,
             num_heads=b.num_heads,
@@ -72,7 +73,7 @@ def randomise_fixture() -> Callable[..., None]:
 @pytest.fixture(autouse=True)
 def short_vit_b(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three blocks of vit_b, as a backbone of its own."""
-    short = replace(BACKBONES["vit_b"], depth=3, global_attn_indexes=(2,))
+    short = replace(BACKBONES["vit_b"], depth=3, global_attn_indexes=(2,), checkpoint=None)
     monkeypatch.setitem(BACKBONES, "short_vit_b", short)
 
 

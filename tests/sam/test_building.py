@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from naslora.methods.registry import adapt
 from naslora.sam import building
-from naslora.sam.building import BACKBONES, build_sam, original_parameters
+from naslora.sam.backbones import BACKBONES
+from naslora.sam.building import build_sam, original_parameters
 
 
 def count(module):
@@ -32,6 +35,35 @@ def test_metas_sizes_on_the_meta_device(backbone, total):
 def test_names_are_metas(meta_sam):
     ours, theirs = build_sam("tiny", 64, decoder="original"), meta_sam("tiny", 64)
     assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+def test_the_patch_size_is_the_backbones(monkeypatch, meta_sam):
+    """Maps, masks and methods follow it, and the model still is Meta's."""
+    fine = replace(BACKBONES["tiny"], patch_size=8)
+    monkeypatch.setitem(BACKBONES, "fine", fine)
+    theirs, ours = meta_sam("fine", 40).eval(), build_sam("fine", 40, decoder="original").eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    image = torch.randint(0, 256, (1, 3, 40, 40), dtype=torch.uint8)
+    records = [{"image": image[0].float(), "original_size": (40, 40)}]
+    expected = theirs(records, multimask_output=False)[0]["low_res_logits"]
+    with torch.no_grad():
+        masks = ours(image).masks
+    assert masks.shape == (1, 4, 20, 20)
+    torch.testing.assert_close(masks[:, :1], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="multiple of 8, not 44x44"):
+        build_sam("fine", 44)
+    for method in ("sam_adapter", "vpt", "nas_lora"):
+        sam = build_sam("fine", 40)
+        adapt(sam, method)
+        assert sam(image).masks.shape == (1, 1, 20, 20)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_size_of_weights(backbone):
+    """What the table says is about the truth; some buffers and the container come to it."""
+    with torch.device("meta"):
+        size = 4 * count(build_sam(backbone, 1024 if "vit" in backbone else 256))
+    assert size / 1.02 < BACKBONES[backbone].weights_bytes < 1.25 * size
 
 
 @pytest.mark.parametrize("backbone", ["tiny", "small"])

@@ -12,7 +12,8 @@ from segment_anything.modeling.image_encoder import Block as MetaBlock
 from torch import nn
 
 from naslora.sam.attention import set_attention_backend
-from naslora.sam.building import BACKBONES, build_sam
+from naslora.sam.backbones import BACKBONES
+from naslora.sam.building import build_sam
 from naslora.sam.image_encoder import Block, window_partition, window_unpartition
 
 BACKENDS = ("folded", "banded", "reference")

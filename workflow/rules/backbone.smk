@@ -26,7 +26,7 @@ rule pretrain:
     threads: study.pretraining.threads
     resources:
         mem_mb=MEMORY,
-        runtime=growing(TRAINING_MINUTES[study.sam.backbone]),
+        runtime=growing(BACKBONE.training_minutes),
         gpu=min(GPUS, 1),
     params:
         settings=backbone_fingerprint,

@@ -11,7 +11,6 @@ import sys
 from snakemake.shell import shell
 
 from naslora.workflow.preflight import check_inputs
-from naslora.planning.needs import MEMORY_MB
 from naslora.workflow.server import SERVED
 
 # A job of a small backbone on CPUs takes less time than a scheduler and two Snakemakes take to
@@ -76,7 +75,7 @@ def spread(wildcards):
 
 def training_memory(wildcards, attempt):
     """Of a node."""
-    return DEVICES(wildcards) * MEMORY_MB[study.sam.backbone] * attempt
+    return DEVICES(wildcards) * BACKBONE.memory_mb * attempt
 
 
 def launcher(wildcards, output):

@@ -16,7 +16,7 @@ rule evaluate:
     resources:
         lane=1,
         mem_mb=MEMORY,
-        runtime=growing(EVALUATION_MINUTES[study.sam.backbone]),
+        runtime=growing(BACKBONE.evaluation_minutes),
         gpu=min(GPUS, 1),
     params:
         settings=evaluation_fingerprint,

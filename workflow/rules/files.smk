@@ -8,7 +8,7 @@ from naslora.data.archives.sources import choose
 from naslora.study.records import CONTROLS
 from naslora.report.figures.catalogue import FIGURES, figure_paths, figures_from
 from naslora.report.tables.products import TABLES, table_paths, tables_of
-from naslora.sam.official import official_checkpoints
+from naslora.sam.backbones import BACKBONES
 
 # What this pipeline timed; others in the folder are named after their hardware.
 TIMED_HERE = layout.timing / "pipeline.json"
@@ -39,15 +39,14 @@ def starting_weights(wildcards):
     return [file for file in [study.sam.checkpoint] if Path(file).is_file()]
 
 
-@cache
 def official_checkpoint():
-    known = clearly(official_checkpoints)
-    if study.sam.backbone not in known:
+    known = BACKBONES[study.sam.backbone].checkpoint
+    if known is None:
         raise WorkflowError(
             f"the backbone {study.sam.backbone} has no official checkpoint\n"
             "  what to do: set sam.checkpoint to pretrained, or to a file of your own"
         )
-    return study.sam.checkpoints / known[study.sam.backbone].name
+    return study.sam.checkpoints / known.name
 
 
 def manifests():

@@ -1,20 +1,7 @@
 # What jobs are given: minutes, memory, GPUs.
-from naslora.planning.needs import MEMORY_MB
+from naslora.sam.backbones import BACKBONES
 
-TRAINING_MINUTES = {
-    "tiny": 30,
-    "small": 240,
-    "vit_b": 720,
-    "vit_l": 1440,
-    "vit_h": 2880,
-}
-EVALUATION_MINUTES = {
-    "tiny": 15,
-    "small": 60,
-    "vit_b": 120,
-    "vit_l": 120,
-    "vit_h": 240,
-}
+BACKBONE = BACKBONES[study.sam.backbone]
 
 
 def growing(amount):
@@ -26,7 +13,7 @@ def growing(amount):
     return grown
 
 
-MEMORY = growing(MEMORY_MB[study.sam.backbone])
+MEMORY = growing(BACKBONE.memory_mb)
 GPUS = 0 if study.training.accelerator == "cpu" else study.training.devices
 
 

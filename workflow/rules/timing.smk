@@ -13,7 +13,7 @@ rule timing:
     threads: whole_machine
     resources:
         mem_mb=MEMORY,
-        runtime=growing(EVALUATION_MINUTES[study.sam.backbone]),
+        runtime=growing(BACKBONE.evaluation_minutes),
         gpu=min(GPUS, 1),
         slurm_extra=alone,
     params:

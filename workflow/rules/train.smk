@@ -15,7 +15,7 @@ rule train:
     resources:
         lane=1,
         mem_mb=training_memory,
-        runtime=growing(TRAINING_MINUTES[study.sam.backbone]),
+        runtime=growing(BACKBONE.training_minutes),
         gpu=gpus,
         nodes=if_distributed(NODES),
         tasks=if_distributed(processes),

@@ -14,7 +14,8 @@ from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.paper.counts import Count
 from naslora.paper.published import METHOD_ROWS, Printed, printed
 from naslora.report.tables.writers import DASH, grid
-from naslora.sam.building import BACKBONES, build_sam, original_parameters
+from naslora.sam.backbones import BACKBONES
+from naslora.sam.building import build_sam, original_parameters
 from naslora.study.settings import Variant
 
 Format = Literal["text", "csv", "json", "md"]
