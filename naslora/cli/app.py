@@ -1,0 +1,63 @@
+"""The command `naslora`, and what its sub-commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from naslora import __version__
+from naslora.study.settings import Study, load_study, parse_overrides
+
+# Headings of the help.
+OWN = "Your own images"
+STUDIES = "A study"
+RESULTS = "Results of a study"
+STEPS = "Single steps of a study"
+
+app = typer.Typer(
+    help="Adapt the Segment Anything Model (SAM) to a special domain, and compare ways to do it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_STUDY_HELP = "A study: ./config/NAME.yaml, or one that naslora ships (rehearsal by default)."
+StudyOption = Annotated[str | None, typer.Option("--study", "-s", help=_STUDY_HELP, metavar="NAME")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting, e.g. training.epochs=5.", metavar="KEY=VALUE"),
+]
+TaskOption = Annotated[str, typer.Option(help="A benchmark, e.g. kvasir.")]
+VariantOption = Annotated[str, typer.Option(help="A method or a variant of the study.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the run.")]
+
+
+def load(name: str | None, overrides: list[str] | None) -> Study:
+    """The study that the options --study and --set describe."""
+    return load_study(name, parse_overrides(overrides or []))
+
+
+def say(what: str, path: Path) -> None:
+    """Print what was written, and where."""
+    typer.echo(f"{what}: {path}")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"naslora {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass

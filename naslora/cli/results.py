@@ -1,0 +1,80 @@
+"""Commands that write tables, figures and reports from records."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from naslora.cli.app import (
+    RESULTS,
+    SetOption,
+    StudyOption,
+    app,
+    load,
+    say,
+)
+
+
+@app.command(rich_help_panel=RESULTS)
+def table(
+    names: Annotated[
+        list[str], typer.Argument(help="Tables, e.g. table1; or all.", metavar="NAME")
+    ],
+    study: StudyOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Write tables from records: CSV, Markdown and LaTeX."""
+    from naslora.report.tables.products import write_tables
+
+    for path in write_tables(load(study, set_), names):
+        say("table", path)
+
+
+@app.command(rich_help_panel=RESULTS)
+def figure(
+    names: Annotated[
+        list[str], typer.Argument(help="Figures, e.g. figure3, or all.", metavar="NAME")
+    ],
+    study: StudyOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Draw figures from records and adapter weights."""
+    from naslora.report.figures.catalogue import write_figures
+
+    for path in write_figures(load(study, set_), names):
+        say("figure", path)
+
+
+@app.command(rich_help_panel=RESULTS)
+def report(study: StudyOption = None, set_: SetOption = None) -> None:
+    """Write report.html: all tables, figures, claims and runs in one file, for any browser."""
+    from naslora.report.page.build import write_report
+
+    say("report", write_report(load(study, set_)))
+
+
+@app.command(rich_help_panel=RESULTS)
+def audit(study: StudyOption = None, set_: SetOption = None) -> None:
+    """Print the paper's claims, the arithmetic of its own numbers, and what was measured here."""
+    from naslora.report.claims.audit import audit_claims, claims_markdown
+    from naslora.results.aggregate import aggregate
+
+    settings = load(study, set_)
+    typer.echo(claims_markdown(settings, audit_claims(settings, aggregate(settings))), nl=False)
+
+
+@app.command(rich_help_panel=RESULTS)
+def params(
+    backbone: Annotated[str, typer.Option(help="vit_h, vit_l, vit_b, small or tiny.")] = "vit_h",
+    format_: Annotated[
+        Literal["text", "md", "csv", "json"], typer.Option("--format", help="Of the output.")
+    ] = "text",
+    study: StudyOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Count the trainable parameters of every method, beside the paper's; needs no weights."""
+    from naslora.report.tables.parameters import count_parameters, counts_text
+
+    variants = load(study, set_).variants
+    typer.echo(counts_text(count_parameters(backbone, variants), format_), nl=False)
