@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Labels = NDArray[np.uint8]
+# The label of void pixels, as in Pascal VOC: they count neither in a loss nor in a metric.
+IGNORE = 255
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class DecodedMask:
     """Labels of one mask file, and how cleanly the file encodes them.
 
     Attributes:
-        labels: uint8 (H, W), indices of classes; for a binary task 0 or 1.
+        labels: uint8 (H, W), indices of classes, 0 or 1 for a binary task; `IGNORE` for void.
         grey: share of pixels that are not exactly one of the encoding's values.
         problem: why these values cannot be trusted, or None.
     """

@@ -22,13 +22,8 @@ from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.dataset import mean_mask
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.data.prepare import prepared_images
-from naslora.evaluation.evaluate import (
-    Predicted,
-    evaluation_size,
-    score,
-    test_images,
-    write_per_image,
-)
+from naslora.evaluation.evaluate import score, write_per_image
+from naslora.evaluation.predictions import Predicted, evaluation_size, test_images
 from naslora.sam.inference import class_numbers
 from naslora.study.layout import Layout
 from naslora.study.provenance import provenance

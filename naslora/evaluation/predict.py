@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from naslora.core.background import map_in_background, prefetch
 from naslora.core.errors import AuditError, DivergedError, SettingsError
 from naslora.core.files import whole_file
-from naslora.core.overlap import done_behind, made_ahead
 from naslora.data.images import UnreadableImageError, decode, to_rgb
 from naslora.evaluation.binary import THRESHOLD
-from naslora.evaluation.evaluate import Predicted, predicted_map
+from naslora.evaluation.predictions import Predicted, predicted_map
 from naslora.sam.building import Sam
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -63,7 +63,7 @@ def predict_files(
     problems: list[str] = []
 
     def predicted() -> Iterable[tuple[Path, Predicted]]:
-        for (path, mask), image in zip(masks.items(), made_ahead(map(_read, masks)), strict=True):
+        for (path, mask), image in zip(masks.items(), prefetch(map(_read, masks)), strict=True):
             if isinstance(image, UnreadableImageError):
                 problems.append(f"{path} {image}")
             else:
@@ -75,7 +75,7 @@ def predict_files(
             _picture(prediction, sam.classes, probability).save(temporary, "PNG")
         return mask
 
-    written = list(done_behind(write, predicted()))
+    written = list(map_in_background(write, predicted()))
     if problems:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise AuditError(

@@ -22,7 +22,7 @@ from naslora.core.errors import DivergedError, RecordError, SettingsError
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
 from naslora.evaluation import evaluate
-from naslora.evaluation.evaluate import trained_sam
+from naslora.evaluation.loading import trained_sam
 from naslora.methods.merge import plan_dense_merge
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt

@@ -14,15 +14,10 @@ from naslora.core.files import sha256
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
 from naslora.evaluation import evaluate as module
-from naslora.evaluation.evaluate import (
-    evaluate,
-    evaluation_device,
-    predictions,
-    trained_sam,
-)
-from naslora.evaluation.evaluate import (
-    test_images as images_of,
-)
+from naslora.evaluation.evaluate import evaluate
+from naslora.evaluation.loading import evaluation_device, trained_sam
+from naslora.evaluation.predictions import predictions
+from naslora.evaluation.predictions import test_images as images_of
 from naslora.sam.building import Sam
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt, read_record

@@ -20,9 +20,10 @@ from naslora.core.errors import (
 )
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
-from naslora.evaluation.evaluate import predictions, trained_sam
-from naslora.evaluation.evaluate import test_images as images_of
+from naslora.evaluation.loading import trained_sam
 from naslora.evaluation.predict import find_images, predict_files, predict_image, to_device
+from naslora.evaluation.predictions import predictions
+from naslora.evaluation.predictions import test_images as images_of
 from naslora.methods import registry
 from naslora.methods.registry import adapt, trainable_parameters
 from naslora.methods.state import load_adapted_sam, save_adapter

@@ -18,8 +18,10 @@ from naslora.data.manifest import read_manifest
 from naslora.data.prepare import prepare
 from naslora.evaluation import evaluate as evaluation
 from naslora.evaluation.controls import evaluate_controls
-from naslora.evaluation.evaluate import evaluate, predictions, trained_sam
-from naslora.evaluation.evaluate import test_images as images_of
+from naslora.evaluation.evaluate import evaluate
+from naslora.evaluation.loading import trained_sam
+from naslora.evaluation.predictions import predictions
+from naslora.evaluation.predictions import test_images as images_of
 from naslora.report.figures.visual_comparison import draw_visual_comparison
 from naslora.results.aggregate import aggregate
 from naslora.sam.inference import semantic_probabilities

@@ -11,8 +11,8 @@ from matplotlib.artist import Artist
 from naslora.core.errors import ManifestError
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.binary import THRESHOLD, Counts
-from naslora.evaluation.evaluate import Predicted
 from naslora.evaluation.multiclass import MultiClassMetrics
+from naslora.evaluation.predictions import Predicted
 from naslora.methods.registry import load_method_files
 from naslora.report.figures.choice import RANKS, Choice, Rank, choose, first_done
 from naslora.report.figures.predictions import chosen_images, predict

@@ -13,7 +13,7 @@ from PIL import Image
 from naslora.analysis.grad_cam import grad_cam
 from naslora.core.errors import ManifestError
 from naslora.data.dataset import SegmentationDataset
-from naslora.evaluation.evaluate import current_receipt, evaluation_device, trained_sam
+from naslora.evaluation.loading import current_receipt, evaluation_device, trained_sam
 from naslora.methods.registry import load_method_files
 from naslora.report.figures.choice import Choice, choose, first_done
 from naslora.report.figures.predictions import chosen_images

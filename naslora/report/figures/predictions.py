@@ -8,14 +8,8 @@ import torch
 
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import read_manifest
-from naslora.evaluation.evaluate import (
-    Predicted,
-    current_receipt,
-    evaluation_device,
-    predicted_map,
-    test_images,
-    trained_sam,
-)
+from naslora.evaluation.loading import current_receipt, evaluation_device, trained_sam
+from naslora.evaluation.predictions import Predicted, predicted_map, test_images
 from naslora.report.figures.choice import RANKS, Choice, Rank
 from naslora.study.layout import Layout
 from naslora.study.settings import Study

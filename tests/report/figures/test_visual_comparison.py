@@ -16,7 +16,8 @@ from naslora.core.errors import DivergedError
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
 from naslora.evaluation import evaluate
-from naslora.evaluation.evaluate import predictions, trained_sam
+from naslora.evaluation.loading import trained_sam
+from naslora.evaluation.predictions import predictions
 from naslora.report.figures import figure3, figure4, visual_comparison
 from naslora.report.figures.catalogue import write_figures
 from naslora.report.figures.figure3 import draw_comparisons

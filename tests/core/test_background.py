@@ -1,4 +1,4 @@
-"""Pieces are the same and in order, made ahead or done behind, and errors come through."""
+"""Items keep their order, and errors in the background reach the caller."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from naslora.core.overlap import done_behind, made_ahead
+from naslora.core.background import map_in_background, prefetch
 
 
 def counted(count: int, made: list[int], fails_at: int | None = None) -> Iterator[int]:
@@ -20,8 +20,8 @@ def counted(count: int, made: list[int], fails_at: int | None = None) -> Iterato
 
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_pieces_are_the_same_and_in_order(count: int) -> None:
-    assert list(made_ahead(counted(count, []))) == list(range(count))
-    assert list(done_behind(lambda x: -x, range(count))) == [-x for x in range(count)]
+    assert list(prefetch(counted(count, []))) == list(range(count))
+    assert list(map_in_background(lambda x: -x, range(count))) == [-x for x in range(count)]
 
 
 def test_the_next_piece_is_made_while_the_caller_has_one() -> None:
@@ -34,7 +34,7 @@ def test_the_next_piece_is_made_while_the_caller_has_one() -> None:
                 second.set()
             yield index
 
-    ahead = made_ahead(pieces())
+    ahead = prefetch(pieces())
     assert next(ahead) == 0
     assert second.wait(5)
     list(ahead)
@@ -57,14 +57,14 @@ def test_work_goes_on_while_the_next_piece_is_made_and_no_more_than_two_are_ther
                 release.set()
             yield index
 
-    behind = done_behind(work, pieces())
+    behind = map_in_background(work, pieces())
     assert next(behind) == 0
     assert made == [0, 1]
     assert list(behind) == [1, 2, 3]
 
 
 def test_errors_come_through() -> None:
-    ahead = made_ahead(counted(3, [], fails_at=1))
+    ahead = prefetch(counted(3, [], fails_at=1))
     assert next(ahead) == 0
     with pytest.raises(RuntimeError, match="piece 1"):
         next(ahead)
@@ -73,6 +73,6 @@ def test_errors_come_through() -> None:
         raise ValueError(f"work {piece}")
 
     with pytest.raises(ValueError, match="work 0"):
-        list(done_behind(fail, range(3)))
+        list(map_in_background(fail, range(3)))
     with pytest.raises(RuntimeError, match="piece 2"):
-        list(done_behind(abs, counted(3, [], fails_at=2)))
+        list(map_in_background(abs, counted(3, [], fails_at=2)))
