@@ -1,0 +1,76 @@
+"""What metrics are called in tables, figures and the report, and in which unit they are shown.
+
+This module is light: it imports nothing, so that anything may ask it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """How a metric is shown.
+
+    Attributes:
+        title: its one name, everywhere.
+        scale: factor from a record's unit to the shown one.
+        higher_is_better: which end is good.
+        decimals: digits after the point in tables.
+    """
+
+    title: str
+    scale: float = 100.0
+    higher_is_better: bool = True
+    decimals: int = 1
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return 1 if self.higher_is_better else -1
+
+
+_ERROR = MetricName("", scale=1.0, higher_is_better=False, decimals=2)
+_NAMES = {
+    "S_measure": MetricName("S"),
+    "E_measure": MetricName("E (mean)"),
+    "E_measure_max": MetricName("E (maximum)"),
+    "E_measure_adaptive": MetricName("E (adaptive)"),
+    "weighted_F": MetricName("Fw (β² = 1)"),
+    "weighted_F_03": MetricName("Fw (β² = 0.3)"),
+    "IoU": MetricName("IoU"),
+    "Dice": MetricName("Dice"),
+    "Acc": MetricName("Acc"),
+    "T_Jac": MetricName("T-Jac"),
+    "BER": replace(_ERROR, title="BER (set)"),
+    "BER_image": replace(_ERROR, title="BER (image mean)"),
+    "Acc_foreground": MetricName("Acc (foreground)", decimals=2),
+    "mIoU": MetricName("mIoU (all classes)", decimals=2),
+    "mIoU_foreground": MetricName("mIoU (foreground)", decimals=2),
+    # Of class numbers, a fraction and not percent.
+    "MAE": replace(_ERROR, title="MAE", decimals=3),
+    "mBER": replace(_ERROR, title="mBER"),
+}
+_CLASS = "IoU_"
+
+
+def metric_name(metric: str) -> MetricName:
+    """How a metric of a record is shown.
+
+    Raises:
+        KeyError: there is no such metric.
+    """
+    if metric.startswith(_CLASS):
+        return MetricName(f"IoU of {metric.removeprefix(_CLASS)}", decimals=2)
+    return _NAMES[metric]
+
+
+def main_metric(metrics: tuple[str, ...]) -> str:
+    """The metric that stands for a benchmark where one number must do, as in a ranking.
+
+    The mean IoU of the foreground classes, where there are several; else the benchmark's first.
+
+    Args:
+        metrics: the benchmark's, in its order.
+    """
+    return "mIoU_foreground" if "mIoU_foreground" in metrics else metrics[0]

@@ -1,0 +1,333 @@
+"""Runs compared on one metric of one test set: over seeds by t, over images by a bootstrap.
+
+Two things may make one row of a table better than another by chance: the seeds it was trained with,
+and the images it was tested on. Two rows are told apart where the difference of their means leaves
+out zero both ways.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from naslora.core.errors import RecordError
+from naslora.evaluation.names import MetricName, metric_name
+from naslora.paper.published import NOT_PEFT
+from naslora.results.set_metrics import SetMetric, set_metric
+from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS
+
+if TYPE_CHECKING:
+    from naslora.results.aggregate import Aggregate
+    from naslora.study.settings import Study
+
+LEVEL = 0.05
+RESAMPLES = 2000
+_ROUNDING = 1e-9  # differences of decimal numbers are off in the last bits
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much one row is better than another, in the unit that tables show; > 0 is better.
+
+    Attributes:
+        mean: the mean over the seeds that both have.
+        seeds: how many these are.
+        images: how many test images.
+        seeds_error: standard error over seeds; None with fewer than two.
+        degrees: its degrees of freedom.
+        images_error: standard error over images; None where the metric cannot be resampled.
+    """
+
+    mean: float
+    seeds: int
+    images: int
+    seeds_error: float | None
+    degrees: int
+    images_error: float | None
+
+    def over_seeds(self, level: float = LEVEL) -> tuple[float, float] | None:
+        """The two-sided t-interval at 1 - level; None with fewer than two seeds."""
+        if self.seeds_error is None:
+            return None
+        from scipy.stats import t
+
+        half = float(t.ppf(1 - level / 2, self.degrees)) * self.seeds_error
+        return self.mean - half, self.mean + half
+
+    def over_images(self, level: float = LEVEL) -> tuple[float, float] | None:
+        """The normal interval with the bootstrap's standard error; None without one."""
+        if self.images_error is None:
+            return None
+        from scipy.stats import norm
+
+        half = float(norm.ppf(1 - level / 2)) * self.images_error
+        return self.mean - half, self.mean + half
+
+    def told(self, among: int = 1) -> int:
+        """1 for better, -1 for worse, 0 where chance may be all that there is.
+
+        Args:
+            among: so many comparisons share the level of 5 % (Bonferroni).
+        """
+        intervals = [self.over_seeds(LEVEL / among), self.over_images(LEVEL / among)]
+        known = [one for one in intervals if one is not None]
+        if not known:
+            return 0
+        if all(low > _ROUNDING for low, _ in known):
+            return 1
+        return -1 if all(high < -_ROUNDING for _, high in known) else 0
+
+    def smallest(self, power: float = 0.8) -> float | None:
+        """The smallest true difference that so many seeds show with this probability.
+
+        Of a two-sided t-test at 5 %; None with fewer than two seeds, 0 where seeds never differ.
+        """
+        if self.seeds_error is None:
+            return None
+        from scipy.optimize import brentq
+        from statsmodels.stats.power import ttest_power
+
+        def lack(errors: float) -> float:
+            """In standard errors: the test's power is a function of effect x sqrt(nobs)."""
+            return float(ttest_power(errors, 1, LEVEL, df=self.degrees)) - power
+
+        enough = 2.0
+        while lack(enough) < 0:  # not at once far away, where the distribution is not computed
+            enough *= 1.5
+        return self.seeds_error * float(brentq(lack, 0, enough))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows of a table on one metric of one test set.
+
+    Attributes:
+        task, test_set, metric: what is compared.
+        scores: one column per row of the table, one row per seed, in the unit that tables show;
+            NaN where a run is not done. A control has the same score for every seed.
+        replicates: means over seeds of bootstrapped sets of test images, of the same sets for all
+            columns; None where the metric cannot be resampled.
+        images: number of test images.
+        pooled: the columns whose spread over seeds is pooled.
+    """
+
+    task: str
+    test_set: str
+    metric: str
+    scores: pd.DataFrame
+    replicates: pd.DataFrame | None
+    images: int
+    pooled: tuple[str, ...]
+
+    @property
+    def name(self) -> MetricName:
+        """How the metric is shown."""
+        return metric_name(self.metric)
+
+    @cached_property
+    def means(self) -> pd.Series[float]:
+        """Mean over seeds, by row; rows without a run that is done are left out."""
+        return self.scores.mean().dropna()
+
+    def difference(self, one: str, other: str) -> Difference | None:
+        """By how much `one` is better than `other`; None where they have no seed in common."""
+        if not {one, other} <= {*self.scores.columns}:
+            return None
+        pair = self.scores[[one, other]].dropna()
+        if pair.empty:
+            return None
+        sign, seeds = self.name.sign, len(pair)
+        error, degrees = self._seeds_error(one, other, pair)
+        replicates = self.replicates
+        return Difference(
+            mean=float(sign * (pair[one] - pair[other]).mean()),
+            seeds=seeds,
+            images=self.images,
+            seeds_error=error,
+            degrees=degrees,
+            images_error=None
+            if replicates is None or not {one, other} <= {*replicates.columns}
+            else float((replicates[one] - replicates[other]).std()),
+        )
+
+    def _seeds_error(self, one: str, other: str, pair: pd.DataFrame) -> tuple[float | None, int]:
+        """Standard error of a mean difference over seeds, and its degrees of freedom.
+
+        The variance is pooled over the rows in `pooled` that have all seeds: the residual of a
+        two-way layout of rows and seeds, which with two rows is that of the paired t-test; or,
+        against a control, which is a constant, the variance within rows. A pair that has another
+        row in it is tested by its own differences alone.
+        """
+        seeds, pooled = len(pair), {*self.pooled}
+        if {one, other} <= pooled and self._residual is not None:
+            variance, degrees = self._residual
+            return math.sqrt(2 * variance / seeds), degrees
+        constant = {one, other} & {*CONTROLS}
+        if constant and {one, other} - constant <= pooled and self._within is not None:
+            variance, degrees = self._within
+            return math.sqrt(variance / seeds), degrees
+        if seeds < 2:
+            return None, 0
+        return float((pair[one] - pair[other]).std() / math.sqrt(seeds)), seeds - 1
+
+    @cached_property
+    def _within(self) -> tuple[float, int] | None:
+        """Variance of a row's runs, pooled over rows, and its degrees of freedom."""
+        values = self._whole
+        seeds, rows = values.shape
+        if seeds < 2 or not rows:
+            return None
+        return float(values.var(axis=0, ddof=1).mean()), rows * (seeds - 1)
+
+    @cached_property
+    def _whole(self) -> NDArray[np.float64]:
+        """Scores (seeds, rows) of the pooled rows that have all seeds."""
+        return self.scores[[*self.pooled]].dropna(axis="columns").to_numpy(float)
+
+    @cached_property
+    def _residual(self) -> tuple[float, int] | None:
+        values = self._whole
+        seeds, rows = values.shape
+        if seeds < 2 or rows < 2:
+            return None
+        left = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+        degrees = (seeds - 1) * (rows - 1)
+        return float((left**2).sum() / degrees), degrees
+
+
+class Comparisons:
+    """The comparisons of a study, each computed once."""
+
+    def __init__(self, study: Study, records: Aggregate):
+        self._study = study
+        self._records = records
+        self._rows: dict[tuple[str, str, int], pd.DataFrame] = {}
+        self._made: dict[tuple[str, str, str], Comparison] = {}
+
+    def of(self, task: str, test_set: str, metric: str) -> Comparison:
+        """The comparison of all rows of a task on one metric of one test set."""
+        key = (task, test_set, metric)
+        if key not in self._made:
+            self._made[key] = self._compare(task, test_set, metric)
+        return self._made[key]
+
+    def _compare(self, task: str, test_set: str, metric: str) -> Comparison:
+        study = self._study
+        scores = self._scores(task, test_set, metric)
+        names = [str(name) for name in scores]
+        sets = {
+            (name, seed): found
+            for name in names
+            for seed in self._seeds_done(scores, name)
+            if (found := self._set_metric(task, name, seed, test_set, metric)) is not None
+        }
+        counts = {len(found.sums) for found in sets.values()}
+        whole = [
+            name
+            for name in names
+            if all((name, seed) in sets for seed in self._seeds_done(scores, name))
+        ]
+        replicates = None
+        if len(counts) == 1 and whole:
+            by_row = {
+                name: [sets[name, seed] for seed in self._seeds_done(scores, name)]
+                for name in whole
+            }
+            replicates = metric_name(metric).scale * bootstrap(by_row)
+        return Comparison(
+            task=task,
+            test_set=test_set,
+            metric=metric,
+            scores=scores,
+            replicates=replicates,
+            images=max(counts, default=0),
+            pooled=tuple(
+                name for name in study.run_names(task) if name in scores and name not in NOT_PEFT
+            ),
+        )
+
+    def _scores(self, task: str, test_set: str, metric: str) -> pd.DataFrame:
+        study, scale = self._study, metric_name(metric).scale
+        columns = {}
+        for name in (*CONTROLS, *study.run_names(task)):
+            found = self._records.values(task, test_set, name, metric)
+            if name in CONTROLS and found:
+                columns[name] = [scale * found[0]] * len(study.seeds)
+            elif found:
+                columns[name] = [scale * found.get(seed, np.nan) for seed in study.seeds]
+        return pd.DataFrame(columns, index=pd.Index(study.seeds, name="seed"), dtype=float)
+
+    def _seeds_done(self, scores: pd.DataFrame, name: str) -> list[int]:
+        if name in CONTROLS:
+            return [0]
+        return [int(seed) for seed in scores.index[scores[name].notna()]]
+
+    def _set_metric(
+        self, task: str, name: str, seed: int, test_set: str, metric: str
+    ) -> SetMetric | None:
+        rows = self._per_image(task, name, seed)
+        rows = rows[rows["test_set"] == test_set]
+        return set_metric(metric, rows) if len(rows) else None
+
+    def _per_image(self, task: str, name: str, seed: int) -> pd.DataFrame:
+        key = (task, name, seed)
+        if key not in self._rows:
+            path = Layout.of(self._study).per_image(task, name, seed)
+            try:
+                rows = pd.read_parquet(path)
+            except (OSError, ValueError) as error:
+                raise RecordError(
+                    f"the per-image metrics cannot be read: {error}",
+                    where=path,
+                    remedy="delete this file and the record beside it, and evaluate the run again",
+                ) from None
+            by = ["test_set", "id"] if "id" in rows else ["test_set"]
+            self._rows[key] = rows.sort_values(by, kind="stable", ignore_index=True)
+        return self._rows[key]
+
+
+def bootstrap(rows: Mapping[str, Sequence[SetMetric]]) -> pd.DataFrame:
+    """Resample test images with replacement, the same images for all rows and seeds.
+
+    An image is a cluster: all runs' values of it are drawn together.
+
+    Args:
+        rows: by name, a metric of each of its seeds; all on the same images, in one order.
+
+    Returns:
+        (resamples, rows): means over seeds.
+    """
+    from scipy import stats
+
+    number = len(next(iter(rows.values()))[0].sums)
+
+    def statistic(drawn: NDArray[np.int64], axis: int = -1) -> NDArray[np.float64]:
+        flat = np.atleast_2d(drawn)
+        weights = np.stack([np.bincount(one, minlength=number) for one in flat]).astype(float)
+        means = [_mean(one.weighted(weights) for one in seeds) for seeds in rows.values()]
+        return np.stack(means).reshape(len(rows), *np.shape(drawn)[:-1])
+
+    result = stats.bootstrap(
+        (np.arange(number),),
+        statistic,
+        n_resamples=RESAMPLES,
+        batch=100,
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return pd.DataFrame(result.bootstrap_distribution.T, columns=list(rows))
+
+
+def _mean(values: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    found = list(values)
+    mean: NDArray[np.float64] = np.sum(found, axis=0) / len(found)
+    return mean

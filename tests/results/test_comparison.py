@@ -1,0 +1,133 @@
+"""Intervals of differences over seeds and over images, against the libraries' own tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from naslora.results.comparison import Comparison, Difference, bootstrap
+from naslora.results.set_metrics import set_metric
+
+
+def compared(
+    scores: dict[str, list[float]],
+    *,
+    metric: str = "IoU",
+    replicates: pd.DataFrame | None = None,
+    pooled: tuple[str, ...] | None = None,
+) -> Comparison:
+    frame = pd.DataFrame(scores)
+    rows = tuple(scores) if pooled is None else pooled
+    return Comparison("kvasir", "test", metric, frame, replicates, 24, rows)
+
+
+def test_two_rows_alone_are_a_paired_t_test() -> None:
+    one, other = [61.2, 63.0, 60.1, 64.4], [60.0, 61.1, 60.4, 62.0]
+    difference = compared({"a": one, "b": other}).difference("a", "b")
+    expected = stats.ttest_rel(one, other)
+    assert difference is not None
+    assert difference.mean == pytest.approx(np.mean(np.subtract(one, other)))
+    interval = expected.confidence_interval(0.95)
+    assert difference.over_seeds() == pytest.approx((interval.low, interval.high))
+    assert difference.told() == (1 if expected.pvalue < 0.05 else 0)
+
+
+def test_several_rows_pool_the_residual_of_rows_and_seeds() -> None:
+    import statsmodels.formula.api as smf
+    from statsmodels.stats.anova import anova_lm
+
+    rng = np.random.default_rng(0)
+    values = rng.normal([[60], [64], [61], [70]], 1.0, (4, 3)) + rng.normal(0, 3, 3)
+    names = ["a", "b", "c", "d"]
+    comparison = compared({name: list(row) for name, row in zip(names, values, strict=True)})
+    long = pd.DataFrame(values, index=names).stack().reset_index()
+    long.columns = pd.Index(["row", "seed", "score"])
+    fitted = smf.ols("score ~ C(row) + C(seed)", long).fit()
+    residual = anova_lm(fitted).loc["Residual"]
+    difference = comparison.difference("b", "a")
+    assert difference is not None
+    assert difference.degrees == residual["df"]
+    assert difference.seeds_error == pytest.approx(np.sqrt(2 * residual["mean_sq"] / 3))
+
+
+def test_a_control_is_compared_by_the_spread_within_rows() -> None:
+    scores = {"a": [60.0, 62.0], "b": [70.0, 71.0], "control_blank": [50.0, 50.0]}
+    difference = compared(scores, pooled=("a", "b")).difference("a", "control_blank")
+    assert difference is not None
+    assert difference.degrees == 2
+    assert difference.seeds_error == pytest.approx(np.sqrt((2.0 + 0.5) / 2 / 2))
+
+
+def test_a_row_outside_the_pool_is_compared_by_its_own_differences() -> None:
+    scores = {"a": [60.0, 62.0, 61.0], "b": [70.0, 71.0, 72.5], "scratch": [30.0, 50.0, 41.0]}
+    difference = compared(scores, pooled=("a", "b")).difference("a", "scratch")
+    expected = stats.ttest_rel(scores["a"], scores["scratch"]).confidence_interval(0.95)
+    assert difference is not None
+    assert difference.over_seeds() == pytest.approx((expected.low, expected.high))
+
+
+def test_less_is_better_for_errors() -> None:
+    difference = compared({"a": [5.0, 5.1], "b": [7.0, 7.2]}, metric="BER").difference("a", "b")
+    assert difference is not None
+    assert difference.mean == pytest.approx(2.05)
+
+
+def test_only_seeds_that_both_have_count() -> None:
+    difference = compared({"a": [1.0, 2.0, 3.0], "b": [0.0, np.nan, 1.5]}).difference("a", "b")
+    assert difference is not None
+    assert (difference.seeds, difference.mean) == (2, pytest.approx(1.25))
+    assert compared({"a": [1.0, np.nan], "b": [np.nan, 1.0]}).difference("a", "b") is None
+    assert compared({"a": [1.0]}).difference("a", "missing") is None
+
+
+def test_rows_are_told_apart_only_where_seeds_and_images_both_tell() -> None:
+    def difference(seeds_error: float | None, images_error: float | None) -> Difference:
+        return Difference(3.0, 3, 24, seeds_error, 20, images_error)
+
+    assert difference(1.0, 1.0).told() == 1
+    assert difference(1.0, 2.0).told() == 0
+    assert difference(2.0, 1.0).told() == 0
+    assert difference(1.0, None).told() == 1
+    assert difference(None, 1.0).told() == 1
+    assert difference(None, None).told() == 0
+    assert difference(1.0, 1.0).told(among=20) == 0
+    assert Difference(-3.0, 3, 24, 1.0, 20, 1.0).told() == -1
+    assert Difference(0.0, 3, 24, 0.0, 20, 0.0).told() == 0
+
+
+def test_the_smallest_difference_is_found_in_four_of_five_simulated_studies() -> None:
+    spread, seeds, rng = 0.7, 3, np.random.default_rng(1)
+    error = spread / np.sqrt(seeds)
+    smallest = Difference(0.0, seeds, 24, error, seeds - 1, None).smallest()
+    assert smallest is not None
+    studies = rng.normal(smallest, spread, (20_000, seeds))
+    found = np.mean(stats.ttest_1samp(studies, 0, axis=1).pvalue < 0.05)
+    assert found == pytest.approx(0.8, abs=0.01)
+
+
+def test_the_bootstrap_of_a_mean_has_its_standard_error() -> None:
+    rng = np.random.default_rng(2)
+    values = rng.normal(0.5, 0.2, (200, 2))
+    rows = {
+        name: [metric]
+        for name, column in zip("ab", values.T, strict=True)
+        if (metric := set_metric("IoU", pd.DataFrame({"IoU": column})))
+    }
+    replicates = bootstrap(rows)
+    gaps = values[:, 0] - values[:, 1]
+    assert replicates.shape == (2000, 2)
+    assert (replicates["a"] - replicates["b"]).std() == pytest.approx(
+        stats.sem(gaps, ddof=0), rel=0.06
+    )
+    pd.testing.assert_frame_equal(replicates, bootstrap(rows))
+
+
+def test_an_image_is_a_cluster_over_seeds() -> None:
+    """Seeds that agree on every image add nothing: the error is that of one seed."""
+    values = np.random.default_rng(3).random(50)
+    metric = set_metric("IoU", pd.DataFrame({"IoU": values}))
+    assert metric is not None
+    replicates = bootstrap({"one": [metric], "three": [metric] * 3})
+    assert replicates["one"].to_numpy() == pytest.approx(replicates["three"].to_numpy())
