@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from naslora.core.errors import DiskError, ManifestError
-from naslora.core.files import append_alone, disk_errors, whole_file
+from naslora.core.files import disk_errors, whole_file
+from naslora.core.locking import exclusive
 
 Bytes = NDArray[np.uint8]
 _KEY_BYTES = 64
@@ -46,12 +48,13 @@ class ArrayFile:
     ):
         self._arguments = path, key, count, shape, noun
         self._path, self._shape, self._noun = path, shape, noun
-        self._file = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._file)
+        self._file = path.open("rb", buffering=0)
+        weakref.finalize(self, self._file.close)
+        self._reading = threading.Lock()
         self._item = int(np.prod(shape))
         self._start = _KEY_BYTES + count * _CHECKSUM.itemsize
-        head = os.pread(self._file, self._start, 0)
-        size = os.fstat(self._file).st_size
+        head = self._file.read(self._start)
+        size = os.fstat(self._file.fileno()).st_size
         if head[:_KEY_BYTES] != key.encode() or size != self._start + count * self._item:
             raise ValueError(f"{path} holds something else")
         self._checksums = np.frombuffer(head[_KEY_BYTES:], _CHECKSUM)
@@ -64,7 +67,9 @@ class ArrayFile:
             ManifestError: the file is damaged.
         """
         pixels = np.empty(self._shape, np.uint8)
-        read = os.preadv(self._file, [pixels.data], self._start + index * self._item)
+        with self._reading:
+            self._file.seek(self._start + index * self._item)
+            read = self._file.readinto(pixels.data)
         if read != self._item or not (
             self._checked[index] or zlib.crc32(pixels.data) == self._checksums[index]
         ):
@@ -124,14 +129,11 @@ def array_file(
                     free >> 20,
                 )
                 return None
-            lock = path.with_suffix(".lock")
-            with append_alone(lock):
+            with exclusive(path):
                 try:
                     return ArrayFile(path, key, count, shape, noun)
                 except (FileNotFoundError, ValueError):
                     _write(path, key, count, make, threads)
-                finally:
-                    lock.unlink(missing_ok=True)
         return ArrayFile(path, key, count, shape, noun)
     except DiskError as error:
         _log.warning("%s: %s", without, error)

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from naslora.core import files
 from naslora.core.errors import NasloraError
+from naslora.core.locking import exclusive
 
 _CHUNK = 1 << 18
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)$")
@@ -81,7 +82,7 @@ class Download:
         """
         with files.disk_errors(self.target):
             self.target.parent.mkdir(parents=True, exist_ok=True)
-            with files.append_alone(self._partial) as partial:
+            with exclusive(self._partial), self._partial.open("ab") as partial:
                 try:
                     if not self.target.exists():
                         self._obtain(partial)

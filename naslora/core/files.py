@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -15,13 +13,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from naslora.core.errors import DiskError
 
 _CHUNK = 1 << 18
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.[^.]+)?")
-_IDLE_S = 3600
+_IDLE_S = 24 * 3600
 _DISK_ERRORS = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -87,26 +85,6 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def append_alone(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for appending; another process that does the same waits until the block ends.
-
-    The block may rename or remove the file. Some cluster file systems have no locks; on them,
-    nothing keeps two processes apart.
-    """
-    while True:
-        with path.open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-            # While this one waited, the other may have renamed or removed the file.
-            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                yield file
-                return
-
-
-@contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` when the block ends well.
 
@@ -123,37 +101,26 @@ def whole_file(path: Path) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
         )
+        os.close(descriptor)
         temporary = Path(name)
         try:
-            with in_use(descriptor):
-                yield temporary
-                with temporary.open("rb+") as file:
-                    os.fsync(file.fileno())
-                temporary.chmod(0o666 & ~_umask())
-                temporary.replace(path)
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def in_use(descriptor: int) -> Iterator[None]:
-    """Lock an open temporary file or folder until the block ends, then close it."""
-    try:
-        with contextlib.suppress(OSError):  # some file systems have no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def remove_leftovers(folder: Path, of: Path | None = None, *, alone: bool = False) -> None:
-    """Remove temporary files and folders that processes left when they were killed.
+    """Remove temporary files and folders that killed processes left behind.
 
     Args:
         folder: where they lie.
         of: the file or folder that they were to become; by default any.
-        alone: nobody else writes there, so remove all; else only those that are an hour old and
-            that no living process has locked.
+        alone: nobody else writes there, so remove all; else only those that nothing was written to
+            for a day.
     """
     for path in folder.iterdir():
         match = _TEMPORARY.fullmatch(path.name)
@@ -167,19 +134,11 @@ def remove_leftovers(folder: Path, of: Path | None = None, *, alone: bool = Fals
 
 
 def _abandoned(path: Path) -> bool:
+    now = time.time()
     try:
-        if time.time() - path.stat().st_mtime < _IDLE_S:
-            return False
-        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    except OSError:  # gone, or another user's
+        return all(now - file.lstat().st_mtime > _IDLE_S for file in (path, *path.rglob("*")))
+    except OSError:  # another process is at work on it
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # in use; or there are no locks here, and nothing is known
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def write_json(path: Path, value: Any) -> None:

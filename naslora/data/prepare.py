@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from naslora.core.errors import ManifestError, SettingsError
-from naslora.core.files import append_alone, disk_errors, write_json, write_text
+from naslora.core.files import disk_errors, write_json, write_text
+from naslora.core.locking import exclusive
 from naslora.data.archives.bundles import recode_masks
 from naslora.data.archives.pins import pin_all
 from naslora.data.archives.sources import Choice, Files, choose, collect, generated_files
@@ -99,8 +100,7 @@ def prepared_images(study: Study, manifest: Manifest, config: Path = CONFIG_FOLD
     if root.is_dir():
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
-    lock = root.with_name(f".{root.name}.lock")
-    with disk_errors(lock), append_alone(lock):
+    with disk_errors(root), exclusive(root):
         if not root.is_dir():
             _log.warning("%s: images are unpacked again, for the manifest here", manifest.task)
             choice = choose(study, manifest.task, config, {a.file for a in manifest.archives})
@@ -115,7 +115,6 @@ def prepared_images(study: Study, manifest: Manifest, config: Path = CONFIG_FOLD
             with whole_folder(root) as folder:
                 _unpacked(choice, used, folder)
                 manifest.verify(folder)
-        lock.unlink(missing_ok=True)
     return root
 
 

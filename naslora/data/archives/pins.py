@@ -26,6 +26,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from naslora.core import files
 from naslora.core.errors import ArchiveError, DiskError, SettingsError
+from naslora.core.locking import exclusive
 from naslora.core.validation import Settings
 from naslora.data.manifest import ManifestArchive, Sha256
 from naslora.study.settings import CONFIG_FOLDER
@@ -115,7 +116,7 @@ def pin_all(used: Mapping[str, tuple[Path, ManifestArchive]], config: Path) -> l
     path = pin_file(config)
     names = ", ".join(used[key][0].name for key in new)
     try:
-        with files.disk_errors(path), files.append_alone(path):
+        with files.disk_errors(path), exclusive(path):
             pins = read_pins(config)
             for key in _unpinned(used, pins, config):
                 file, archive = used[key]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import lzma
-import os
 import shutil
 import stat
 import tarfile
@@ -19,7 +18,7 @@ from typing import IO, Literal
 
 from naslora.core.download import looks_like_html
 from naslora.core.errors import ArchiveError, DiskError
-from naslora.core.files import in_use, remove_leftovers
+from naslora.core.files import remove_leftovers
 from naslora.data.archives.entries import Entry, Limits, checked
 from naslora.data.archives.rar import unpack_rar
 from naslora.data.archives.rar_list import RarError, list_rar
@@ -107,18 +106,17 @@ def whole_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(target.parent, target)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-        with in_use(os.open(temporary, os.O_RDONLY)):
-            new, old = temporary / "new", temporary / "old"
-            new.mkdir()
-            yield new
-            if target.exists():
-                target.rename(old)
-            try:
-                new.rename(target)
-            except BaseException:
-                if old.exists():
-                    old.rename(target)
-                raise
+        new, old = temporary / "new", temporary / "old"
+        new.mkdir()
+        yield new
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
     except OSError as error:
         if error.errno in _NO_DISK_ERROR:
             raise

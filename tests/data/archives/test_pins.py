@@ -125,7 +125,7 @@ def test_a_lock_file_that_cannot_be_written_stops_nothing(
     def refuse(path: Path) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(pins.files, "append_alone", refuse)
+    monkeypatch.setattr(pins, "exclusive", refuse)
     assert prepare(study, "kvasir", config()).archives[0].official is None
     assert "kvasir-seg.zip could not be pinned: cannot write archives.lock.json" in caplog.text
     assert pinned(config()) == {}

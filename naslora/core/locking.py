@@ -1,0 +1,73 @@
+"""Locks between processes, by filelock: on all systems, and across machines where they share locks.
+
+A lock is held by the process alone, not by its children, and ends with it, however it ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout, UnixFileLock
+
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
+# The absence of locks is told where it matters; filelock would log every try.
+logging.getLogger("filelock").setLevel(logging.WARNING)
+
+
+class Lock:
+    """A lock file. Some file systems of clusters have no locks; there, everyone gets the lock.
+
+    Args:
+        path: of the file. Its folder is made; the file is removed when the lock is released.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._lock = FileLock(path, thread_local=False)
+
+    def acquire(self, *, wait: bool = True) -> bool:
+        """Take the lock.
+
+        Args:
+            wait: for another process to release it; else give up at once.
+
+        Returns:
+            Whether it is held now.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        try:
+            self._lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if isinstance(self._lock, UnixFileLock):
+            # Still locked, so that nobody else holds it; who waits for it sees that it is gone.
+            self._path.unlink(missing_ok=True)
+        self._lock.release()
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Let one process and thread at a time into the block for a file or folder; the others wait.
+
+    Args:
+        path: what is worked on; the lock is `.<name>.lock` beside it.
+    """
+    lock = Lock(path.with_name(f".{path.name}.lock"))
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
