@@ -5,17 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from naslora.core.errors import NasloraError, SettingsError
 from naslora.core.registry import did_you_mean
+
+T = TypeVar("T")
 
 
 class Settings(BaseModel):
     """Immutable; an unknown key is an error, and so is a number that is not finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class StrictSettings(Settings):
+    """No type stands for another: neither "3" nor true is a number."""
+
+    model_config = ConfigDict(strict=True)
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("must list each entry once")
+    return values
+
+
+# At least one entry, each once; a list is taken for a tuple.
+DistinctTuple = Annotated[
+    tuple[T, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)
+]
 
 
 @contextmanager

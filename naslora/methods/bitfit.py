@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from naslora.core.validation import StrictSettings
 from naslora.methods.registry import register
 from naslora.sam.building import Sam
 
 
-@dataclass(frozen=True)
-class BitFitSettings:
+class BitFitSettings(StrictSettings):
     """There is nothing to set."""
 
 

@@ -7,12 +7,12 @@ in AutoGluon (`multimodal/models/adaptation_layers.py`). The router is that of S
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from naslora.methods.layers import LowRankLinear, replace_qkv
@@ -23,7 +23,6 @@ from naslora.sam.building import Sam
 _NOISE_FLOOR = 1e-2
 
 
-@dataclass(frozen=True)
 class ConvLoRASettings(LoRASettings):
     """Settings of Conv-LoRA, beside LoRA's: one router and its experts for each low-rank branch.
 
@@ -32,15 +31,8 @@ class ConvLoRASettings(LoRASettings):
         load_balance: factor on the loss that keeps all experts in use.
     """
 
-    experts: int = 8
-    load_balance: float = 1e-2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if type(self.experts) is not int or self.experts < 2:
-            raise ValueError(f"experts must be a whole number from 2, not {self.experts!r}")
-        if not 0 <= self.load_balance < float("inf"):
-            raise ValueError(f"load_balance must be 0 or more, not {self.load_balance!r}")
+    experts: Annotated[int, Field(ge=2, le=64)] = 8
+    load_balance: Annotated[float, Field(ge=0)] = 1e-2
 
 
 @register("conv_lora", title="Conv-LoRA", settings=ConvLoRASettings)

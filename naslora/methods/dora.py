@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from naslora.sam.building import Sam
 Magnitude = Literal["input", "output"]
 
 
-@dataclass(frozen=True)
 class DoRASettings(LoRASettings):
     """Settings of DoRA, beside LoRA's.
 
@@ -29,11 +27,6 @@ class DoRASettings(LoRASettings):
     """
 
     magnitude: Magnitude = "input"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.magnitude not in get_args(Magnitude):
-            raise ValueError(f"magnitude must be input or output, not {self.magnitude!r}")
 
 
 @register("dora", title="DoRA", settings=DoRASettings, merges=("exact",))

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from naslora.core.errors import SettingsError
+from naslora.methods.settings import PROJECTIONS, Layers
 from naslora.sam.building import Sam
 from naslora.sam.image_encoder import Block, then_partition, window_partition
-
-PROJECTIONS = ("q", "k", "v")
-Half = Literal["first_half", "last_half"]
-# Blocks of an image encoder, counted from 0; or a half of them, whatever the encoder's depth.
-Layers = tuple[int, ...] | Half
 
 
 class AdaptedLinear(nn.Module):
@@ -129,11 +125,12 @@ class LowRankLinear(AdaptedLinear):
     ):
         super().__init__(base, pointwise)
         third = base.out_features // len(PROJECTIONS)
-        self._parts = {
+        parts: dict[str, slice] = {
             name: slice(i * third, (i + 1) * third)
             for i, name in enumerate(PROJECTIONS)
             if name in (projections or ())
-        } or {"qkv": slice(None)}
+        }
+        self._parts = parts or {"qkv": slice(None)}
         self.branches = nn.ModuleDict(
             {
                 name: LowRank(
@@ -208,7 +205,7 @@ def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return linear
 
 
-def encoder_blocks(sam: Sam, layers: Layers | Sequence[int] | None = None) -> list[Block]:
+def encoder_blocks(sam: Sam, layers: Layers = None) -> list[Block]:
     """The image encoder's blocks, or those at the given places, counted from 0.
 
     Of an odd number of blocks, the one in the middle belongs to the last half. In the paper's
@@ -235,7 +232,7 @@ def encoder_blocks(sam: Sam, layers: Layers | Sequence[int] | None = None) -> li
 def replace_qkv(
     sam: Sam,
     build: Callable[[nn.Linear], nn.Module],
-    layers: Layers | Sequence[int] | None = None,
+    layers: Layers = None,
 ) -> None:
     """Replace the fused qkv layer of the chosen blocks by what `build` makes of it.
 
@@ -247,20 +244,3 @@ def replace_qkv(
         if not isinstance(block.attn.qkv, nn.Linear):
             raise TypeError(f"qkv is a {type(block.attn.qkv).__name__} already")
         block.attn.qkv = build(block.attn.qkv)
-
-
-def check_layers(layers: Layers | Sequence[int] | None) -> Layers | None:
-    """Make a settings value of layers a tuple, or one of the halves.
-
-    Raises:
-        ValueError: it is empty, no half, or no list of different whole numbers.
-    """
-    if layers is None or layers in get_args(Half):
-        return cast("Half | None", layers)
-    several = isinstance(layers, Sequence) and all(type(i) is int for i in layers)
-    if isinstance(layers, str) or not several or not layers:
-        halves = " or ".join(get_args(Half))
-        raise ValueError(f"layers must list whole numbers or be {halves}, not {layers!r}")
-    if len(set(layers)) != len(layers):
-        raise ValueError("layers lists a block twice")
-    return tuple(layers)

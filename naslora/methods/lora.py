@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import nn
 
-from naslora.methods.layers import (
-    PROJECTIONS,
-    Layers,
-    LowRankLinear,
-    check_layers,
-    replace_qkv,
-)
+from naslora.core.validation import StrictSettings
+from naslora.methods.layers import LowRankLinear, replace_qkv
 from naslora.methods.registry import register
+from naslora.methods.settings import Layers, Projections, Width
 from naslora.sam.building import Sam
 
 
-@dataclass(frozen=True)
-class LoRASettings:
+class LoRASettings(StrictSettings):
     """Settings of LoRA, and of what builds on it.
 
     Attributes:
@@ -30,22 +26,10 @@ class LoRASettings:
             by default.
     """
 
-    rank: int = 3
-    lora_alpha: float | None = None
-    projections: tuple[str, ...] | None = None
-    layers: Layers | None = None
-
-    def __post_init__(self) -> None:
-        if type(self.rank) is not int or self.rank < 1:
-            raise ValueError(f"rank must be a whole number from 1, not {self.rank!r}")
-        if self.lora_alpha is not None and not self.lora_alpha > 0:
-            raise ValueError(f"lora_alpha must be above 0, not {self.lora_alpha!r}")
-        object.__setattr__(self, "layers", check_layers(self.layers))
-        if self.projections is not None:
-            chosen = tuple(self.projections)
-            if not chosen or not set(chosen) <= set(PROJECTIONS) or len(set(chosen)) < len(chosen):
-                raise ValueError(f"projections must be out of q, k, v, not {self.projections!r}")
-            object.__setattr__(self, "projections", chosen)
+    rank: Width = 3
+    lora_alpha: Annotated[float, Field(gt=0)] | None = None
+    projections: Projections | None = None
+    layers: Layers = None
 
     @property
     def scale(self) -> float:

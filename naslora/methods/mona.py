@@ -10,20 +10,22 @@ which no natural change of width, number or place of the module gives; the offic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from naslora.core.validation import StrictSettings
 from naslora.methods.layers import encoder_blocks
 from naslora.methods.registry import register
+from naslora.methods.settings import Width
 from naslora.sam.building import Sam
 
 _KERNEL_SIZES = (3, 5, 7)
 
 
-@dataclass(frozen=True)
-class MonaSettings:
+class MonaSettings(StrictSettings):
     """Settings; the defaults are the official module's.
 
     Attributes:
@@ -31,14 +33,8 @@ class MonaSettings:
         dropout: probability of dropout before the projection back.
     """
 
-    width: int = 64
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if type(self.width) is not int or self.width < 1:
-            raise ValueError(f"width must be a whole number from 1, not {self.width!r}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout!r}")
+    width: Width = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
 class Mona(nn.Module):

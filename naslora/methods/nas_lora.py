@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import model_validator
 from torch import nn
 
 from naslora.methods.layers import LowRankLinear, replace_qkv
 from naslora.methods.lora import LoRASettings
 from naslora.methods.registry import register
-from naslora.nas.cell import NASCell, Side, check_side
-from naslora.nas.operations import OPERATIONS, OperationOptions, check_operations
+from naslora.nas.cell import NASCell
+from naslora.nas.settings import CellSettings
 from naslora.sam.building import Sam
 
 PAPER_COUNT: dict[str, Any] = {
@@ -29,75 +28,32 @@ fused qkv, so LoRA's own count tells nothing about which it was.
 """
 
 
-@dataclass(frozen=True)
-class NASLoRASettings(LoRASettings):
-    """Settings of NAS-LoRA, beside LoRA's: one cell for each low-rank branch.
+class NASLoRASettings(CellSettings, LoRASettings):
+    """Settings of NAS-LoRA, beside LoRA's and the cell's: one cell for each low-rank branch.
 
     Attributes:
-        ratio: share of the channels that go through the cell: ceil(ratio * rank) of them.
-        channels: which ones, the "first" or the "last". The rows of A start alike, so that the
-            choice matters by chance alone; eq. 3 leaves it open.
-        operations: candidates, in the order of alpha.
-        style: linear, or darts with ReLU and batch normalisation.
-        depth: pairs of depthwise and pointwise convolution in a separable convolution, 1 or 2.
-        conv_bias: biases in the convolutions of style darts.
-        affine: scale and shift in the batch normalisation of style darts.
-        count_padding: whether average pooling counts the zeros around a map.
         domain: where the cell looks for neighbours. "window": in the windows of the attention,
             padding included, as Conv-LoRA's code does; "image": in the whole map, before it is
             cut into windows, whose padding then is what the frozen layer makes of zero.
     """
 
-    ratio: float = 1.0
-    channels: Side = "first"
-    operations: tuple[str, ...] = OPERATIONS
-    style: Literal["linear", "darts"] = "linear"
-    depth: int = 1
-    conv_bias: bool = False
-    affine: bool = True
-    count_padding: bool = True
     domain: Literal["window", "image"] = "window"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.ratio <= 1:
-            raise ValueError(f"ratio must be above 0 and at most 1, not {self.ratio!r}")
-        check_side(self.channels)
-        if isinstance(self.operations, str) or not isinstance(self.operations, Sequence):
-            raise ValueError(f"operations must be a list, not {self.operations!r}")
-        object.__setattr__(self, "operations", tuple(self.operations))
-        check_operations(self.operations)
-        if self.domain not in ("window", "image"):
-            raise ValueError(f"domain must be window or image, not {self.domain!r}")
+    @model_validator(mode="after")
+    def _operations_on_the_image_map_zero_to_zero(self) -> NASLoRASettings:
         if self.domain == "image" and self.style == "darts":
             raise ValueError(
                 "domain image needs style linear: operations of style darts do not map zero to"
                 " zero, so the padding of windows would not be the frozen layer's"
             )
-        self.options()
-
-    def options(self) -> OperationOptions:
-        """The part of the settings that its operations take.
-
-        Raises:
-            ValueError: one of them is out of range.
-        """
-        return OperationOptions(
-            self.style, self.depth, self.conv_bias, self.affine, self.count_padding
-        )
+        return self
 
 
 def put_cells(sam: Sam, settings: NASLoRASettings) -> None:
     """Put a low-rank branch with a cell on the qkv layer of every chosen block."""
 
     def cell() -> NASCell:
-        return NASCell(
-            settings.rank,
-            settings.operations,
-            settings.ratio,
-            settings.options(),
-            settings.channels,
-        )
+        return NASCell(settings.rank, settings)
 
     def build(base: nn.Linear) -> LowRankLinear:
         return LowRankLinear(

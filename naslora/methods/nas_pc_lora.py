@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from naslora.methods.nas_lora import NASLoRASettings, put_cells
 from naslora.methods.registry import register
 
 
-@dataclass(frozen=True)
 class NASPCLoRASettings(NASLoRASettings):
     """Settings of NAS-LoRA, with another ratio."""
 
-    ratio: float = 2 / 3
+    ratio: Annotated[float, Field(gt=0, le=1)] = 2 / 3
 
 
 register(

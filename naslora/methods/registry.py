@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from naslora.core.errors import SettingsError
-from naslora.core.registry import Registry, did_you_mean
+from naslora.core.registry import Registry
+from naslora.core.validation import Settings, readable_errors
 from naslora.sam.building import Sam
 
 MergeMode = Literal["exact", "collapsed", "dense"]
@@ -26,7 +25,7 @@ class Method:
     Attributes:
         name: the key in settings, records and file names.
         title: the name in tables.
-        settings: a frozen dataclass; its defaults are the paper's values.
+        settings: a class of settings; its defaults are the paper's values.
         apply: puts the method's layers into a SAM whose parameters are all frozen.
         identity: whether the adapted SAM starts with the outputs of the SAM it adapts.
         merges: the modes of `naslora.methods.merge.merge` that it has. "exact" leaves a plain
@@ -38,29 +37,21 @@ class Method:
 
     name: str
     title: str
-    settings: type[Any]
+    settings: type[Settings]
     apply: Apply
     identity: bool = True
     merges: tuple[MergeMode, ...] = ()
     trains_decoder: bool = True
     pretrained: bool = True
 
-    def parse(self, values: Mapping[str, Any]) -> Any:
-        """Make the settings dataclass from plain values.
+    def parse(self, values: Mapping[str, Any]) -> Settings:
+        """Make the settings from plain values.
 
         Raises:
             SettingsError: a name is unknown, or a value is out of range.
         """
-        known = [field.name for field in dataclasses.fields(self.settings)]
-        for name in values:
-            if name not in known:
-                raise SettingsError(
-                    f"{self.name} has no setting {name!r}", remedy=did_you_mean(name, known)
-                )
-        try:
-            return self.settings(**values)
-        except (TypeError, ValueError) as error:
-            raise SettingsError(f"invalid setting of {self.name}: {error}") from None
+        with readable_errors(f"invalid settings of {self.name}", self.settings):
+            return self.settings.model_validate(dict(values))
 
 
 # A method of this package adds its name here; its file is NAME.py. The order is that of Table 1.
@@ -87,13 +78,17 @@ def register(
     name: str,
     *,
     title: str,
-    settings: type[Any],
+    settings: type[Settings],
     identity: bool = True,
     merges: tuple[MergeMode, ...] = (),
     trains_decoder: bool = True,
     pretrained: bool = True,
 ) -> Callable[[Apply], Apply]:
     """Register `apply(sam, settings)` as a method; see `Method` for the arguments."""
+    if not (isinstance(settings, type) and issubclass(settings, Settings)):
+        raise TypeError(
+            f"the settings of {name} must be a subclass of {Settings.__module__}.Settings"
+        )
 
     def decorate(apply: Apply) -> Apply:
         METHODS.register(
@@ -175,7 +170,7 @@ def adapt(
         sam.mask_decoder.requires_grad_(True)
         sam.mask_decoder.iou_prediction_head.requires_grad_(False)
     added = tuple(sorted(_persistent_buffers(sam) - before))
-    adaptation = Adaptation(method, dataclasses.asdict(parsed), seed, added)
+    adaptation = Adaptation(method, parsed.model_dump(), seed, added)
     sam.adaptation = adaptation
     return adaptation
 

@@ -11,18 +11,20 @@ draws it, each position gets the embedding of its own patch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from naslora.core.errors import SettingsError
+from naslora.core.validation import StrictSettings
 from naslora.methods.registry import register
+from naslora.methods.settings import Width
 from naslora.sam.building import Sam
 
 
-@dataclass(frozen=True)
-class SamAdapterSettings:
+class SamAdapterSettings(StrictSettings):
     """Settings.
 
     Attributes:
@@ -31,16 +33,8 @@ class SamAdapterSettings:
         rate: share of the spectrum, around zero, that the high-pass filter removes.
     """
 
-    scale_factor: int = 16
-    rate: float = 0.25
-
-    def __post_init__(self) -> None:
-        if type(self.scale_factor) is not int or self.scale_factor < 1:
-            raise ValueError(
-                f"scale_factor must be a whole number from 1, not {self.scale_factor!r}"
-            )
-        if not 0 <= self.rate < 1:
-            raise ValueError(f"rate must be at least 0 and below 1, not {self.rate!r}")
+    scale_factor: Width = 16
+    rate: Annotated[float, Field(ge=0, lt=1)] = 0.25
 
 
 def high_pass(images: Tensor, rate: float) -> Tensor:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
+from naslora.core.validation import StrictSettings
 from naslora.methods.registry import register
 from naslora.sam.building import Sam
 
 
-@dataclass(frozen=True)
-class ScratchSettings:
+class ScratchSettings(StrictSettings):
     """There is nothing to set."""
 
 

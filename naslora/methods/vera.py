@@ -7,29 +7,21 @@ tuned, as in all its other rows, so it is tuned here too, and our count on ViT-H
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from naslora.methods.layers import (
-    PROJECTIONS,
-    AdaptedLinear,
-    Layers,
-    encoder_blocks,
-    plain_linear,
-    replace_qkv,
-)
-from naslora.methods.lora import LoRASettings
+from naslora.core.validation import StrictSettings
+from naslora.methods.layers import AdaptedLinear, encoder_blocks, plain_linear, replace_qkv
 from naslora.methods.registry import register
+from naslora.methods.settings import PROJECTIONS, Layers, Projections, Width
 from naslora.sam.building import Sam
 
 
-@dataclass(frozen=True)
-class VeRASettings:
+class VeRASettings(StrictSettings):
     """Settings.
 
     Attributes:
@@ -43,23 +35,18 @@ class VeRASettings:
             by default.
     """
 
-    rank: int = 2048
-    projections: tuple[str, ...] | None = PROJECTIONS
+    rank: Width = 2048
+    projections: Projections | None = PROJECTIONS
     d_initial: float = 0.1
-    projection_seed: int = 0
-    layers: Layers | None = None
+    projection_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    layers: Layers = None
 
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.d_initial) or self.d_initial == 0:
-            # Both vectors at zero have no gradient and stay there.
-            raise ValueError(f"d_initial must be a number other than 0, not {self.d_initial!r}")
-        if type(self.projection_seed) is not int or self.projection_seed < 0:
-            raise ValueError(
-                f"projection_seed must be a whole number from 0, not {self.projection_seed!r}"
-            )
-        shared = LoRASettings(self.rank, None, self.projections, self.layers)
-        object.__setattr__(self, "projections", shared.projections)
-        object.__setattr__(self, "layers", shared.layers)
+    @field_validator("d_initial")
+    @classmethod
+    def _vectors_get_a_gradient(cls, value: float) -> float:
+        if value == 0:
+            raise ValueError("must not be 0: both vectors would have no gradient and stay at zero")
+        return value
 
 
 @register("vera", title="VeRA", settings=VeRASettings, merges=("exact",))

@@ -7,29 +7,25 @@ windowed attention (KMnP/vpt, `vit_prompt/swin_transformer.py`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from naslora.core.validation import StrictSettings
 from naslora.methods.layers import encoder_blocks
 from naslora.methods.registry import register
+from naslora.methods.settings import Width
 from naslora.sam.building import Sam
 
 
-@dataclass(frozen=True)
-class VPTSettings:
+class VPTSettings(StrictSettings):
     """Settings.
 
     Attributes:
         tokens: prompts per block. 12 gives the paper's count on ViT-H.
     """
 
-    tokens: int = 12
-
-    def __post_init__(self) -> None:
-        if type(self.tokens) is not int or self.tokens < 1:
-            raise ValueError(f"tokens must be a whole number from 1, not {self.tokens!r}")
+    tokens: Width = 12
 
 
 @register("vpt", title="VPT", settings=VPTSettings, identity=False)

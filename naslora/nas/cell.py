@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from naslora.nas.operations import (
-    OPERATIONS,
-    Operation,
-    OperationOptions,
-    build_operation,
-    check_operations,
-)
+from naslora.nas.operations import Operation, build_operation
+from naslora.nas.settings import CellSettings
 
-Side = Literal["first", "last"]
 _ALPHA_STD = 1e-3
-
-
-def check_side(side: str) -> None:
-    """See that a cell can be on this side of the channels.
-
-    Raises:
-        ValueError: it is neither first nor last.
-    """
-    if side not in get_args(Side):
-        raise ValueError(f"the side of the channels must be first or last, not {side!r}")
 
 
 def selected_channels(channels: int, ratio: float) -> int:
@@ -52,44 +36,29 @@ class NASCell(nn.Module):
 
     Args:
         channels: r, the rank.
-        operations: names, out of `OPERATIONS`; alpha has their order.
-        ratio: share of the channels that go through the operations, in (0, 1].
-        options: kind of the operations.
-        side: whether those are the "first" channels or the "last".
+        settings: see `CellSettings`.
 
     Attributes:
         alpha: the architecture parameters before softmax, drawn from 0.001 * N(0, 1).
         fused: set False to apply the operations one by one.
         selected: number of channels that go through the operations.
         inside: these channels.
-
-    Raises:
-        ValueError: an operation is unknown or listed twice, or the ratio or the side is none.
+        normalised: whether operations have batch normalisation, in style darts.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        operations: Sequence[str] = OPERATIONS,
-        ratio: float = 1.0,
-        options: OperationOptions | None = None,
-        side: Side = "first",
-    ):
+    def __init__(self, channels: int, settings: CellSettings | None = None):
         super().__init__()
-        check_side(side)
-        if not 0 < ratio <= 1:
-            raise ValueError(f"ratio must be above 0 and at most 1, not {ratio!r}")
-        check_operations(tuple(operations))
+        settings = settings or CellSettings()
         self.channels = channels
-        self.selected = selected_channels(channels, ratio)
-        start = 0 if side == "first" else channels - self.selected
+        self.selected = selected_channels(channels, settings.ratio)
+        start = 0 if settings.channels == "first" else channels - self.selected
         self.inside = slice(start, start + self.selected)
         self.fused = True
-        self.operation_names = tuple(operations)
+        self.normalised = settings.style == "darts"
+        self.operation_names = settings.operations
         self.alpha = nn.Parameter(_ALPHA_STD * torch.randn(len(self.operation_names)))
         self.operations = nn.ModuleList(
-            build_operation(name, self.selected, options or OperationOptions())
-            for name in self.operation_names
+            build_operation(name, self.selected, settings) for name in self.operation_names
         )
 
     def shares(self) -> Tensor:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from naslora.core.errors import SettingsError
 from naslora.nas.cell import NASCell, apply_selected
-from naslora.nas.operations import DartsConv
 
 
 class CollapsedCell(nn.Module):
@@ -20,12 +19,12 @@ class CollapsedCell(nn.Module):
         cell: a cell of linear operations.
 
     Raises:
-        SettingsError: an operation of style "darts" has no kernel.
+        SettingsError: the cell is of style "darts", whose operations have no kernel.
     """
 
     def __init__(self, cell: NASCell):
         super().__init__()
-        if any(isinstance(operation, DartsConv) for operation in cell.operations):
+        if cell.normalised:
             raise SettingsError(
                 "a cell with operations of style darts cannot be collapsed: ReLU is not linear",
                 remedy="keep the adapter as it is, merge it approximately, or train style linear",
@@ -52,7 +51,7 @@ def collapse(model: nn.Module) -> int:
         The number of cells replaced; 0 for a model that has none left.
 
     Raises:
-        SettingsError: a cell has operations of style "darts"; the model is unchanged.
+        SettingsError: a cell is of style "darts"; the model is unchanged.
     """
     found = [
         (parent, name, child)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from naslora.core.errors import SettingsError
 from naslora.nas.cell import NASCell
-from naslora.nas.operations import AveragePool, DartsConv
+from naslora.nas.operations import AveragePool
 
 Estimator = Literal["centre", "sum", "least_squares"]
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
@@ -85,7 +85,7 @@ def cell_matrix(
         if statistics is None or not statistics.positions:
             raise SettingsError("the least_squares estimator measures features: give it images")
         return statistics.least_squares()
-    if not isinstance(cell, NASCell) or any(isinstance(o, DartsConv) for o in cell.operations):
+    if not isinstance(cell, NASCell) or cell.normalised:
         raise SettingsError(
             f"the {estimator} estimator needs linear operations", remedy="use least_squares"
         )

@@ -6,53 +6,20 @@ borders included. That holds by definition for all but the doubled separable con
 convolutions in a row, each with its own zero padding, equal no single convolution at the borders.
 Here the map is therefore padded once, by the reach of both, and both run without padding.
 
-The paper names "separable" convolutions, and convolutions with "dilation rate 2". As in DARTS,
-which has both, each is a depthwise and a pointwise one; the paper's parameter counts agree.
+The paper names "separable" convolutions, and convolutions with "dilation rate 2". As in DARTS
+(Liu et al., ICLR 2019, arXiv 1806.09055), which has both, each is a depthwise and a pointwise one;
+the paper's parameter counts agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Style = Literal["linear", "darts"]
-
-
-@dataclass(frozen=True)
-class OperationOptions:
-    """What the paper leaves open about its operations.
-
-    Attributes:
-        style: "linear" convolutions alone; "darts" puts a ReLU before and batch normalisation
-            after each, as the operations of DARTS do. Only linear ones collapse.
-        depth: how often a separable convolution is applied, 1 or 2. DARTS has 2; 1 reproduces
-            the paper's parameter counts.
-        conv_bias: biases in the convolutions of style "darts".
-        affine: scale and shift in the batch normalisation of style "darts".
-        count_padding: whether average pooling divides by 9 at the borders too.
-    """
-
-    style: Style = "linear"
-    depth: int = 1
-    conv_bias: bool = False
-    affine: bool = True
-    count_padding: bool = True
-
-    def __post_init__(self) -> None:
-        if self.style not in ("linear", "darts"):
-            raise ValueError(f"style must be linear or darts, not {self.style!r}")
-        if self.depth not in (1, 2):
-            raise ValueError(f"depth must be 1 or 2, not {self.depth!r}")
-        for name in ("conv_bias", "affine", "count_padding"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false")
-        if self.style == "linear" and self.conv_bias:
-            raise ValueError("conv_bias needs style darts; linear operations have no bias")
+from naslora.nas.settings import CellSettings, OperationName
 
 
 class Operation(nn.Module):
@@ -164,6 +131,19 @@ class MaxPool(Operation):
         return F.max_pool2d(x, 3, stride=1, padding=1)
 
 
+class NormalisedPool(Operation):
+    """Pooling, then batch normalisation without scale and shift, as in the search of DARTS."""
+
+    def __init__(self, pool: Operation, channels: int):
+        super().__init__()
+        self.pool = pool
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.pool(x))
+        return y
+
+
 class Skip(Operation):
     """The map itself."""
 
@@ -192,61 +172,50 @@ class Zero(Operation):
         return self.get_buffer("_kernel")
 
 
-def _conv(size: int, dilation: int = 1) -> Callable[[int, OperationOptions], Operation]:
-    def build(channels: int, options: OperationOptions) -> Operation:
+Builder = Callable[[int, CellSettings], Operation]
+
+
+def _conv(size: int, dilation: int = 1) -> Builder:
+    def build(channels: int, settings: CellSettings) -> Operation:
         # DARTS doubles its separable convolutions only.
-        depth = options.depth if dilation == 1 else 1
-        if options.style == "linear":
+        depth = settings.depth if dilation == 1 else 1
+        if settings.style == "linear":
             return LinearConv(channels, size, dilation, depth)
         return DartsConv(
             channels,
             size,
             dilation,
             depth,
-            conv_bias=options.conv_bias,
-            affine=options.affine,
+            conv_bias=settings.conv_bias,
+            affine=settings.affine,
         )
 
     return build
 
 
-_BUILDERS: dict[str, Callable[[int, OperationOptions], Operation]] = {
+def _pool(pool: Callable[[int, CellSettings], Operation]) -> Builder:
+    def build(channels: int, settings: CellSettings) -> Operation:
+        operation = pool(channels, settings)
+        return operation if settings.style == "linear" else NormalisedPool(operation, channels)
+
+    return build
+
+
+_BUILDERS: dict[OperationName, Builder] = {
     "sep_conv_3x3": _conv(3),
     "sep_conv_5x5": _conv(5),
     "dil_conv_3x3": _conv(3, dilation=2),
     "dil_conv_5x5": _conv(5, dilation=2),
-    "avg_pool_3x3": lambda channels, options: AveragePool(channels, options.count_padding),
-    "max_pool_3x3": lambda channels, options: MaxPool(),
-    "skip": lambda channels, options: Skip(channels),
-    "zero": lambda channels, options: Zero(channels),
+    "avg_pool_3x3": _pool(lambda channels, settings: AveragePool(channels, settings.count_padding)),
+    "max_pool_3x3": _pool(lambda channels, settings: MaxPool()),
+    "skip": lambda channels, settings: Skip(channels),
+    "zero": lambda channels, settings: Zero(channels),
 }
 
-OPERATIONS = tuple(_BUILDERS)
 
-
-def check_operations(names: tuple[str, ...]) -> None:
-    """See that a cell can be made of these operations.
-
-    Raises:
-        ValueError: there is none, one is unknown, or one comes twice.
-    """
-    if not names:
-        raise ValueError("a cell needs at least one operation")
-    for name in names:
-        if name not in _BUILDERS:
-            raise ValueError(f"no operation named {name!r}; there are {', '.join(OPERATIONS)}")
-    if len(set(names)) != len(names):
-        raise ValueError(f"an operation is listed twice: {', '.join(names)}")
-
-
-def build_operation(name: str, channels: int, options: OperationOptions) -> Operation:
-    """Make one operation on `channels` channels; weights are drawn from the global generator.
-
-    Raises:
-        ValueError: there is no operation of that name.
-    """
-    check_operations((name,))
-    return _BUILDERS[name](channels, options)
+def build_operation(name: OperationName, channels: int, settings: CellSettings) -> Operation:
+    """Make one operation on `channels` channels; weights are drawn from the global generator."""
+    return _BUILDERS[name](channels, settings)
 
 
 def _identity(channels: int) -> Tensor:

@@ -16,7 +16,6 @@ from naslora.study.records import Receipt, read_record
 from naslora.study.settings import Study
 
 _CELL = re.compile(r"\bblocks\.(\d+)\..*?branches\.(\w+)\.")
-# The operations of the default cell, in the order of alpha; naslora.nas.operations imports torch.
 LABELS: Mapping[str, str] = {
     "sep_conv_3x3": "sep. conv 3 x 3",
     "sep_conv_5x5": "sep. conv 5 x 5",

@@ -37,13 +37,11 @@ TASK = "kvasir"
 Own = Callable[..., tuple[Sam, Path, Path]]
 Run = Callable[..., tuple[int, str, str]]
 METHOD = """
-from dataclasses import dataclass
-
+from naslora.core.validation import Settings
 from naslora.methods.registry import register
 
 
-@dataclass(frozen=True)
-class OwnSettings:
+class OwnSettings(Settings):
     pass
 
 

@@ -130,10 +130,10 @@ def test_gradcheck():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"width": 0}, "width must be a whole number from 1"),
-        ({"width": 6.5}, "width must be a whole number from 1"),
-        ({"dropout": 1.0}, "dropout must be"),
-        ({"dropout": -0.1}, "dropout must be"),
+        ({"width": 0}, "width: Input should be"),
+        ({"width": 6.5}, "width: Input should be"),
+        ({"dropout": 1.0}, "dropout: Input should be"),
+        ({"dropout": -0.1}, "dropout: Input should be"),
     ],
 )
 def test_settings_are_checked(values, message):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 import torch
 
 from naslora.core.errors import SettingsError
+from naslora.core.validation import Settings
 from naslora.methods.registry import adapt, get_method, method_names, register
 from naslora.sam.building import Sam
 
@@ -31,7 +31,9 @@ def test_unknown_setting_names_the_nearest() -> None:
 
 
 def test_invalid_setting_names_the_method() -> None:
-    with pytest.raises(SettingsError, match="lora: rank must be"):
+    with pytest.raises(
+        SettingsError, match=r"settings of lora: rank: Input should be greater .* \(got 0\)"
+    ):
         get_method("lora").parse({"rank": 0})
 
 
@@ -40,6 +42,11 @@ def test_a_sam_takes_one_method(plain: Callable[..., Sam]) -> None:
     adapt(sam, "lora")
     with pytest.raises(ValueError, match="carries lora"):
         adapt(sam, "lora")
+
+
+def test_settings_of_another_kind_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"settings of mine .* naslora\.core\.validation\.Settings"):
+        register("mine", title="Mine", settings=dict)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -52,16 +59,15 @@ def test_new_layers_are_in_the_mode_of_the_sam(plain: Callable[..., Sam], traini
 def test_a_new_method_is_one_decorated_function(
     plain: Callable[..., Sam], registries: Callable[[], None]
 ) -> None:
-    @dataclass(frozen=True)
-    class Settings:
+    class ShiftSettings(Settings):
         tokens: int = 2
 
-    @register("shift", title="Shift", settings=Settings, identity=False)
+    @register("shift", title="Shift", settings=ShiftSettings, identity=False)
     def apply(sam: Sam, settings: Settings) -> None:
         sam.image_encoder.pos_embed.requires_grad_(True)
 
     with pytest.raises(ValueError, match="shift"):
-        register("shift", title="Shift", settings=Settings)(apply)
+        register("shift", title="Shift", settings=ShiftSettings)(apply)
     assert "shift" in method_names()
     sam = plain()
     adaptation = adapt(sam, "shift", {"tokens": 5})

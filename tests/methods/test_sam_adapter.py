@@ -187,9 +187,9 @@ def test_gradcheck():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"scale_factor": 0}, "scale_factor must be a whole number from 1"),
-        ({"rate": 1.0}, "rate must be"),
-        ({"rate": -0.1}, "rate must be"),
+        ({"scale_factor": 0}, "scale_factor: Input should be"),
+        ({"rate": 1.0}, "rate: Input should be"),
+        ({"rate": -0.1}, "rate: Input should be"),
     ],
 )
 def test_settings_are_checked(values, message):

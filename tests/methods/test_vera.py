@@ -188,7 +188,7 @@ def test_matrices_depend_on_their_seed_alone(plain: Callable[..., Sam]) -> None:
 
 
 def test_settings() -> None:
-    assert VeRASettings() == VeRASettings(2048, ("q", "k", "v"), 0.1)
+    assert VeRASettings() == VeRASettings(rank=2048, projections=("q", "k", "v"), d_initial=0.1)
     for values, name in (
         ({"rank": 0}, "rank"),
         ({"projections": ["x"]}, "projections"),

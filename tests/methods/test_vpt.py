@@ -171,9 +171,9 @@ def test_gradients_reach_every_prompt(checkpointing):
             assert parameter.grad.abs().sum(1).min() > 0, name
 
 
-@pytest.mark.parametrize("tokens", [0, -1, 2.5])
+@pytest.mark.parametrize("tokens", [0, -1, 2.5, True])
 def test_settings_are_checked(tokens):
-    with pytest.raises(SettingsError, match="whole number from 1"):
+    with pytest.raises(SettingsError, match="tokens: Input should be"):
         get_method("vpt").parse({"tokens": tokens})
     assert get_method("vpt").parse({}) == VPTSettings(tokens=12)
     assert not get_method("vpt").identity

@@ -11,12 +11,12 @@ from torch import nn
 from naslora.core.errors import SettingsError
 from naslora.nas.cell import NASCell
 from naslora.nas.collapse import CollapsedCell, collapse
-from naslora.nas.operations import OperationOptions
+from naslora.nas.settings import CellSettings
 
 
 def trained(**values: object) -> NASCell:
     torch.manual_seed(3)
-    cell = NASCell(3, **values)  # type: ignore[arg-type]
+    cell = NASCell(3, CellSettings(**values))  # type: ignore[arg-type]
     nn.init.normal_(cell.alpha)
     return cell
 
@@ -24,8 +24,7 @@ def trained(**values: object) -> NASCell:
 @pytest.mark.parametrize(("count_padding", "side"), [(True, "first"), (False, "last")])
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_is_exact(dtype: torch.dtype, bound: float, count_padding: bool, side: str) -> None:
-    options = OperationOptions(count_padding=count_padding)
-    cell = trained(ratio=2 / 3, options=options, side=side).to(dtype)
+    cell = trained(ratio=2 / 3, count_padding=count_padding, channels=side).to(dtype)
     collapsed = CollapsedCell(cell)
     cell.fused = False
     for size in range(1, 21):
@@ -70,7 +69,7 @@ def test_collapse_replaces_all_cells_once() -> None:
 
 
 def test_darts_does_not_collapse_and_stays_whole() -> None:
-    model = nn.Sequential(trained(), trained(options=OperationOptions("darts")))
+    model = nn.Sequential(trained(), trained(style="darts"))
     with pytest.raises(SettingsError, match="darts"):
         collapse(model)
     assert all(isinstance(cell, NASCell) for cell in model)

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from naslora.core.errors import SettingsError
 from naslora.nas.cell import NASCell
 from naslora.nas.dense import CellStatistics, Estimator, cell_matrix
-from naslora.nas.operations import OPERATIONS, OperationOptions
+from naslora.nas.settings import OPERATIONS, CellSettings
 
 LINEAR = [name for name in OPERATIONS if name != "max_pool_3x3"]
 
 
 def trained(**values: object) -> NASCell:
     torch.manual_seed(5)
-    cell = NASCell(3, **values).double()  # type: ignore[arg-type]
+    cell = NASCell(3, CellSettings(**values)).double()  # type: ignore[arg-type]
     nn.init.normal_(cell.alpha)
     return cell
 
@@ -54,8 +54,7 @@ def test_centre_of_known_operations() -> None:
 @pytest.mark.parametrize("side", ["first", "last"])
 @pytest.mark.parametrize("count_padding", [True, False])
 def test_sum_is_right_on_constant_maps(count_padding: bool, side: str) -> None:
-    options = OperationOptions(count_padding=count_padding)
-    cell = trained(ratio=2 / 3, options=options, side=side)
+    cell = trained(ratio=2 / 3, count_padding=count_padding, channels=side)
     constant = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64).expand(1, 19, 19, 3)
     inner = cell(constant)[0, 9, 9]
     torch.testing.assert_close(cell_matrix(cell, "sum") @ constant[0, 9, 9], inner)
@@ -126,7 +125,7 @@ def test_dead_channel_gives_a_finite_matrix() -> None:
 
 
 def test_darts_by_least_squares_only() -> None:
-    cell = trained(options=OperationOptions("darts")).eval()
+    cell = trained(style="darts").eval()
     z = smooth()
     assert cell_matrix(cell, "least_squares", measure(cell, z)).isfinite().all()
     with pytest.raises(SettingsError, match="linear"):

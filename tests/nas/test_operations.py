@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from naslora.nas.operations import (
-    OPERATIONS,
+    _BUILDERS,
     DartsConv,
     LinearConv,
-    OperationOptions,
+    NormalisedPool,
     build_operation,
-    check_operations,
 )
+from naslora.nas.settings import OPERATIONS, CellSettings
 
 LINEAR = [name for name in OPERATIONS if name != "max_pool_3x3"]
 
@@ -78,9 +79,7 @@ def loop_pool(x: np.ndarray, kind: str, count_padding: bool = True) -> np.ndarra
     return y
 
 
-def expected(
-    name: str, x: np.ndarray, operation: nn.Module, options: OperationOptions
-) -> np.ndarray:
+def expected(name: str, x: np.ndarray, operation: nn.Module, options: CellSettings) -> np.ndarray:
     match name.split("_")[0]:
         case "sep":
             return loop_conv(x, operation, 1)
@@ -99,11 +98,11 @@ def expected(
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (6, 4)])
 @pytest.mark.parametrize(
     "options",
-    [OperationOptions(), OperationOptions(depth=2), OperationOptions(count_padding=False)],
+    [CellSettings(), CellSettings(depth=2), CellSettings(count_padding=False)],
     ids=["default", "depth2", "inside"],
 )
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_equals_loop(name: str, options: OperationOptions, size: tuple[int, int]) -> None:
+def test_equals_loop(name: str, options: CellSettings, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     operation = build_operation(name, 2, options).double()
     x = torch.randn(2, 2, *size, dtype=torch.float64)
@@ -117,7 +116,7 @@ def test_equals_loop(name: str, options: OperationOptions, size: tuple[int, int]
 @pytest.mark.parametrize("name", LINEAR)
 def test_kernel_is_the_operation(name: str, depth: int) -> None:
     torch.manual_seed(0)
-    operation = build_operation(name, 3, OperationOptions(depth=depth)).double()
+    operation = build_operation(name, 3, CellSettings(depth=depth)).double()
     kernel = operation.kernel()
     assert kernel is not None
     for size in range(1, 12):
@@ -139,7 +138,7 @@ def test_kernel_is_the_operation(name: str, depth: int) -> None:
     ],
 )
 def test_reach(name: str, depth: int, size: int) -> None:
-    kernel = build_operation(name, 2, OperationOptions(depth=depth)).kernel()
+    kernel = build_operation(name, 2, CellSettings(depth=depth)).kernel()
     assert kernel is not None
     assert kernel.shape == (2, 2, size, size)
 
@@ -147,14 +146,14 @@ def test_reach(name: str, depth: int, size: int) -> None:
 @pytest.mark.parametrize(
     ("options", "count"),
     [
-        (OperationOptions(), [36, 84, 36, 84]),
-        (OperationOptions(depth=2), [72, 168, 36, 84]),
-        (OperationOptions("darts"), [42, 90, 42, 90]),
-        (OperationOptions("darts", conv_bias=True), [48, 96, 48, 96]),
-        (OperationOptions("darts", affine=False), [36, 84, 36, 84]),
+        (CellSettings(), [36, 84, 36, 84]),
+        (CellSettings(depth=2), [72, 168, 36, 84]),
+        (CellSettings(style="darts"), [42, 90, 42, 90]),
+        (CellSettings(style="darts", conv_bias=True), [48, 96, 48, 96]),
+        (CellSettings(style="darts", affine=False), [36, 84, 36, 84]),
     ],
 )
-def test_parameter_counts(options: OperationOptions, count: list[int]) -> None:
+def test_parameter_counts(options: CellSettings, count: list[int]) -> None:
     built = [build_operation(name, 3, options) for name in OPERATIONS]
     assert [sum(p.numel() for p in operation.parameters()) for operation in built] == [
         *count,
@@ -164,7 +163,7 @@ def test_parameter_counts(options: OperationOptions, count: list[int]) -> None:
 
 def test_darts_is_relu_conv_bn() -> None:
     torch.manual_seed(0)
-    operation = build_operation("dil_conv_3x3", 2, OperationOptions("darts", conv_bias=True))
+    operation = build_operation("dil_conv_3x3", 2, CellSettings(style="darts", conv_bias=True))
     assert isinstance(operation, DartsConv)
     x = torch.randn(2, 2, 6, 5)
     _, depthwise, pointwise, _ = operation.stages
@@ -176,21 +175,55 @@ def test_darts_is_relu_conv_bn() -> None:
     assert operation.kernel() is None
 
 
+@pytest.mark.parametrize("count_padding", [True, False])
+@pytest.mark.parametrize("kind", ["avg", "max"])
+def test_darts_normalises_after_pooling(kind: str, count_padding: bool) -> None:
+    """As the search network of DARTS and PC-DARTS: batch norm without scale and shift."""
+    settings = CellSettings(style="darts", count_padding=count_padding)
+    operation = build_operation(f"{kind}_pool_3x3", 2, settings).double()  # type: ignore[arg-type]
+    assert isinstance(operation, NormalisedPool)
+    assert not list(operation.parameters())
+    assert operation.kernel() is None
+    rng = np.random.default_rng(0)
+    first, second = (3 * rng.normal(size=(2, 2, 5, 4)) + 1 for _ in range(2))
+    pooled = loop_pool(first, kind, count_padding)
+    mean, variance = pooled.mean((0, 2, 3), keepdims=True), pooled.var((0, 2, 3), keepdims=True)
+    y = operation(torch.from_numpy(first)).numpy()
+    np.testing.assert_allclose(y, (pooled - mean) / np.sqrt(variance + 1e-5), atol=1e-12)
+    operation.eval()  # the running statistics have moved by a tenth, to the unbiased variance
+    count = pooled.size / 2
+    variance = 0.9 + 0.1 * variance * count / (count - 1)
+    y = operation(torch.from_numpy(second)).numpy()
+    expected = (loop_pool(second, kind, count_padding) - 0.1 * mean) / np.sqrt(variance + 1e-5)
+    np.testing.assert_allclose(y, expected, atol=1e-12)
+
+
 def test_states_of_constants_are_not_saved() -> None:
-    assert not build_operation("avg_pool_3x3", 2, OperationOptions()).state_dict()
-    assert not build_operation("skip", 2, OperationOptions()).state_dict()
+    assert not build_operation("avg_pool_3x3", 2, CellSettings()).state_dict()
+    assert not build_operation("skip", 2, CellSettings()).state_dict()
 
 
-@pytest.mark.parametrize("names", [(), ("conv",), ("skip", "skip")])
-def test_refuses_operations(names: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="operation"):
-        check_operations(names)
+def test_every_name_has_a_builder() -> None:
+    assert tuple(_BUILDERS) == OPERATIONS
 
 
 @pytest.mark.parametrize(
     "values",
-    [{"style": "nonlinear"}, {"depth": 3}, {"conv_bias": True}, {"count_padding": "yes"}],
+    [
+        {"operations": ()},
+        {"operations": ("conv",)},
+        {"operations": ("skip", "skip")},
+        {"operations": "skip"},
+        {"style": "nonlinear"},
+        {"depth": 3},
+        {"depth": True},
+        {"conv_bias": True},
+        {"count_padding": "yes"},
+        {"ratio": 0},
+        {"ratio": 1.1},
+        {"channels": "middle"},
+    ],
 )
-def test_refuses_options(values: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=next(iter(values))):
-        OperationOptions(**values)  # type: ignore[arg-type]
+def test_refuses_settings(values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(values))):
+        CellSettings(**values)  # type: ignore[arg-type]

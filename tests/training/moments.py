@@ -10,18 +10,17 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import naslora.training.loop
+from naslora.core.validation import Settings
 from naslora.methods.registry import register
 from naslora.nas.alternation import AlternatingOptimizer
 from naslora.sam.building import Sam
 
 
-@dataclass(frozen=True)
-class NoSettings:
+class NoSettings(Settings):
     pass
 
 

@@ -278,6 +278,6 @@ def test_shares_of_operations_are_told_from_seeds(
 
 
 def test_the_operations_are_those_of_the_cell() -> None:
-    from naslora.nas.operations import OPERATIONS
+    from naslora.nas.settings import OPERATIONS
 
     assert tuple(LABELS) == OPERATIONS

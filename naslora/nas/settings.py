@@ -1,0 +1,56 @@
+"""Settings of a NAS cell: what the paper says about it, and what it leaves open."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from naslora.core.validation import DistinctTuple, StrictSettings
+
+OperationName = Literal[
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+    "avg_pool_3x3",
+    "max_pool_3x3",
+    "skip",
+    "zero",
+]
+OPERATIONS: tuple[OperationName, ...] = get_args(OperationName)
+
+
+class CellSettings(StrictSettings):
+    """Settings of a cell.
+
+    Attributes:
+        ratio: share of the channels that go through the operations: ceil(ratio * r) of them.
+        channels: which ones, the "first" or the "last". The rows of A start alike, so that the
+            choice matters by chance alone; eq. 3 leaves it open.
+        operations: candidates, in the order of alpha.
+        style: "linear" convolutions alone; "darts" puts a ReLU before and batch normalisation
+            after each convolution, and batch normalisation after each pooling, as DARTS does
+            during search. Only linear ones collapse.
+        depth: how often a separable convolution is applied, 1 or 2. DARTS has 2; 1 reproduces
+            the paper's parameter counts.
+        conv_bias: biases in the convolutions of style "darts".
+        affine: scale and shift in the batch normalisation after the convolutions of style "darts".
+            After pooling there are none.
+        count_padding: whether average pooling divides by 9 at the borders too.
+    """
+
+    ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
+    channels: Literal["first", "last"] = "first"
+    operations: DistinctTuple[OperationName] = OPERATIONS
+    style: Literal["linear", "darts"] = "linear"
+    depth: Annotated[int, Field(ge=1, le=2)] = 1
+    conv_bias: bool = False
+    affine: bool = True
+    count_padding: bool = True
+
+    @model_validator(mode="after")
+    def _linear_operations_have_no_bias(self) -> CellSettings:
+        if self.style == "linear" and self.conv_bias:
+            raise ValueError("conv_bias needs style darts; linear operations have no bias")
+        return self
