@@ -124,7 +124,7 @@ def evaluate(
 
 @app.command(rich_help_panel=STEPS)
 def controls(task: TaskOption, study: StudyOption = None, set_: SetOption = None) -> None:
-    """Evaluate what needs no training: the blank mask and the mean training mask."""
+    """Evaluate predictions that need no training: blank, all foreground, the mean training mask."""
     from naslora.evaluation.controls import evaluate_controls
 
     for path in evaluate_controls(load(study, set_), task):

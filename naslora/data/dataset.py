@@ -87,12 +87,20 @@ class SegmentationDataset(Dataset[Pair]):
         """
         return np.asarray(read_image(self.root / self.samples[index].image), np.uint8)
 
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """Labels uint8 (S, S), as an item has them, without reading the image.
+
+        Raises:
+            ManifestError, AuditError: the file is not there, or does not decode.
+        """
+        return resized_labels(self.native_mask(index), self.image_size)
+
     def _load(self, index: int) -> NDArray[np.uint8]:
         """Image and labels in one array, uint8 (4, S, S)."""
         image = read_image(self.root / self.samples[index].image)
         stack = np.empty((4, self.image_size, self.image_size), np.uint8)
         stack[:3] = resized(image, self.image_size).transpose(2, 0, 1)
-        stack[3] = resized_labels(self.native_mask(index), self.image_size)
+        stack[3] = self.labels(index)
         return stack
 
     def _verified(self, index: int) -> NDArray[np.uint8]:

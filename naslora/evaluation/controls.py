@@ -1,14 +1,20 @@
-"""Two predictions that need no training, and that any method must beat.
+"""Predictions that are the same for every image, and that any method must beat.
 
-The blank mask says "background" everywhere. The mean training mask says at each pixel how often
-it was foreground in the training images: the best guess of someone who has not seen the image. For
-several classes it says the class that was there most often.
+Each is made from the training masks alone, resized to the model's input and averaged:
+
+- `control_blank` says background everywhere;
+- `control_foreground` says foreground everywhere: of several foreground classes, the one that has
+  the most pixels;
+- `control_mean_mask` says at each pixel how often it was foreground (metrics that need a mask cut
+  it at 0.5); with several classes, the class that was there most often;
+- `control_mean_mask_best` says foreground where that share is above the threshold that scores best
+  on the training masks; with several classes, the foreground class that was there most often.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +25,160 @@ from numpy.typing import NDArray
 
 from naslora.core.files import sha256
 from naslora.data.benchmarks.contract import Benchmark, get_benchmark
-from naslora.data.dataset import mean_mask
+from naslora.data.dataset import SegmentationDataset, mean_mask
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.data.prepare import prepared_images
 from naslora.evaluation.evaluate import score, write_per_image
+from naslora.evaluation.names import main_metric
 from naslora.evaluation.predictions import Predicted, evaluation_size, test_images
-from naslora.sam.inference import class_numbers
 from naslora.study.layout import Layout
 from naslora.study.provenance import provenance
 from naslora.study.records import CONTROLS, Record, write_document
 from naslora.study.settings import Study
 
 Control = Callable[[tuple[int, int]], Predicted]
+# Candidates of the best threshold of a mean mask.
+THRESHOLDS = np.arange(1, 100) / 100
 
 
 def evaluate_controls(study: Study, task: str) -> list[Path]:
-    """Evaluate both controls on a task and write a record of each."""
-    layout = Layout.of(study)
+    """Evaluate the controls on a task, and write a record of each.
+
+    Returns:
+        The records' files, in the order of `CONTROLS`.
+
+    Raises:
+        ManifestError, AuditError: an image or a mask is not there, or does not decode.
+        DiskError: a record cannot be written.
+    """
     benchmark = get_benchmark(task)
-    manifest = read_manifest(layout.manifest(task))
-    mean = mean_mask(manifest, prepared_images(study, manifest), size=study.sam.image_size)
-    controls: dict[str, Control] = {
-        "control_blank": lambda size: _blank(benchmark, size),
-        "control_mean_mask": lambda size: _resized(mean, size),
+    manifest = read_manifest(Layout.of(study).manifest(task))
+    root = prepared_images(study, manifest)
+    mean = mean_mask(manifest, root, size=study.sam.image_size)
+    if len(benchmark.classes) == 1:
+        masks = SegmentationDataset(manifest, root, "train", study.sam.image_size)
+        threshold = (
+            least_ber_threshold(mean)
+            if main_metric(benchmark.metrics) == "BER"
+            else best_iou_threshold(mean, (masks.labels(i) == 1 for i in range(len(masks))))
+        )
+        controls = binary_controls(mean, threshold)
+    else:
+        threshold = best_miou_threshold(mean)
+        controls = multiclass_controls(mean, threshold)
+    messages = {
+        "control_mean_mask_best": f"threshold {threshold:g}, the best on the training masks"
     }
     return [
-        _evaluate_control(study, benchmark, manifest, name, control)
+        _evaluate_control(study, benchmark, manifest, name, control, messages.get(name))
         for name, control in controls.items()
     ]
 
 
+def binary_controls(mean: NDArray[np.float32], threshold: float) -> dict[str, Control]:
+    """The controls of a binary task, as foreground probabilities, float32.
+
+    Args:
+        mean: (S, S), the share of training masks in which a pixel is foreground.
+        threshold: of `control_mean_mask_best`.
+    """
+    return {
+        "control_blank": lambda size: np.zeros(size, np.float32),
+        "control_foreground": lambda size: np.ones(size, np.float32),
+        "control_mean_mask": lambda size: _resized(mean[None], size)[0],
+        "control_mean_mask_best": lambda size: (_resized(mean[None], size)[0] > threshold).astype(
+            np.float32
+        ),
+    }
+
+
+def multiclass_controls(mean: NDArray[np.float32], threshold: float) -> dict[str, Control]:
+    """The controls of a task with K classes, as class numbers, uint8; 0 is the background.
+
+    Args:
+        mean: (K, S, S), the share of training masks in which a pixel is of a class.
+        threshold: of the share of all foreground classes, for `control_mean_mask_best`.
+    """
+    commonest = 1 + int(mean[1:].mean(axis=(1, 2)).argmax())
+    return {
+        "control_blank": lambda size: np.zeros(size, np.uint8),
+        "control_foreground": lambda size: np.full(size, commonest, np.uint8),
+        "control_mean_mask": lambda size: _resized(mean, size).argmax(0).astype(np.uint8),
+        "control_mean_mask_best": lambda size: _cut(_resized(mean, size), threshold),
+    }
+
+
+def best_iou_threshold(mean: NDArray[np.float32], masks: Iterable[NDArray[np.bool_]]) -> float:
+    """The threshold of a mean mask with the highest mean IoU over masks, of equals the lowest.
+
+    Args:
+        mean: (S, S).
+        masks: (S, S) each, in any order.
+    """
+    # Number of thresholds below the pixel's mean: it is foreground for exactly those.
+    below = np.searchsorted(THRESHOLDS, mean.ravel(), side="left")
+    size = len(THRESHOLDS) + 1
+    predicted = _from_above(np.bincount(below, minlength=size))
+    total = np.zeros(len(THRESHOLDS))
+    for mask in masks:
+        flat = mask.ravel()
+        both = _from_above(np.bincount(below[flat], minlength=size))
+        either = predicted + np.count_nonzero(flat) - both
+        total += np.divide(both, either, out=np.ones(len(both)), where=either > 0)
+    return float(THRESHOLDS[total.argmax()])
+
+
+def least_ber_threshold(mean: NDArray[np.float32]) -> float:
+    """The threshold of a mean mask with the lowest balanced error over all training pixels."""
+    foreground, background = mean.astype(np.float64), 1 - mean.astype(np.float64)
+    errors = []
+    for threshold in THRESHOLDS:
+        chosen = mean > threshold
+        misses = foreground[~chosen].sum() / max(foreground.sum(), 1e-12)
+        alarms = background[chosen].sum() / max(background.sum(), 1e-12)
+        errors.append(misses + alarms)
+    return float(THRESHOLDS[int(np.argmin(errors))])
+
+
+def best_miou_threshold(mean: NDArray[np.float32]) -> float:
+    """The threshold of the foreground's share with the highest foreground mIoU in training.
+
+    As one prediction stands for all images, the mean maps tell the pixel counts of the whole set.
+    """
+    shares = mean.astype(np.float64)
+    number = len(shares)
+    scores = []
+    for threshold in THRESHOLDS:
+        predicted = _cut(mean, threshold)
+        iou = []
+        for index in range(1, number):
+            chosen = predicted == index
+            both = shares[index][chosen].sum()
+            either = chosen.sum() + shares[index].sum() - both
+            if either > 0:
+                iou.append(both / either)
+        scores.append(np.mean(iou) if iou else 0.0)
+    return float(THRESHOLDS[int(np.argmax(scores))])
+
+
+def _from_above(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each threshold, how many pixels have a mean above it."""
+    return np.asarray(counts[::-1].cumsum()[::-1][1:])
+
+
+def _cut(mean: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
+    """The commonest foreground class of each pixel whose foreground share is above a threshold."""
+    foreground = mean[1:].sum(axis=0) > threshold
+    return np.where(foreground, 1 + mean[1:].argmax(axis=0), 0).astype(np.uint8)
+
+
 def _evaluate_control(
-    study: Study, benchmark: Benchmark, manifest: Manifest, name: str, control: Control
+    study: Study,
+    benchmark: Benchmark,
+    manifest: Manifest,
+    name: str,
+    control: Control,
+    message: str | None,
 ) -> Path:
     began = time.perf_counter()
     layout = Layout.of(study)
@@ -65,6 +193,7 @@ def _evaluate_control(
     path = layout.record(benchmark.name, name, 0)
     record = Record(
         status="done",
+        message=message,
         study=study.study,
         task=benchmark.name,
         variant=name,
@@ -92,16 +221,9 @@ def _predictions(
         yield control(evaluation_size(study, images, index))
 
 
-def _blank(benchmark: Benchmark, size: tuple[int, int]) -> Predicted:
-    """Background everywhere: no foreground probability, or class 0."""
-    binary = len(benchmark.classes) == 1
-    return np.zeros(size, dtype=np.float32 if binary else np.uint8)
-
-
-def _resized(mean: NDArray[np.float32], size: tuple[int, int]) -> Predicted:
-    """The mean mask (S, S) at another size; of one per class (K, S, S), each pixel's likeliest."""
-    maps = torch.from_numpy(mean).reshape(1, -1, *mean.shape[-2:])
-    resized = F.interpolate(maps, size, mode="bilinear", align_corners=False)
-    if mean.ndim == 2:
-        return np.asarray(resized[0, 0].numpy(), dtype=np.float32)
-    return np.asarray(class_numbers(resized)[0].numpy(), dtype=np.uint8)
+def _resized(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Maps (K, S, S) at another size (H, W), bilinearly."""
+    resized = F.interpolate(
+        torch.from_numpy(maps)[None], size, mode="bilinear", align_corners=False
+    )
+    return np.asarray(resized[0].numpy(), dtype=np.float32)

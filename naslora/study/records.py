@@ -13,8 +13,15 @@ from naslora.core.errors import RecordError
 from naslora.core.files import sha256, write_json
 
 SCHEMA_VERSION: Literal[1] = 1
-# Predictions that need no training: variant to title.
-CONTROLS = {"control_blank": "Blank mask", "control_mean_mask": "Mean training mask"}
+# Predictions that look at no test image, by the variant of their records, with their titles; what
+# each of them predicts is in naslora.evaluation.controls. Their records lie where those of runs do,
+# `records/<task>/<variant>/seed0.json`, and have no `training`.
+CONTROLS = {
+    "control_blank": "Blank mask",
+    "control_foreground": "All foreground",
+    "control_mean_mask": "Mean training mask",
+    "control_mean_mask_best": "Mean training mask, best threshold",
+}
 Status = Literal["done", "diverged", "failed", "interrupted"]
 _REMEDY = "delete it and run the same command again"
 

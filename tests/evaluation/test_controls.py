@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.evaluation import controls
 from naslora.evaluation.controls import evaluate_controls
 from naslora.study.layout import Layout
-from naslora.study.records import read_record
+from naslora.study.records import CONTROLS, read_record
 from naslora.study.settings import Study
 
 TASK = "kvasir"
@@ -38,9 +37,9 @@ def overlap(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     return float(both / either), float(2 * both / (found.sum() + truth.sum()))
 
 
-def test_records_of_both_controls(trained_study: Study) -> None:
+def test_records_of_all_controls(trained_study: Study) -> None:
     layout = Layout.of(trained_study)
-    for name in ("control_blank", "control_mean_mask"):
+    for name in CONTROLS:
         record = read_record(layout.record(TASK, name, 0))
         assert (record.status, record.training, record.seed) == ("done", None, 0)
         assert (record.variant, record.method) == (name, name)
@@ -59,17 +58,39 @@ def test_the_blank_mask_finds_nothing(trained_study: Study) -> None:
     assert 0 < metrics["S_measure"] < 1
 
 
+def test_everything_is_foreground(trained_study: Study) -> None:
+    shares = [truth.mean() for truth in masks(trained_study, "test")]
+    record = read_record(Layout.of(trained_study).record(TASK, "control_foreground", 0))
+    assert record.metrics["test"]["IoU"] == pytest.approx(np.mean(shares))
+
+
 def test_the_mean_mask_by_hand(trained_study: Study, copied: Callable[..., Study]) -> None:
     study = copied({"evaluation.size": "input"})
     paths = evaluate_controls(study, TASK)
     layout = Layout.of(study)
-    assert paths == [layout.record(TASK, f"control_{name}", 0) for name in ("blank", "mean_mask")]
+    assert paths == [layout.record(TASK, name, 0) for name in CONTROLS]
     mean = np.mean([squeezed(mask, 64) for mask in masks(study, "train")], axis=0)
     assert 0 < mean.max() < 1
     values = [overlap(mean > 0.5, squeezed(truth, 64)) for truth in masks(study, "test")]
-    metrics = read_record(paths[1]).metrics["test"]
+    metrics = read_record(paths[2]).metrics["test"]
     assert metrics["IoU"] == pytest.approx(np.mean([iou for iou, _ in values]))
     assert metrics["Dice"] == pytest.approx(np.mean([dice for _, dice in values]))
+
+
+def test_the_best_threshold_by_hand(trained_study: Study, copied: Callable[..., Study]) -> None:
+    study = copied({"evaluation.size": "input"})
+    record = read_record(evaluate_controls(study, TASK)[3])
+    seen = [squeezed(mask, 64) for mask in masks(study, "train")]
+    mean = np.mean(seen, axis=0)
+
+    def iou(threshold: float, truths: list[np.ndarray]) -> float:
+        return float(np.mean([overlap(mean > threshold, truth)[0] for truth in truths]))
+
+    best = max(np.arange(1, 100) / 100, key=lambda threshold: iou(threshold, seen))
+    assert record.message == f"threshold {best:g}, the best on the training masks"
+    truths = [squeezed(truth, 64) for truth in masks(study, "test")]
+    assert record.metrics["test"]["IoU"] == pytest.approx(iou(best, truths))
+    assert iou(best, seen) > iou(0.5, seen)
 
 
 def test_the_mean_mask_at_native_size(trained_study: Study) -> None:
@@ -87,22 +108,59 @@ def test_the_mean_mask_at_native_size(trained_study: Study) -> None:
     assert record.metrics["test"]["IoU"] == pytest.approx(np.mean(values), abs=1e-3)
 
 
-def test_blank_of_several_classes_is_background() -> None:
-    class Three:
-        classes = ("background", "things", "stuff")
+def test_the_least_balanced_error_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    seen = rng.random((20, 9, 9)) < rng.random((9, 9))
+    found = controls.least_ber_threshold(seen.mean(0).astype(np.float32))
 
-    blank = controls._blank(Three(), (4, 6))  # type: ignore[arg-type]
-    assert (blank.shape, blank.dtype) == ((4, 6), np.uint8)
-    assert not blank.any()
-    binary = controls._blank(get_benchmark(TASK), (4, 6))
-    assert (binary.shape, binary.dtype) == ((4, 6), np.float32)
-    assert not binary.any()
+    def ber(threshold: float) -> float:
+        chosen = np.broadcast_to(seen.mean(0).astype(np.float32) > threshold, seen.shape)
+        return 1 - chosen[seen].mean() + chosen[~seen].mean()
+
+    assert ber(found) == pytest.approx(min(map(ber, controls.THRESHOLDS)))
+
+
+def test_controls_of_several_classes_by_hand() -> None:
+    """Classes are where pixels are, so that the mode differs from pixel to pixel."""
+    rng = np.random.default_rng(1)
+    chances = rng.dirichlet([1.5, 1, 1, 0.3], (6, 6))
+    seen = (chances.cumsum(-1)[None] < rng.random((40, 6, 6, 1))).sum(-1)
+    mean = np.stack([(seen == index).mean(0) for index in range(4)]).astype(np.float32)
+
+    def miou(predicted: np.ndarray) -> float:
+        predicted = np.broadcast_to(predicted, seen.shape)
+        return float(
+            np.mean([overlap(predicted == index, seen == index)[0] for index in (1, 2, 3)])
+        )
+
+    threshold = controls.best_miou_threshold(mean)
+    found = {
+        name: predict((6, 6))
+        for name, predict in controls.multiclass_controls(mean, threshold).items()
+    }
+    assert tuple(found) == tuple(CONTROLS)
+    assert all(one.dtype == np.uint8 for one in found.values())
+    assert not found["control_blank"].any()
+    assert (found["control_foreground"] == np.bincount(seen.ravel())[1:].argmax() + 1).all()
+    np.testing.assert_array_equal(found["control_mean_mask"], mean.argmax(0))
+    commonest = 1 + mean[1:].argmax(0)
+    cuts = [np.where(1 - mean[0] > t, commonest, 0) for t in controls.THRESHOLDS]
+    assert miou(found["control_mean_mask_best"]) == pytest.approx(max(map(miou, cuts)), abs=1e-6)
 
 
 def test_maps_of_several_classes_are_resized_and_then_compared() -> None:
     mean = np.random.default_rng(0).random((3, 8, 8), np.float32)
-    likeliest = controls._resized(mean, (16, 12))
-    each = np.stack([controls._resized(one, (16, 12)) for one in mean])
-    np.testing.assert_array_equal(likeliest, each.argmax(axis=0))
-    assert likeliest.dtype == np.uint8
-    np.testing.assert_array_equal(controls._resized(mean, (8, 8)), mean.argmax(axis=0))
+    predict = controls.multiclass_controls(mean, 0.5)["control_mean_mask"]
+    each = np.stack([controls._resized(one[None], (16, 12))[0] for one in mean])
+    np.testing.assert_array_equal(predict((16, 12)), each.argmax(axis=0))
+    np.testing.assert_array_equal(predict((8, 8)), mean.argmax(axis=0))
+
+
+def test_binary_controls_are_probabilities_of_any_size() -> None:
+    mean = np.full((8, 8), 0.25, np.float32)
+    made = controls.binary_controls(mean, 0.2)
+    assert tuple(made) == tuple(CONTROLS)
+    values = [float(predict((4, 6)).mean()) for predict in made.values()]
+    assert values == [0, 1, 0.25, 1]
+    assert {predict((4, 6)).shape for predict in made.values()} == {(4, 6)}
+    assert {predict((4, 6)).dtype for predict in made.values()} == {np.dtype(np.float32)}

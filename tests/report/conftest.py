@@ -128,9 +128,11 @@ def write_run(
 
 @pytest.fixture
 def full_study(study: Study) -> Study:
-    """All runs and both controls are there; scores differ by method and seed."""
+    """All runs and controls are there; scores differ by method and seed."""
     write_run(study, "control_blank", 0, (0.4, 0.3, 0.1))
+    write_run(study, "control_foreground", 0, (0.2, 0.3, 0.2))
     write_run(study, "control_mean_mask", 0, (0.62, 0.73, 0.35))
+    write_run(study, "control_mean_mask_best", 0, (0.61, 0.72, 0.36))
     for index, variant in enumerate(study.methods):
         for seed in study.seeds:
             base = 0.6 + 0.05 * index + 0.01 * seed

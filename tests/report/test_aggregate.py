@@ -14,7 +14,7 @@ from naslora.report.tables.status import write_status
 from naslora.results import reading
 from naslora.results.aggregate import aggregate
 from naslora.study.layout import Layout
-from naslora.study.records import Attempt
+from naslora.study.records import CONTROLS, Attempt
 from naslora.study.settings import Study
 
 
@@ -27,7 +27,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def test_all_records(full_study: Study) -> None:
     records = aggregate(full_study)
     assert not records.problems
-    runs, metrics = len(full_study.methods) * 3 + 2, 3
+    runs, metrics = len(full_study.methods) * 3 + len(CONTROLS), 3
     assert len(records.runs) == runs
     assert len(records.scores) == runs * metrics
     assert set(records.scores["status"]) == {"done"}

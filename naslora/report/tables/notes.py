@@ -87,8 +87,8 @@ def what_was_run(
         lines.append(f"{task}, {test_set}: {number} evaluated images, {kind}.")
     lines.append(
         "Values are percent, if nothing else is said: mean ± sample standard deviation over "
-        f"n = {len(study.seeds)} seeds, or as many as a cell says. The controls answer every "
-        "image alike: nothing, or the mean of the training masks."
+        f"n = {len(study.seeds)} seeds, or as many as a cell says. The controls predict the same "
+        "for every image: nothing, everything, or the mean of the training masks."
     )
     return lines
 
@@ -178,10 +178,10 @@ def verdict_rule(
 
 
 def against_controls(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list[str]:
-    """For each column, which methods are better than the better control, and which are not."""
+    """For each column, which methods are better than the best control, and which are not."""
     lines = [
         "Better or worse: the control lies outside the 95 % t-interval of the method's mean (with "
-        "one seed: the value alone decides). The better of the two controls counts."
+        "one seed: the value alone decides). The best of the controls counts."
     ]
     alone = []
     for index, column in enumerate(columns):

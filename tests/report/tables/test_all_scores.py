@@ -12,6 +12,7 @@ from naslora.report.tables.products import write_tables
 from naslora.report.tables.writers import DASH
 from naslora.results.aggregate import aggregate
 from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
 
 
@@ -33,8 +34,7 @@ def test_every_metric_of_every_test_set_is_in_it(copied_study: Study) -> None:
             assert (task, *place, "lora") in lines
             assert (task, *place, "control_blank") in lines
     assert {method for task, _, _, method in lines if task == "leaf"} == {
-        "control_blank",
-        "control_mean_mask",
+        *CONTROLS,
         *copied_study.run_names("leaf"),
     }
 

@@ -12,13 +12,14 @@ from naslora.report.tables.products import write_tables
 from naslora.report.tables.scores import write_scores
 from naslora.results.aggregate import aggregate
 from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
 
 
 def test_files_are_rows_and_means_over_seeds_are_cells(full_study: Study) -> None:
     records = aggregate(full_study)
     paths = write_scores(full_study, records)
-    names = ["control_blank", "control_mean_mask", *full_study.methods]
+    names = [*CONTROLS, *full_study.methods]
     assert [path.name for path in paths] == [f"{name}.json" for name in names]
     lora = json.loads((Layout.of(full_study).metrics / "lora.json").read_text())
     assert set(lora) == {"kvasir"}

@@ -23,6 +23,7 @@ from naslora.report.tables.writers import SUFFIXES, csv_text, markdown_text
 from naslora.results.aggregate import aggregate
 from naslora.results.reading import Problem
 from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS
 from naslora.study.settings import Study, load_study
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -70,8 +71,7 @@ def test_numbers_from_per_image_files(full_study: Study) -> None:
 
 
 def test_controls_come_first_and_methods_in_order(full_study: Study) -> None:
-    controls = ["control_blank", "control_mean_mask"]
-    assert list(rows_of(full_study)) == [*controls, "Domain Specific", *full_study.methods]
+    assert list(rows_of(full_study)) == [*CONTROLS, "Domain Specific", *full_study.methods]
     text = markdown(full_study)
     assert text.index("*Blank mask*") < text.index("*Mean training mask*") < text.index("| Decoder")
     blank = rows_of(full_study)["control_blank"]
@@ -85,7 +85,7 @@ def test_empty_study_is_all_dashes(study: Study) -> None:
     assert {row["kvasir_S_status"] for row in table.values()} == {"missing", "cited"}
     assert table["lora"]["kvasir_S_verdict"] == "missing"
     text = markdown(study)
-    assert text.count("\N{EN DASH} (missing)") == 12
+    assert text.count("\N{EN DASH} (missing)") == 2 * (len(CONTROLS) + len(study.methods))
     assert "control is missing" in text
     assert not re.search(r"\b0\.0\b", section(text, "Measured here"))
 
@@ -124,7 +124,9 @@ def test_seed_that_the_study_no_longer_has_is_not_counted(full_study: Study, mak
 
 def test_standing_against_the_controls(study: Study, write_run) -> None:  # type: ignore[no-untyped-def]
     write_run(study, "control_blank", 0, (0.40, 0.30, 0.1))
+    write_run(study, "control_foreground", 0, (0.20, 0.30, 0.2))
     write_run(study, "control_mean_mask", 0, (0.70, 0.73, 0.3))
+    write_run(study, "control_mean_mask_best", 0, (0.69, 0.72, 0.3))
     spread = {"decoder_only": 0.60, "lora": 0.70, "nas_lora": 0.80}
     for method, base in spread.items():
         for seed in study.seeds:
@@ -242,7 +244,7 @@ def test_latex_is_well_formed(full_study: Study) -> None:
     assert text.count(r"\begin{") == text.count(r"\end{") == 2
     body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
     lines = [line for line in body.splitlines() if line.endswith(r"\\")]
-    assert len(lines) == 1 + 2 + 4 + 1 + 5
+    assert len(lines) == 1 + len(CONTROLS) + 4 + 1 + 5
     for line in lines:
         assert line.count("&") == (0 if "multicolumn" in line else 4)
     assert text.isascii()
