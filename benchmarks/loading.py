@@ -23,7 +23,6 @@ import torch
 from PIL import Image
 
 from naslora.core.files import sha256, write_bytes, write_json
-from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import Manifest, ManifestArchive, ManifestSample
 from naslora.methods.registry import adapt
@@ -31,7 +30,8 @@ from naslora.nas.alternation import AlternatingOptimizer
 from naslora.sam.building import build_sam
 from naslora.study.provenance import provenance
 from naslora.study.settings import load_study
-from naslora.synthetic.generator import jpeg
+from naslora.synthetic.encoding import jpeg
+from naslora.synthetic.generators import find_generator
 from naslora.training.losses import task_loss
 from naslora.training.order import EpochSampler, FlippedImages, training_loader
 
@@ -45,7 +45,7 @@ SOURCES = {"kvasir": (620, 530), "road": (1500, 1500), "isic2017": (3008, 2000)}
 def prepared(folder: Path, count: int, size: tuple[int, int]) -> Manifest:
     """Write `count` pairs of JPEG files of a size (W, H) and their manifest."""
     samples = []
-    kvasir = get_benchmark("kvasir")
+    kvasir = find_generator("kvasir")
     for index in range(count):
         pixels, labels = kvasir.draw(np.random.default_rng([1, index]))
         names = {}

@@ -176,8 +176,8 @@ def naslora(
     """Run the command line in this process; returns exit code, output and errors."""
     from naslora.cli import main
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(ROOT)
+    def run(*arguments: str, folder: Path = ROOT) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["naslora", *arguments])
         capfd.readouterr()
         try:

@@ -26,7 +26,7 @@ from naslora.study.layout import Layout
 @app.command(rich_help_panel=STEPS)
 def generate(task: TaskOption, study: StudyOption = None, set_: SetOption = None) -> None:
     """Generate a task's images, in the official archive layout."""
-    from naslora.data.prepare import generate_archives
+    from naslora.data.generated import generate_archives
 
     for archive in generate_archives(load(study, set_), task):
         say("generated", archive)

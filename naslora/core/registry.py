@@ -15,6 +15,14 @@ from typing import Generic, TypeVar
 from naslora.core.errors import NasloraError, SettingsError
 
 T = TypeVar("T")
+# By kind and name: files that a study names and that no registry has loaded yet.
+_DECLARED: dict[tuple[str, str], Path] = {}
+
+
+def declare_files(kind: str, files: Mapping[str, Path]) -> None:
+    """Say which file registers an object of a name; the registry loads it when it is asked for."""
+    for name, path in files.items():
+        _DECLARED[kind, name] = path.absolute()
 
 
 class Registry(Generic[T]):
@@ -52,11 +60,14 @@ class Registry(Generic[T]):
         return list(dict.fromkeys([*self.modules, *self._entries]))
 
     def get(self, name: str) -> T:
-        """Look an object up, importing its module if need be.
+        """Look an object up, importing its module or loading its declared file if need be.
 
         Raises:
-            SettingsError: there is none of that name.
+            SettingsError: there is none of that name, or its file cannot be loaded.
         """
+        if declared := _DECLARED.get((self.kind, name)):
+            self.load_file(declared)
+            _DECLARED.pop((self.kind, name), None)
         if name not in self._entries and name in self.modules:
             importlib.import_module(self.modules[name])
         if name not in self._entries:

@@ -30,10 +30,14 @@ class DecodedMask:
 
 
 class MaskEncoding(Protocol):
-    """Turns the pixels of a mask file into labels."""
+    """Turns the pixels of a mask file into labels, and labels into a mask."""
 
     def decode(self, mask: Image.Image) -> DecodedMask:
         """Decode an upright mask of any PIL mode; never raises over its values."""
+        ...
+
+    def encode(self, labels: Labels) -> Image.Image:
+        """A mask that decodes to these labels."""
         ...
 
 
@@ -71,6 +75,9 @@ class GreyMask:
             problem = f"no pixel is white; the largest value is {grey.max()}"
         return DecodedMask(labels, float(1 - extremes.mean()), problem)
 
+    def encode(self, labels: Labels) -> Image.Image:
+        return Image.fromarray((labels > 0) * np.uint8(255))
+
 
 @dataclass(frozen=True)
 class PaletteMask:
@@ -93,3 +100,6 @@ class PaletteMask:
             values = ", ".join(map(str, np.unique(labels[unknown])[:5]))
             problem = f"indices {values}, where only 0 to {self.classes - 1} are known"
         return DecodedMask(labels, float(unknown.mean()), problem)
+
+    def encode(self, labels: Labels) -> Image.Image:
+        return Image.fromarray(labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from naslora.core.errors import ManifestError, SettingsError
+from naslora.core.errors import ManifestError
 from naslora.core.files import disk_errors, write_json, write_text
 from naslora.core.locking import exclusive
 from naslora.data.archives.bundles import recode_masks
@@ -14,34 +14,14 @@ from naslora.data.archives.sources import Choice, Files, choose, collect, genera
 from naslora.data.archives.unpack import unpack, whole_folder
 from naslora.data.audit.checks import Audit, Source, audit
 from naslora.data.audit.report import audit_json, audit_markdown
-from naslora.data.benchmarks.contract import Listing, get_benchmark
+from naslora.data.benchmarks.listing import Listing
+from naslora.data.generated import generate_archives
 from naslora.data.manifest import Manifest, ManifestArchive, ManifestSample, write_manifest
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
-from naslora.synthetic.generator import generated_mark
+from naslora.synthetic.archive import generated_mark
 
-# Far from the small seeds of pretraining, which draws from the same generators.
-_GENERATOR_SEED = 1_000_003
 _log = logging.getLogger(__name__)
-
-
-def generate_archives(study: Study, task: str) -> list[Path]:
-    """Generate the archives of a task that the study lists in `generated`.
-
-    The same study gives the same bytes; archives that hold them already are not touched. Each
-    says in its comment that it is generated, wherever it is found later.
-
-    Raises:
-        SettingsError: the study generates no such task, or no such benchmark exists.
-        DiskError: the folder cannot be written to.
-    """
-    if task not in study.generated:
-        raise SettingsError(
-            f"study {study.study} generates no images for {task}",
-            remedy=f"set generated.{task} to a number of images",
-        )
-    folder = Layout.of(study).archives / task
-    return get_benchmark(task).generate(folder, study.generated[task], _GENERATOR_SEED)
 
 
 def prepare(study: Study, task: str, config: Path = CONFIG_FOLDER) -> Manifest:
@@ -137,7 +117,7 @@ def _files(choice: Choice, study: Study, config: Path) -> Files:
     """File and hash of every archive of a task, generated or found."""
     if choice.benchmark.name not in study.generated:
         return collect(choice, study, config)
-    generate_archives(study, choice.benchmark.name)
+    generate_archives(study, choice.benchmark.name, config)
     return generated_files(choice, study)
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from naslora.core.errors import SettingsError
 from naslora.core.files import fingerprint, sha256
+from naslora.core.registry import declare_files
 from naslora.core.validation import Settings, readable_errors
 from naslora.study.nested import merge, nest
 from naslora.study.sections import (
@@ -26,7 +27,7 @@ from naslora.study.sections import (
 from naslora.study.sections import TrainingSettings as TrainingSettings
 
 CONFIG_FOLDER = Path("config")
-_SHIPPED = Path(__file__).with_name("shipped")
+SHIPPED = Path(__file__).with_name("shipped")
 _NO_STUDIES = ("defaults", "archives")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast
 
@@ -72,14 +73,15 @@ class RunSettings(Settings):
 class Study(Settings):
     """A study: defaults, its own deltas and overrides, merged.
 
-    A method from outside the package is listed in `methods` by its file, `FOLDER/NAME.py`; here
-    it is under its name, and its file in `method_files`.
+    A method or a benchmark from outside the package is listed in `methods` or `tasks` by its file,
+    `FOLDER/NAME.py`; here it is under its name, and its file in `method_files` or `task_files`.
     """
 
     study: Name
     archives: Path
     results: Path
     tasks: list[Name]
+    task_files: dict[Name, Path]
     methods: list[Name]
     method_files: dict[Name, Path]
     seeds: list[Annotated[int, Field(ge=0)]]
@@ -97,13 +99,14 @@ class Study(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _split_method_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        methods = values.get("methods")
-        if not isinstance(methods, list) or "method_files" in values:
-            return values
-        files = {Path(m).stem: m for m in methods if str(m).endswith(".py")}
-        names = [Path(m).stem if str(m).endswith(".py") else m for m in methods]
-        return {**values, "methods": names, "method_files": files}
+    def _split_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        values = dict(values)
+        for names, files in (("tasks", "task_files"), ("methods", "method_files")):
+            entries = values.get(names)
+            if isinstance(entries, list) and files not in values:
+                values[files] = {Path(e).stem: e for e in entries if str(e).endswith(".py")}
+                values[names] = [Path(e).stem if str(e).endswith(".py") else e for e in entries]
+        return values
 
     @field_validator("tasks", "methods", "seeds")
     @classmethod
@@ -216,7 +219,7 @@ def load_study(
     name = str(name or nested.get("study") or defaults["study"])
     path = settings_file(name, config)
     if not path.is_file():
-        folders = (config, _SHIPPED)
+        folders = (config, SHIPPED)
         known = {p.stem for folder in folders for p in folder.glob("*.yaml")} - {*_NO_STUDIES}
         raise SettingsError(
             f"no study named {name!r}",
@@ -227,13 +230,15 @@ def load_study(
     merged = merge(merged, nested, "the command line")
     merged["study"] = name
     with _readable(f"study {name}", path):
-        return Study.model_validate(merged)
+        study = Study.model_validate(merged)
+    declare_files("benchmark", study.task_files)
+    return study
 
 
 def settings_file(name: str, folder: Path = CONFIG_FOLDER) -> Path:
     """The path of `<name>.yaml` in a folder, or else of the one that the package ships."""
     own = folder / f"{name}.yaml"
-    return own if own.is_file() else _SHIPPED / own.name
+    return own if own.is_file() else SHIPPED / own.name
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import scipy
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from naslora.data.masks import Labels
-from naslora.synthetic.generator import Field, blend, fractal_noise, photograph, smooth_noise
+from naslora.synthetic.fields import Field, Labels
+from naslora.synthetic.noise import fractal_noise, smooth_noise
+from naslora.synthetic.painting import blend, photograph
 from naslora.synthetic.road_network import Points, Road, draw_network
 
 _SIDES = (180, 233)

@@ -9,16 +9,10 @@ import scipy
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from naslora.data.masks import Labels
 from naslora.synthetic import silhouettes
-from naslora.synthetic.generator import (
-    Field,
-    blend,
-    fractal_noise,
-    normals,
-    photograph,
-    smooth_noise,
-)
+from naslora.synthetic.fields import Field, Labels
+from naslora.synthetic.noise import fractal_noise, smooth_noise
+from naslora.synthetic.painting import blend, normals, photograph
 
 _LONG_SIDE = (170, 250)
 _ASPECT = (1.15, 1.5)

@@ -9,15 +9,10 @@ import scipy
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from naslora.data.masks import Labels
-from naslora.synthetic.generator import (
-    Field,
-    blend,
-    blob_distance,
-    fractal_noise,
-    photograph,
-    smooth_noise,
-)
+from naslora.synthetic.fields import Field, Labels
+from naslora.synthetic.noise import fractal_noise, smooth_noise
+from naslora.synthetic.painting import blend, photograph
+from naslora.synthetic.shapes import blob_distance
 
 _SHORT_SIDE = (140, 190)
 _ASPECTS = (4 / 3, 4 / 3, 1.5)

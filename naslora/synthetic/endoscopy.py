@@ -8,15 +8,10 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from naslora.data.masks import Labels
-from naslora.synthetic.generator import (
-    Field,
-    blob_distance,
-    fractal_noise,
-    normals,
-    photograph,
-    smooth_noise,
-)
+from naslora.synthetic.fields import Field, Labels
+from naslora.synthetic.noise import fractal_noise, smooth_noise
+from naslora.synthetic.painting import normals, photograph
+from naslora.synthetic.shapes import blob_distance
 
 _Range = tuple[float, float]
 

@@ -8,15 +8,9 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from naslora.data.masks import Labels
-from naslora.synthetic.generator import (
-    Field,
-    blend,
-    fractal_noise,
-    normals,
-    photograph,
-    smooth_noise,
-)
+from naslora.synthetic.fields import Field, Labels
+from naslora.synthetic.noise import fractal_noise, smooth_noise
+from naslora.synthetic.painting import blend, normals, photograph
 
 _AREA = (26_000, 46_000)  # pixels
 _ASPECTS = (0.56, 0.75, 1.0, 4 / 3, 1.5, 1.5)

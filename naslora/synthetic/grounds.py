@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from naslora.data.masks import Labels
-from naslora.synthetic.generator import Field, blend, fractal_noise, smooth_noise
+from naslora.synthetic.fields import Field, Labels
+from naslora.synthetic.noise import fractal_noise, smooth_noise
+from naslora.synthetic.painting import blend
 
 _SHEET = 384
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from naslora.data.masks import Labels
 from naslora.synthetic import silhouettes
-from naslora.synthetic.generator import Field, blend, photograph, smooth_noise
+from naslora.synthetic.fields import Field, Labels
 from naslora.synthetic.grounds import View, draw_ground, draw_view, sampled, stained, with_sky
+from naslora.synthetic.noise import smooth_noise
+from naslora.synthetic.painting import blend, photograph
 
 _LONG_SIDE = (170, 250)
 _ASPECT = (1.2, 1.5)

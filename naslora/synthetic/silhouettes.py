@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from naslora.synthetic.generator import Field
+from naslora.synthetic.fields import Field
 
 Point = tuple[float, float]
 

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from naslora.core.errors import DivergedError, SettingsError
 from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.generated import drawing_of
 from naslora.data.images import resized, resized_labels
 from naslora.sam.attention import set_attention_backend
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import save_checkpoint
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
-from naslora.synthetic.generator import streams
+from naslora.synthetic.streams import streams
 from naslora.training.device import launch_fabric
 from naslora.training.losses import binary_loss
 from naslora.training.progress import EpochProgress
@@ -95,9 +96,9 @@ def _draw(study: Study) -> tuple[Tensor, Tensor]:
     size = study.sam.image_size
     images, labels = [], []
     for task in study.pretraining.tasks:
-        benchmark = get_benchmark(task)
+        draw = drawing_of(get_benchmark(task))
         for rng in streams(study.pretraining.seed, study.pretraining.images):
-            image, mask = benchmark.draw(rng)
+            image, mask = draw(rng)
             images.append(
                 torch.from_numpy(resized(Image.fromarray(image), size).transpose(2, 0, 1).copy())
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from naslora.core.errors import SettingsError
-from naslora.core.registry import Registry, did_you_mean
+from naslora.core.registry import Registry, declare_files, did_you_mean
 
 FILE = "from tests_core_registry import OWN\nOWN.register({name!r}, {value})\n"
 
@@ -76,6 +76,19 @@ def test_a_file_runs_again_only_when_it_has_changed(own: Registry[int], tmp_path
     path.write_text("1 / 0")
     with pytest.raises(SettingsError, match="ZeroDivisionError"):
         own.load_file(path)
+    assert own.get("seven") == 8
+
+
+def test_a_declared_file_is_loaded_when_it_is_asked_for(own: Registry[int], tmp_path: Path) -> None:
+    path = tmp_path / "seven.py"
+    declare_files("number", {"seven": path})
+    with pytest.raises(SettingsError, match="number file not found"):
+        own.get("seven")
+    write(path, "seven", 7)
+    assert own.get("seven") == 7
+    write(path, "seven", 8)
+    assert own.get("seven") == 7, "unless it is declared again, by the next study"
+    declare_files("number", {"seven": path})
     assert own.get("seven") == 8
 
 

@@ -30,6 +30,7 @@ from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
+from naslora.synthetic.generators import find_generator
 
 IMAGE, MASK = "Kvasir-SEG/images/id03.jpg", "Kvasir-SEG/masks/id03.jpg"
 
@@ -188,7 +189,7 @@ def spoilt_generated(task: str, ending: str, make: Callable[[SimpleNamespace], b
 
     def spoil(kit: SimpleNamespace) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
-            files = kit.unzipped(get_benchmark(task).generate(Path(folder), 24, 1)[0])
+            files = kit.unzipped(find_generator(task).generate(Path(folder), 24, 1)[0])
         name = next(name for name in sorted(files) if name.endswith(ending))
         size = Image.open(io.BytesIO(files[name])).size
         files[name] = kit.encode(make(kit).resize(size, Image.Resampling.NEAREST), "PNG")
@@ -227,10 +228,10 @@ CASES = {
         r"folder not found .*holds \['kvasir-seg\.zip'\]",
         lambda kit: kit.zipped({"kvasir-seg.zip": kit.zipped(kit.kvasir_files())}),
     ),
-    "one folder more": Case(
+    "two folders more": Case(
         AuditError,
-        r"folder not found .*holds \['download'\]",
-        renamed("Kvasir-SEG/", "download/Kvasir-SEG/"),
+        r"folder not found .*holds \['my'\]",
+        renamed("Kvasir-SEG/", "my/download/Kvasir-SEG/"),
     ),
     "another set": Case(AuditError, "folder not found", renamed("Kvasir-SEG/", "SBU-shadow/")),
     "one bit": Case(ArchiveError, "damaged: .*CRC", flipped),

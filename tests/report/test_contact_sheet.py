@@ -8,9 +8,9 @@ from PIL import Image
 
 from naslora.core.errors import SettingsError
 from naslora.data.benchmarks.contract import benchmark_names, get_benchmark
+from naslora.report import contact_sheet
+from naslora.report.contact_sheet import draw_contact_sheet
 from naslora.report.figures.style import COLOURS
-from naslora.synthetic import contact_sheet
-from naslora.synthetic.contact_sheet import draw_contact_sheet
 
 
 def test_the_same_picture_each_time(tmp_path: Path) -> None:

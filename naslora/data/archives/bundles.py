@@ -24,7 +24,8 @@ from naslora.core.errors import ArchiveError
 from naslora.data import images
 from naslora.data.archives.catalogue import Archive, Replacement, find
 from naslora.data.archives.unpack import file_names
-from naslora.data.benchmarks.contract import Benchmark, Finding, Listing, Sample
+from naslora.data.benchmarks.contract import Benchmark
+from naslora.data.benchmarks.listing import Finding, Listing, Sample
 from naslora.data.benchmarks.splits import by_part
 from naslora.data.masks import GreyMask, Labels, PaletteMask
 

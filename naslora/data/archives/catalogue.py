@@ -22,17 +22,17 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from naslora.core.download import Download
-from naslora.core.errors import ArchiveError, SettingsError
+from naslora.core.errors import ArchiveError
 from naslora.core.files import digests
-from naslora.core.validation import Settings
+from naslora.core.validation import Settings, readable_errors
 from naslora.data.archives.pins import check_pin
 from naslora.data.archives.unpack import archive_format
 from naslora.data.manifest import ManifestArchive, Sha256
 from naslora.study.sections import Name
-from naslora.study.settings import CONFIG_FOLDER, read_yaml, settings_file
+from naslora.study.settings import CONFIG_FOLDER, SHIPPED, read_yaml
 
 _log = logging.getLogger(__name__)
 FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
@@ -117,21 +117,19 @@ class Archive(Settings):
 
 
 def load_archives(config: Path = CONFIG_FOLDER) -> dict[str, Archive]:
-    """Read config/archives.yaml.
+    """Read the shipped archives.yaml, and that of a folder, whose entries are added or win.
 
     Raises:
-        SettingsError: it is missing, no valid YAML, or an entry is invalid.
+        SettingsError: a file is no valid YAML, or an entry is invalid.
     """
-    path = settings_file("archives", config)
+    shipped, own = SHIPPED / "archives.yaml", config / "archives.yaml"
+    paths = [shipped, own] if own.is_file() and own.resolve() != shipped.resolve() else [shipped]
     archives = {}
-    for key, entry in read_yaml(path).items():
-        try:
+    for path in paths:
+        for key, entry in read_yaml(path).items():
             known = entry if isinstance(entry, dict) else {"entry": entry}
-            archives[key] = Archive.model_validate({"key": key, **known})
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join([key, *map(str, first["loc"])])
-            raise SettingsError(f"invalid archive: {place}: {first['msg']}", where=path) from None
+            with readable_errors(f"invalid archive {key}", Archive, where=path):
+                archives[key] = Archive.model_validate({"key": key, **known})
     return archives
 
 

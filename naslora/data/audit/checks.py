@@ -24,7 +24,8 @@ from naslora.core.errors import AuditError
 from naslora.data import images
 from naslora.data.audit.duplicates import find_duplicates
 from naslora.data.audit.perceptual import Look, look
-from naslora.data.benchmarks.contract import Benchmark, Finding, Listing, Sample
+from naslora.data.benchmarks.contract import Benchmark
+from naslora.data.benchmarks.listing import Finding, Listing, Sample
 
 # Where archives are from: official (as published), other (another file under the official name),
 # unknown (nothing is published to compare with), generated (by this package).

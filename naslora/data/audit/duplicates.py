@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from naslora.data.audit.perceptual import BITS, near_duplicates
-from naslora.data.benchmarks.contract import Finding
+from naslora.data.benchmarks.listing import Finding
 
 if TYPE_CHECKING:
     from naslora.data.audit.checks import Inspected

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from naslora.data.audit.checks import Audit, describe
-from naslora.data.benchmarks.contract import Benchmark, Finding
+from naslora.data.benchmarks.contract import Benchmark
+from naslora.data.benchmarks.listing import Finding
 
 _SOURCES = {
     "official": "the official archives (SHA-256 as published)",

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from naslora.data.benchmarks.contract import (
-    Benchmark,
+from naslora.data.benchmarks.contract import Benchmark, register_benchmark
+from naslora.data.benchmarks.listing import (
     Finding,
     Listing,
     Sample,
     folder_with,
     joined,
     pair_files,
-    register_benchmark,
 )
 from naslora.data.benchmarks.splits import by_part, hold_out
-from naslora.data.masks import GreyMask, Labels
-from naslora.synthetic import camouflage, generator
+from naslora.data.masks import GreyMask
 
 _VAL_SHARE = 0.1
 _FOLDERS = {"camo": "CAMO", "cod10k": "COD10K", "chameleon": "CHAMELEON"}
 _EMPTY = "COD10K-NonCAM-"
-# How generated images are shared out; the official proportions would leave CHAMELEON next to none.
-_SHARES = {"train_cod10k": 6, "train_camo": 3, "camo": 2, "cod10k": 3, "chameleon": 1}
-_NUMBER_OF_EMPTY = len(_SHARES)
-_KINDS = ("1-Aquatic-3-Crab", "2-Terrestrial-23-Cat", "3-Flying-53-Bird", "4-Amphibian-67-Frog")
 
 
 @register_benchmark
@@ -87,34 +77,6 @@ class Cod(Benchmark):
         train, val = hold_out(parts.pop("train"), _VAL_SHARE, seed)
         return {"train": train, "val": val, **parts}
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
-        return camouflage.draw_camouflage(rng)
-
-    def generate(self, folder: Path, count: int, seed: int) -> list[Path]:
-        files = dict(self._files(count, seed))
-        paths = []
-        for name in ("TrainDataset", "TestDataset"):
-            inside = ((path, data) for path, data in files.items() if path.startswith(name))
-            mark = f"generated: cod, {count} images, seed {seed}"
-            generator.write_zip(folder / f"{name}.zip", inside, mark)
-            paths.append(folder / f"{name}.zip")
-        return paths
-
-    def _files(self, count: int, seed: int) -> generator.Files:
-        numbers = dict.fromkeys(_SHARES, 0)
-        for part, rng in generator.part_streams(seed, count, _SHARES):
-            image, labels = self.draw(rng)
-            mask = Image.fromarray(labels * np.uint8(255))
-            if part == "train_camo" and numbers[part] == 0:
-                mask = mask.convert("RGB")
-            yield from _pair(part, _stem(part, numbers[part]), image, mask)
-            numbers[part] += 1
-        empty = generator.streams(seed, 1 + count // 20, _NUMBER_OF_EMPTY)
-        for number, rng in enumerate(empty):
-            image = camouflage.draw_ground(rng)
-            mask = Image.new("L", image.shape[1::-1])
-            yield from _pair("train", f"{_EMPTY}5-Background-5-Vegetation-{number}", image, mask)
-
 
 def _pairs(root: Path, folder: Path, part: str) -> Listing:
     """Pairs of a folder, without what COD10K has no camouflaged object in."""
@@ -130,21 +92,3 @@ def _pairs(root: Path, folder: Path, part: str) -> Listing:
     }
     kept = [sample for sample in found.samples if not sample.id.startswith(_EMPTY)]
     return Listing(kept, findings, left_out)
-
-
-def _stem(part: str, number: int) -> str:
-    """The name of a generated file, in the spelling of its data set, distinct over all parts."""
-    if part == "chameleon":
-        return f"animal-{number + 1}"
-    number = 2 * number + 1 + (not part.startswith("train"))
-    if "camo" in part:
-        return f"camourflage_{number:05}"
-    return f"COD10K-CAM-{_KINDS[number // 2 % len(_KINDS)]}-{number}"
-
-
-def _pair(
-    part: str, stem: str, image: NDArray[np.uint8], mask: Image.Image
-) -> Iterator[tuple[str, bytes]]:
-    folder = "TrainDataset" if part.startswith("train") else f"TestDataset/{_FOLDERS[part]}"
-    yield f"{folder}/Imgs/{stem}.jpg", generator.jpeg(Image.fromarray(image), 90)
-    yield f"{folder}/GT/{stem}.png", generator.png(mask)

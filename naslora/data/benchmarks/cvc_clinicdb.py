@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import scipy
-from numpy.typing import NDArray
-from PIL import Image
-
-from naslora.data.benchmarks.contract import (
-    Benchmark,
-    Listing,
-    Sample,
-    folder_with,
-    pair_files,
-    register_benchmark,
-)
-from naslora.data.benchmarks.splits import hold_out
-from naslora.data.masks import GreyMask, Labels
-from naslora.synthetic import endoscopy, generator
-
-_TEST_SHARE = 62 / 612
-_VAL_SHARE = 0.2
+from naslora.data.benchmarks.contract import Benchmark, register_benchmark
+from naslora.data.benchmarks.listing import Listing, folder_with, pair_files
+from naslora.data.masks import GreyMask
 
 
 @register_benchmark
@@ -48,31 +31,3 @@ class CVCClinicDB(Benchmark):
         folder = folder_with(root / "cvc_clinicdb", "Original/*", "Ground Truth/*")
         images, masks = folder / "Original", folder / "Ground Truth"
         return pair_files(root, images, masks, {".tif", ".tiff"})
-
-    def split(self, samples: Sequence[Sample], seed: int) -> dict[str, list[str]]:
-        rest, test = hold_out((sample.id for sample in samples), _TEST_SHARE, seed)
-        train, val = hold_out(rest, _VAL_SHARE, seed)
-        return {"train": train, "val": val, "test": test}
-
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
-        return endoscopy.draw_polyps(rng, endoscopy.CLINIC)
-
-    def generate(self, folder: Path, count: int, seed: int) -> list[Path]:
-        def files() -> generator.Files:
-            for index, rng in enumerate(generator.streams(seed, count), start=1):
-                image, labels = self.draw(rng)
-                original = generator.tiff(Image.fromarray(image), "jpeg")
-                truth = generator.tiff(Image.fromarray(_overrun(image, labels)), "tiff_lzw")
-                yield f"CVC-ClinicDB/Original/{index}.tif", original
-                yield f"CVC-ClinicDB/Ground Truth/{index}.tif", truth
-
-        path = folder / "CVC-ClinicDB.zip"
-        generator.write_zip(path, files(), f"generated: cvc_clinicdb, {count} images, seed {seed}")
-        return [path]
-
-
-def _overrun(image: NDArray[np.uint8], labels: Labels) -> NDArray[np.uint8]:
-    """A mask as official ones are: an outline on the dark border takes on the border's grey."""
-    grey = image.max(axis=2)
-    near = scipy.ndimage.binary_dilation(labels, iterations=8) & (grey < 24)
-    return np.where(near & (labels == 0), grey, labels * np.uint8(255)).astype(np.uint8)

@@ -6,28 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
-
-from naslora.data.benchmarks.contract import (
-    Benchmark,
-    Listing,
-    Sample,
-    folder_with,
-    joined,
-    pair_files,
-    register_benchmark,
-)
+from naslora.data.benchmarks.contract import Benchmark, register_benchmark
+from naslora.data.benchmarks.listing import Listing, Sample, folder_with, joined, pair_files
 from naslora.data.benchmarks.splits import by_part, hold_out
-from naslora.data.masks import GreyMask, Labels
-from naslora.synthetic import generator, shadows
+from naslora.data.masks import GreyMask
 
 _VAL_SHARE = 0.1
 _FOLDERS = {"train": "SBUTrain4KRecoveredSmall", "test": "SBU-Test"}
-# How generated images are shared out: more for the test than the official 638 of 4723.
-_SHARES = {"train": 3, "test": 1}
-_SMOOTHED_EVERY = 6
 
 
 @register_benchmark
@@ -63,27 +48,3 @@ class Sbu(Benchmark):
         parts = by_part(samples, ("train", "test"))
         train, val = hold_out(parts["train"], _VAL_SHARE, seed)
         return {"train": train, "val": val, "test": parts["test"]}
-
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
-        return shadows.draw_shadows(rng)
-
-    def generate(self, folder: Path, count: int, seed: int) -> list[Path]:
-        def files() -> generator.Files:
-            numbers = dict.fromkeys(_SHARES, 0)
-            for part, rng in generator.part_streams(seed, count, _SHARES):
-                numbers[part] += 1
-                image, labels = self.draw(rng)
-                mask = Image.fromarray(labels * np.uint8(255))
-                if numbers[part] % _SMOOTHED_EVERY == 0:
-                    mask = mask.filter(ImageFilter.GaussianBlur(0.3))
-                place = f"SBU-shadow/{_FOLDERS[part]}"
-                stem = f"lssd{numbers[part]}"
-                yield (
-                    f"{place}/ShadowImages/{stem}.jpg",
-                    generator.jpeg(Image.fromarray(image), 90),
-                )
-                yield f"{place}/ShadowMasks/{stem}.png", generator.png(mask)
-
-        path = folder / "SBU-shadow.zip"
-        generator.write_zip(path, files(), f"generated: sbu, {count} images, seed {seed}")
-        return [path]

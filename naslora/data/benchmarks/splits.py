@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 
-from naslora.data.benchmarks.contract import Sample
+from naslora.data.benchmarks.listing import Sample
 
 
 def shuffled(ids: Iterable[str], seed: int) -> list[str]:

@@ -8,13 +8,8 @@ import numpy as np
 from PIL import Image
 
 from naslora.data.benchmarks.contract import register_benchmark
-from naslora.data.benchmarks.trans10k import THINGS, Trans10K
+from naslora.data.benchmarks.trans10k import Trans10K
 from naslora.data.masks import DecodedMask, Labels
-from naslora.synthetic.glass import KINDS
-
-# Labels by kind of object: background, then 1 for a thing and 2 for stuff.
-_OF_KIND = np.array([0, *(1 if kind in THINGS else 2 for kind in KINDS)], np.uint8)
-_COLOURS = np.array([(0, 0, 0), (255, 0, 0), (255, 255, 255)], np.uint8)
 
 
 @dataclass(frozen=True)
@@ -45,6 +40,9 @@ class MeanColourMask:
             problem = f"pixels of mean {means}, where only {known} are known"
         return DecodedMask(labels, float(unknown.mean()), problem)
 
+    def encode(self, labels: Labels) -> Image.Image:
+        return Image.fromarray(np.array([sum_ // 3 for sum_ in self.sums], np.uint8)[labels])
+
 
 @register_benchmark
 class Trans10KV1(Trans10K):
@@ -73,7 +71,6 @@ class Trans10KV1(Trans10K):
     masks = MeanColourMask((0, 255, 765))
     expected = {"train": 5000, "val": 1000, "easy+hard": 4428}  # noqa: RUF012
 
-    folder = "Trans10K"
     mask_folder = "masks"
     places = {  # noqa: RUF012
         "train": "train",
@@ -82,16 +79,3 @@ class Trans10KV1(Trans10K):
         "test/easy": "easy",
         "test/hard": "hard",
     }
-    portions = {  # noqa: RUF012
-        "train": 6,
-        "validation/easy": 1,
-        "validation/hard": 1,
-        "test/easy": 2,
-        "test/hard": 2,
-    }
-
-    def own_labels(self, kinds: Labels) -> Labels:
-        return _OF_KIND[kinds]
-
-    def encode_mask(self, labels: Labels) -> Image.Image:
-        return Image.fromarray(_COLOURS[labels])

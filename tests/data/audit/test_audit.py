@@ -12,17 +12,19 @@ from PIL import Image, ImageEnhance
 
 from naslora.data.audit.checks import Audit
 from naslora.data.audit.report import audit_json, audit_markdown
-from naslora.data.benchmarks.contract import Finding, get_benchmark
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.benchmarks.listing import Finding
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
+from naslora.synthetic.generators import find_generator
 
 
 @pytest.fixture(scope="module")
 def drawn(kit: SimpleNamespace) -> list[tuple[Image.Image, bytes]]:
     """Drawn images, which noise would not do for: it looks like nothing else, even re-encoded."""
-    kvasir = get_benchmark("kvasir")
+    kvasir = find_generator("kvasir")
     pairs = [kvasir.draw(np.random.default_rng([8, index])) for index in range(12)]
     return [(Image.fromarray(image), kit.encode(labels * np.uint8(255))) for image, labels in pairs]
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance
 from scipy import fft
 
 from naslora.data.audit.perceptual import BITS, MOST_BITS, Look, look, near_duplicates
-from naslora.data.benchmarks.contract import get_benchmark
+from naslora.synthetic.generators import find_generator
 
 COUNT = 24
 REAL = "CVC-ClinicDB.zip"
@@ -25,7 +25,7 @@ REAL = "CVC-ClinicDB.zip"
 
 @pytest.fixture(scope="module")
 def drawn() -> list[Image.Image]:
-    kvasir = get_benchmark("kvasir")
+    kvasir = find_generator("kvasir")
     draws = (kvasir.draw(np.random.default_rng([5, index]))[0] for index in range(COUNT))
     return [Image.fromarray(pixels) for pixels in draws]
 

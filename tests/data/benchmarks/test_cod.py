@@ -12,21 +12,24 @@ from PIL import Image
 from scipy import ndimage
 
 from naslora.core.errors import AuditError, ManifestError
-from naslora.data.benchmarks.contract import Sample, get_benchmark
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.benchmarks.listing import Sample
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
-from naslora.synthetic import generator
+from naslora.synthetic.archive import generated_mark
+from naslora.synthetic.generators import find_generator
 
 COD = get_benchmark("cod")
+GENERATOR = find_generator("cod")
 EMPTY = "COD10K-NonCAM-"
 Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return COD.generate(tmp_path_factory.mktemp("generated"), 30, seed=3)
+    return GENERATOR.generate(tmp_path_factory.mktemp("generated"), 30, seed=3)
 
 
 @pytest.fixture
@@ -72,13 +75,13 @@ def mask_of(name: str) -> str:
 
 def test_same_seed_same_bytes(files, kit: SimpleNamespace, tmp_path: Path) -> None:
     one, two, other = (
-        COD.generate(tmp_path / n, 8, seed) for n, seed in (("1", 3), ("2", 3), ("3", 4))
+        GENERATOR.generate(tmp_path / n, 8, seed) for n, seed in (("1", 3), ("2", 3), ("3", 4))
     )
     assert [path.name for path in one] == ["TrainDataset.zip", "TestDataset.zip"]
     for a, b, c in zip(one, two, other, strict=True):
         assert a.read_bytes() == b.read_bytes() != c.read_bytes()
         assert kit.unzipped(a).items() < files[a.stem].items(), "fewer images are the first ones"
-        assert generator.generated_mark(a) == "generated: cod, 8 images, seed 3"
+        assert generated_mark(a) == "generated: cod, 8 images, seed 3"
 
 
 def test_official_layout_and_quirks(files: dict[str, Files]) -> None:

@@ -19,14 +19,8 @@ import yaml
 from PIL import Image
 
 from naslora.core.errors import ArchiveError, AuditError, DiskError, ManifestError
-from naslora.data.benchmarks.contract import (
-    BENCHMARKS,
-    Benchmark,
-    Finding,
-    Listing,
-    Sample,
-    pair_files,
-)
+from naslora.data.benchmarks.contract import BENCHMARKS, Benchmark
+from naslora.data.benchmarks.listing import Finding, Listing, Sample, pair_files
 from naslora.data.dataset import SegmentationDataset, mean_mask
 from naslora.data.manifest import read_manifest
 from naslora.data.masks import DecodedMask, GreyMask
@@ -73,13 +67,11 @@ class Glass(Benchmark):
     def split(self, samples: Sequence[Sample], seed: int) -> dict[str, list[str]]:
         return {part: [s.id for s in samples if s.part == part] for part in self.expected}
 
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        labels = np.zeros((20, 24), np.uint8)
-        labels[2:9, 3:9], labels[10:18, 12:20] = 1, 2
-        return rng.integers(0, 255, (20, 24, 3), np.uint8), labels
 
-    def generate(self, folder: Path, count: int, seed: int) -> list[Path]:
-        raise NotImplementedError
+def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.zeros((20, 24), np.uint8)
+    labels[2:9, 3:9], labels[10:18, 12:20] = 1, 2
+    return rng.integers(0, 255, (20, 24, 3), np.uint8), labels
 
 
 @pytest.fixture
@@ -90,7 +82,7 @@ def glass(registries, study: Study, kit: SimpleNamespace, tmp_path: Path) -> Sim
     for part, count in Glass.expected.items():
         archive = files["glass_train" if part in ("train", "val") else "glass_test"]
         for index in range(count):
-            image, labels = Glass().draw(np.random.default_rng([*part.encode(), index]))
+            image, labels = draw(np.random.default_rng([*part.encode(), index]))
             mask = Image.fromarray(labels, "P")
             mask.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
             archive[f"{part}/images/{part}{index}.jpg"] = kit.encode(image)

@@ -10,14 +10,17 @@ import pytest
 from PIL import Image
 
 from naslora.core.errors import AuditError
-from naslora.data.benchmarks.contract import Sample, get_benchmark
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.benchmarks.listing import Sample
 from naslora.data.manifest import Manifest
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
-from naslora.synthetic import generator
+from naslora.synthetic.archive import generated_mark
+from naslora.synthetic.generators import find_generator
 
 CLINIC = get_benchmark("cvc_clinicdb")
+GENERATOR = find_generator("cvc_clinicdb")
 FILE = "CVC-ClinicDB.zip"
 COUNT = 16
 Files = dict[str, bytes]
@@ -25,7 +28,7 @@ Files = dict[str, bytes]
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return CLINIC.generate(tmp_path_factory.mktemp("generated"), COUNT, seed=3)[0]
+    return GENERATOR.generate(tmp_path_factory.mktemp("generated"), COUNT, seed=3)[0]
 
 
 @pytest.fixture
@@ -44,16 +47,16 @@ def opened(data: bytes) -> Image.Image:
 
 
 def test_same_arguments_same_bytes(archive: Path, kit: SimpleNamespace, tmp_path: Path) -> None:
-    assert CLINIC.generate(tmp_path, COUNT, seed=3)[0].read_bytes() == archive.read_bytes()
-    few = kit.unzipped(CLINIC.generate(tmp_path, 4, seed=3)[0])
+    assert GENERATOR.generate(tmp_path, COUNT, seed=3)[0].read_bytes() == archive.read_bytes()
+    few = kit.unzipped(GENERATOR.generate(tmp_path, 4, seed=3)[0])
     assert few.items() < kit.unzipped(archive).items(), "fewer images are the first ones"
-    other = kit.unzipped(CLINIC.generate(tmp_path, 4, seed=4)[0])
+    other = kit.unzipped(GENERATOR.generate(tmp_path, 4, seed=4)[0])
     assert not few.items() & other.items()
 
 
 def test_official_layout_and_quirks(archive: Path, kit: SimpleNamespace) -> None:
     assert archive.name == FILE
-    assert generator.generated_mark(archive) == f"generated: cvc_clinicdb, {COUNT} images, seed 3"
+    assert generated_mark(archive) == f"generated: cvc_clinicdb, {COUNT} images, seed 3"
     files = kit.unzipped(archive)
     numbers = [str(number) for number in range(1, COUNT + 1)]
     assert sorted(files) == sorted(

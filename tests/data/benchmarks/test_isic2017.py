@@ -11,14 +11,17 @@ import pytest
 from PIL import Image
 
 from naslora.core.errors import AuditError
-from naslora.data.benchmarks.contract import Sample, get_benchmark
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.benchmarks.listing import Sample
 from naslora.data.manifest import Manifest
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
-from naslora.synthetic import generator
+from naslora.synthetic.archive import generated_mark
+from naslora.synthetic.generators import find_generator
 
 ISIC = get_benchmark("isic2017")
+GENERATOR = find_generator("isic2017")
 TRAIN, VAL, TEST = (f"ISIC-2017_{part}" for part in ("Training", "Validation", "Test_v2"))
 COUNT = 16
 NEAR = ("near_duplicate_across", "near_duplicate_within")
@@ -27,7 +30,7 @@ Archives = dict[str, dict[str, bytes]]
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return ISIC.generate(tmp_path_factory.mktemp("generated"), COUNT, seed=3)
+    return GENERATOR.generate(tmp_path_factory.mktemp("generated"), COUNT, seed=3)
 
 
 @pytest.fixture
@@ -56,20 +59,20 @@ def findings(study: Study) -> dict[str, list[str]]:
 def test_same_arguments_same_bytes(
     paths: list[Path], archives: Archives, kit: SimpleNamespace, tmp_path: Path
 ) -> None:
-    again = ISIC.generate(tmp_path, COUNT, seed=3)
+    again = GENERATOR.generate(tmp_path, COUNT, seed=3)
     assert [p.read_bytes() for p in again] == [p.read_bytes() for p in paths]
-    for path in ISIC.generate(tmp_path, 6, seed=3):
+    for path in GENERATOR.generate(tmp_path, 6, seed=3):
         few = {n: data for n, data in kit.unzipped(path).items() if not n.endswith(".csv")}
         assert few
         assert few.items() <= archives[path.stem].items(), "fewer images are the first of each part"
-    other = ISIC.generate(tmp_path, 6, seed=4)[0].read_bytes()
-    assert other != ISIC.generate(tmp_path, 6, seed=3)[0].read_bytes()
+    other = GENERATOR.generate(tmp_path, 6, seed=4)[0].read_bytes()
+    assert other != GENERATOR.generate(tmp_path, 6, seed=3)[0].read_bytes()
 
 
 def test_official_layout_and_quirks(paths: list[Path], archives: Archives) -> None:
     kinds = ("Data", "Part1_GroundTruth")
     assert [p.stem for p in paths] == [f"{part}_{k}" for part in (TRAIN, VAL, TEST) for k in kinds]
-    assert {generator.generated_mark(path) for path in paths} == {
+    assert {generated_mark(path) for path in paths} == {
         f"generated: isic2017, {COUNT} images, seed 3"
     }
     sizes = set()

@@ -10,14 +10,17 @@ import pytest
 from PIL import Image
 
 from naslora.data.benchmarks.contract import get_benchmark
-from naslora.synthetic import generator
+from naslora.synthetic.archive import generated_mark, write_zip
+from naslora.synthetic.generators import find_generator
+from naslora.synthetic.streams import streams
 
 KVASIR = get_benchmark("kvasir")
+GENERATOR = find_generator("kvasir")
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return KVASIR.generate(tmp_path_factory.mktemp("generated"), 24, seed=3)[0]
+    return GENERATOR.generate(tmp_path_factory.mktemp("generated"), 24, seed=3)[0]
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +38,12 @@ def pairs(archive: Path) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_same_seed_same_bytes(archive: Path, tmp_path: Path) -> None:
-    assert KVASIR.generate(tmp_path, 24, seed=3)[0].read_bytes() == archive.read_bytes()
-    assert KVASIR.generate(tmp_path, 24, seed=4)[0].read_bytes() != archive.read_bytes()
+    assert GENERATOR.generate(tmp_path, 24, seed=3)[0].read_bytes() == archive.read_bytes()
+    assert GENERATOR.generate(tmp_path, 24, seed=4)[0].read_bytes() != archive.read_bytes()
 
 
 def test_fewer_images_are_the_first_ones(archive: Path, tmp_path: Path) -> None:
-    few = KVASIR.generate(tmp_path, 4, seed=3)[0]
+    few = GENERATOR.generate(tmp_path, 4, seed=3)[0]
     with zipfile.ZipFile(few) as some, zipfile.ZipFile(archive) as all_:
         assert set(some.namelist()) < set(all_.namelist())
         assert all(some.read(name) == all_.read(name) for name in some.namelist())
@@ -58,7 +61,7 @@ def test_official_layout_and_quirks(archive: Path, pairs) -> None:
         assert 8 <= len(values) <= 80, "JPEG masks hold grey values"
         clear = (mask < 32) | (mask > 223)
         assert clear.mean() > 0.998
-    assert generator.generated_mark(archive) == "generated: kvasir, 24 images, seed 3"
+    assert generated_mark(archive) == "generated: kvasir, 24 images, seed 3"
 
 
 def test_polyps_vary_and_colour_alone_does_not_find_them(pairs) -> None:
@@ -99,14 +102,14 @@ def _iou(found: np.ndarray, mask: np.ndarray) -> float:
 
 
 def test_streams_are_independent_of_the_count() -> None:
-    few = [rng.random() for rng in generator.streams(1, 3)]
-    assert few == [rng.random() for rng in generator.streams(1, 9)][:3]
+    few = [rng.random() for rng in streams(1, 3)]
+    assert few == [rng.random() for rng in streams(1, 9)][:3]
     assert len(set(few)) == 3
 
 
 def test_an_archive_from_elsewhere_is_not_generated(kit: SimpleNamespace, tmp_path: Path) -> None:
     other = tmp_path / "x.zip"
     other.write_bytes(kit.zipped({"a": b"b"}))
-    assert generator.generated_mark(other) is None
+    assert generated_mark(other) is None
     with pytest.raises(ValueError, match="starts with"):
-        generator.write_zip(other, iter([]), "kvasir")
+        write_zip(other, iter([]), "kvasir")

@@ -11,15 +11,18 @@ import pytest
 from PIL import Image
 
 from naslora.core.errors import AuditError
-from naslora.data.benchmarks.contract import Sample, get_benchmark
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.benchmarks.listing import Sample
 from naslora.data.manifest import Manifest
 from naslora.data.masks import PaletteMask
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
-from naslora.synthetic import generator
+from naslora.synthetic.archive import generated_mark
+from naslora.synthetic.generators import find_generator
 
 LEAF = get_benchmark("leaf")
+GENERATOR = find_generator("leaf")
 FILE = "leaf-disease-segmentation.zip"
 COUNT = 16
 Files = dict[str, bytes]
@@ -27,7 +30,7 @@ Files = dict[str, bytes]
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return LEAF.generate(tmp_path_factory.mktemp("generated"), COUNT, seed=3)[0]
+    return GENERATOR.generate(tmp_path_factory.mktemp("generated"), COUNT, seed=3)[0]
 
 
 @pytest.fixture
@@ -51,16 +54,16 @@ def opened(data: bytes) -> Image.Image:
 
 
 def test_same_arguments_same_bytes(archive: Path, files: Files, kit, tmp_path: Path) -> None:
-    assert LEAF.generate(tmp_path, COUNT, seed=3)[0].read_bytes() == archive.read_bytes()
-    few = kit.unzipped(LEAF.generate(tmp_path, 5, seed=3)[0])
+    assert GENERATOR.generate(tmp_path, COUNT, seed=3)[0].read_bytes() == archive.read_bytes()
+    few = kit.unzipped(GENERATOR.generate(tmp_path, 5, seed=3)[0])
     assert few.items() < files.items(), "fewer images are the first of each part"
-    other = kit.unzipped(LEAF.generate(tmp_path, 5, seed=4)[0])
+    other = kit.unzipped(GENERATOR.generate(tmp_path, 5, seed=4)[0])
     assert not few.items() & other.items()
 
 
 def test_official_layout_and_quirks(archive: Path, files: Files) -> None:
     assert archive.name == FILE
-    assert generator.generated_mark(archive) == f"generated: leaf, {COUNT} images, seed 3"
+    assert generated_mark(archive) == f"generated: leaf, {COUNT} images, seed 3"
     original = {name for name in files if name.startswith("orig_data/")}
     train = ["00000", "00001", "00002", "00003", "00004", "00006", "00007", "00008", "00009"]
     train += ["00010", "00012", "00013", "00014"]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from naslora.core.errors import ArchiveError
-from naslora.data.benchmarks.contract import BENCHMARKS, benchmark_names, get_benchmark
+from naslora.core.errors import ArchiveError, SettingsError
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.benchmarks.listing import Pairs
 from naslora.data.dataset import SegmentationDataset
+from naslora.data.generated import generate_blobs
 from naslora.data.manifest import Manifest
 from naslora.data.prepare import prepare
 from naslora.evaluation.controls import evaluate_controls
@@ -33,35 +33,36 @@ def block(language: str) -> str:
 
 
 @pytest.fixture
-def config(tmp_path: Path, registries, monkeypatch: pytest.MonkeyPatch, kit) -> Iterator[Path]:
-    """The file and the line in place; the folder of settings, with the entry."""
-    line = re.search(r'`"(\w+)": "naslora\.data\.(\w+)",`', SECTION)
-    assert line
-    name, module = line.groups()
-    (tmp_path / f"{module}.py").write_text(block("python"), encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    BENCHMARKS.modules[name] = module
-    folder = shutil.copytree(kit.root / "config", tmp_path / "config")
-    with (folder / "archives.yaml").open("a", encoding="utf-8") as file:
-        file.write(block("yaml"))
-    yield folder
-    sys.modules.pop(module, None)
+def config(tmp_path: Path, registries) -> Path:
+    """The folder of settings, with the entry."""
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "archives.yaml").write_text(block("yaml"), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture
-def study(tmp_path: Path, config: Path) -> Callable[..., Study]:
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "my_data" / "coins.py"
+    path.parent.mkdir()
+    path.write_text(block("python"), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def study(tmp_path: Path, config: Path, file: Path) -> Callable[..., Study]:
     (tmp_path / "archives").mkdir()
 
     def load(**changes: object) -> Study:
         places = {"archives": str(tmp_path / "archives"), "results": str(tmp_path / "results")}
-        return load_study("rehearsal", {"tasks": ["coins"], **places, **changes}, config)
+        return load_study("rehearsal", {"tasks": [str(file)], **places, **changes}, config)
 
     return load
 
 
 def test_it_is_generated_prepared_audited_and_evaluated(study, config: Path) -> None:
-    assert "coins" in benchmark_names()
     generating = study(generated={"coins": 24})
+    assert generating.tasks == ["coins"]
     manifest = prepare(generating, "coins", config)
     layout = Layout.of(generating)
     assert manifest.generated
@@ -81,15 +82,22 @@ def test_its_official_archive_is_asked_for_and_found(study, config: Path, tmp_pa
     settings = study()
     with pytest.raises(ArchiveError, match=r"Coins is missing(.|\n)*example\.org/coins"):
         prepare(settings, "coins", config)
-    get_benchmark("coins").generate(tmp_path / "archives", 30, seed=1)
-    assert len(prepare(settings, "coins", config).samples) == 30
+    names = {"coins": "coins.zip"}
+    generate_blobs(get_benchmark("coins"), names, tmp_path / "archives", 30, seed=1)
+    manifest = prepare(settings, "coins", config)
+    assert [len(manifest.of(split)) for split in manifest.splits] == [22, 5, 3]
 
 
-def test_its_generator_keeps_its_promises(config: Path, tmp_path: Path, kit) -> None:
+def test_blobs_are_the_same_for_every_count(study, tmp_path: Path, kit) -> None:
+    study()
     coins = get_benchmark("coins")
-    few, many = (coins.generate(tmp_path / str(n), n, seed=2)[0] for n in (4, 9))
-    assert few.read_bytes() == coins.generate(tmp_path / "again", 4, seed=2)[0].read_bytes()
+    few, again, many = (
+        generate_blobs(coins, {"coins": "coins.zip"}, tmp_path / name, count, seed=2)[0]
+        for name, count in (("few", 4), ("again", 4), ("many", 9))
+    )
+    assert few.read_bytes() == again.read_bytes()
     files = kit.unzipped(many)
+    assert len(files) == 18
     assert all(files[name] == data for name, data in kit.unzipped(few).items())
 
 
@@ -112,15 +120,43 @@ def test_a_run_on_it(study, config: Path) -> None:
     assert record.metrics["test"].keys() == {"S_measure", "IoU", "Dice"}
 
 
-def test_the_commands_of_the_guide(
-    naslora: Callable[..., tuple[int, str, str]], config: Path, monkeypatch, tmp_path: Path, kit
+def test_the_command_of_the_guide(
+    naslora: Callable[..., tuple[int, str, str]], config: Path, file: Path
 ) -> None:
     command = re.search(r"^naslora (prepare .*)$", SECTION, re.MULTILINE)
     assert command
-    monkeypatch.setattr("naslora.data.prepare.prepare.__defaults__", (config,))
-    code, output, errors = naslora(*command[1].split(), "--set", f"results={tmp_path / 'out'}")
+    words = [*command[1].split(), "--set", "results=out"]
+    code, output, errors = naslora(*words, folder=file.parents[1])
     assert (code, errors) == (0, "")
     assert "40 images" in output
     assert Manifest.model_validate_json(
-        (tmp_path / "out" / "rehearsal" / "manifests" / "coins.json").read_text()
+        Path("out/rehearsal/manifests/coins.json").read_text()
     ).generated
+
+
+def test_a_benchmark_without_layout_or_generator_is_not_generated(
+    study, file: Path, config: Path
+) -> None:
+    text = file.read_text()
+    file.write_text(text.replace("    layout =", "    other ="))
+    with pytest.raises(SettingsError, match="coins: its class declares no layout") as caught:
+        prepare(study(generated={"coins": 4}), "coins", config)
+    assert "declare `layout`" in str(caught.value)
+
+
+def test_parts_of_the_layout_are_the_split(study, file: Path, config: Path) -> None:
+    text = file.read_text()
+    pairs = 'Pairs("coins/{0}/*.jpg", "coins/{0}/*_mask.png", "{0}")'
+    layout = ", ".join(pairs.format(part) for part in ("train", "val", "test"))
+    file.write_text(re.sub(r"layout = .*", f"layout = ({layout})", text))
+    manifest = prepare(study(generated={"coins": 30}), "coins", config)
+    assert [len(manifest.of(split)) for split in manifest.splits] == [21, 6, 3]
+    for sample in manifest.samples:
+        assert f"/{sample.split}/" in sample.image
+        assert sample.mask == sample.image.replace(".jpg", "_mask.png")
+
+
+@pytest.mark.parametrize("pattern", ["images/*/*.jpg", "images/x*.jpg", "images"])
+def test_patterns_that_are_none(pattern: str) -> None:
+    with pytest.raises(ValueError, match="no pattern like"):
+        Pairs(pattern, "masks/*.png")

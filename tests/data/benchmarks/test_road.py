@@ -12,20 +12,23 @@ from PIL import Image
 from scipy import ndimage
 
 from naslora.core.errors import AuditError
-from naslora.data.benchmarks.contract import Sample, get_benchmark
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.benchmarks.listing import Sample
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
-from naslora.synthetic import generator
+from naslora.synthetic.archive import generated_mark
+from naslora.synthetic.generators import find_generator
 
 ROAD = get_benchmark("road")
+GENERATOR = find_generator("road")
 PARTS = ("train", "val", "test")
 Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ROAD.generate(tmp_path_factory.mktemp("generated"), 27, seed=3)[0]
+    return GENERATOR.generate(tmp_path_factory.mktemp("generated"), 27, seed=3)[0]
 
 
 @pytest.fixture
@@ -56,10 +59,11 @@ def prepared(study: Study, files: Files, kit: SimpleNamespace) -> dict[str, dict
 
 def test_same_seed_same_bytes(files: Files, kit: SimpleNamespace, tmp_path: Path) -> None:
     one, two, other = (
-        ROAD.generate(tmp_path / name, 6, seed)[0] for name, seed in (("1", 3), ("2", 3), ("3", 4))
+        GENERATOR.generate(tmp_path / name, 6, seed)[0]
+        for name, seed in (("1", 3), ("2", 3), ("3", 4))
     )
     assert one.read_bytes() == two.read_bytes() != other.read_bytes()
-    assert generator.generated_mark(one) == "generated: road, 6 images, seed 3"
+    assert generated_mark(one) == "generated: road, 6 images, seed 3"
     few = kit.unzipped(one)
     table = few.pop("metadata.csv").decode().splitlines()
     assert few.items() < files.items(), "fewer images are the first ones"

@@ -12,21 +12,24 @@ from PIL import Image
 from scipy import ndimage
 
 from naslora.core.errors import AuditError
-from naslora.data.benchmarks.contract import Sample, get_benchmark
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.benchmarks.listing import Sample
 from naslora.data.masks import GreyMask
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
-from naslora.synthetic import generator
+from naslora.synthetic.archive import generated_mark
+from naslora.synthetic.generators import find_generator
 
 SBU = get_benchmark("sbu")
+GENERATOR = find_generator("sbu")
 TRAIN, TEST = "SBU-shadow/SBUTrain4KRecoveredSmall", "SBU-shadow/SBU-Test"
 Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return SBU.generate(tmp_path_factory.mktemp("generated"), 28, seed=3)[0]
+    return GENERATOR.generate(tmp_path_factory.mktemp("generated"), 28, seed=3)[0]
 
 
 @pytest.fixture
@@ -61,11 +64,12 @@ def prepared(study: Study, files: Files, kit: SimpleNamespace) -> dict[str, dict
 
 def test_same_seed_same_bytes(files: Files, kit: SimpleNamespace, tmp_path: Path) -> None:
     one, two, other = (
-        SBU.generate(tmp_path / name, 8, seed)[0] for name, seed in (("1", 3), ("2", 3), ("3", 4))
+        GENERATOR.generate(tmp_path / name, 8, seed)[0]
+        for name, seed in (("1", 3), ("2", 3), ("3", 4))
     )
     assert one.read_bytes() == two.read_bytes() != other.read_bytes()
     assert kit.unzipped(one).items() < files.items(), "fewer images are the first ones"
-    assert generator.generated_mark(one) == "generated: sbu, 8 images, seed 3"
+    assert generated_mark(one) == "generated: sbu, 8 images, seed 3"
 
 
 def test_official_layout_and_quirks(files: Files) -> None:

@@ -1,6 +1,6 @@
 """A picture of what the benchmarks' generators draw.
 
-python -m naslora.synthetic.contact_sheet docs/generated.png
+python -m naslora.report.contact_sheet docs/generated.png
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from PIL import Image
 from scipy import ndimage
 
 from naslora.data.benchmarks.contract import Benchmark, benchmark_names, get_benchmark
+from naslora.data.generated import drawing_of
 from naslora.data.masks import Labels
 from naslora.report.figures.style import COLOURS, figure, save_png
-from naslora.synthetic.generator import streams
+from naslora.synthetic.streams import streams
 
 IMAGES = 3
 _ACROSS = 3  # benchmarks in a row
@@ -65,8 +66,9 @@ def draw_contact_sheet(names: Sequence[str], path: Path) -> None:
 def _panels(benchmark: Benchmark, position: int) -> list[NDArray[np.uint8]]:
     """Drawn images of a benchmark as squares with outlines, uint8 (150, 150, 3)."""
     drawn = []
+    draw = drawing_of(benchmark)
     for rng in streams(_SEED, IMAGES, position):
-        pixels, labels = benchmark.draw(rng)
+        pixels, labels = draw(rng)
         image = np.array(_square(Image.fromarray(pixels), Image.Resampling.LANCZOS))
         small = np.array(_square(Image.fromarray(labels), Image.Resampling.NEAREST))
         drawn.append(_outlined(image, small, len(benchmark.classes) > 1))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from naslora.synthetic.generator import Field, smooth_noise
-from naslora.synthetic.glass_surfaces import (
+from naslora.synthetic.fields import Field
+from naslora.synthetic.glass.surfaces import (
     Scene,
     Surface,
     glow,
@@ -20,6 +20,7 @@ from naslora.synthetic.glass_surfaces import (
     tint,
     within,
 )
+from naslora.synthetic.noise import smooth_noise
 
 _GOODS = np.array(
     [

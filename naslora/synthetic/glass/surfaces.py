@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from naslora.data.masks import Labels
-from naslora.synthetic.generator import Field
+from naslora.synthetic.fields import Field, Labels
 
 
 @dataclass

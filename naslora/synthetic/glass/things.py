@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from naslora.synthetic.glass_surfaces import (
+from naslora.synthetic.glass.surfaces import (
     Scene,
     body,
     glow,
@@ -22,7 +22,7 @@ from naslora.synthetic.glass_surfaces import (
     tint,
     within,
 )
-from naslora.synthetic.glass_vessels import CONTENTS
+from naslora.synthetic.glass.vessels import CONTENTS
 
 
 def draw_eyeglass(scene: Scene, class_: int, centre: float, bottom: float, size: float) -> None:

@@ -8,10 +8,18 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from naslora.data.masks import Labels
-from naslora.synthetic import glass_stuff, glass_things, glass_vessels
-from naslora.synthetic.glass_rooms import draw_ground, draw_opaque_thing, draw_picture, empty_room
-from naslora.synthetic.glass_surfaces import Scene
+from naslora.synthetic.fields import Labels
+from naslora.synthetic.glass.rooms import draw_ground, draw_opaque_thing, draw_picture, empty_room
+from naslora.synthetic.glass.stuff import (
+    draw_door,
+    draw_floor_glass,
+    draw_freezer,
+    draw_shelf,
+    draw_window,
+)
+from naslora.synthetic.glass.surfaces import Scene
+from naslora.synthetic.glass.things import draw_box, draw_eyeglass
+from naslora.synthetic.glass.vessels import draw_bottle, draw_bowl, draw_cup, draw_jar
 
 # In the order of Trans10K-v2's ids, which count from 1; 0 is the background.
 KINDS = (
@@ -28,20 +36,20 @@ KINDS = (
     "storage box",
 )
 _THINGS = {
-    "jar or tank": glass_vessels.draw_jar,
-    "eyeglass": glass_things.draw_eyeglass,
-    "cup": glass_vessels.draw_cup,
-    "glass bowl": glass_vessels.draw_bowl,
-    "water bottle": glass_vessels.draw_bottle,
-    "storage box": glass_things.draw_box,
+    "jar or tank": draw_jar,
+    "eyeglass": draw_eyeglass,
+    "cup": draw_cup,
+    "glass bowl": draw_bowl,
+    "water bottle": draw_bottle,
+    "storage box": draw_box,
 }
 # Each with the share of the image's width that it takes, from and to.
 _STUFF = {
-    "shelf": (glass_stuff.draw_shelf, 0.3, 0.5),
-    "freezer": (glass_stuff.draw_freezer, 0.35, 0.6),
-    "window": (glass_stuff.draw_window, 0.3, 0.55),
-    "glass door": (glass_stuff.draw_door, 0.25, 0.4),
-    "floor glass": (glass_stuff.draw_floor_glass, 0.6, 1.0),
+    "shelf": (draw_shelf, 0.3, 0.5),
+    "freezer": (draw_freezer, 0.35, 0.6),
+    "window": (draw_window, 0.3, 0.55),
+    "glass door": (draw_door, 0.25, 0.4),
+    "floor glass": (draw_floor_glass, 0.6, 1.0),
 }
 _SHORT_SIDE = (160, 200)
 _ASPECT = (1.0, 1.3)

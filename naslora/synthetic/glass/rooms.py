@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from naslora.synthetic.generator import Field, smooth_noise
-from naslora.synthetic.glass_surfaces import Scene, body, label, paint, panel, shadow, within
+from naslora.synthetic.fields import Field
+from naslora.synthetic.glass.surfaces import Scene, body, label, paint, panel, shadow, within
+from naslora.synthetic.noise import smooth_noise
 
 _WALLS = np.array(
     [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from naslora.synthetic.glass_surfaces import (
+from naslora.synthetic.glass.surfaces import (
     Scene,
     Surface,
     body,

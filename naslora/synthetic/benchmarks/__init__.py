@@ -1,0 +1,1 @@
+"""Generators of archives, one for each benchmark: its look, in the layout of its official files."""

@@ -1,0 +1,1 @@
+"""Rooms with transparent objects: surfaces, vessels, things, stuff, and whole scenes."""

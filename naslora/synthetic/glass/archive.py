@@ -1,0 +1,69 @@
+"""What the generated archives of both editions of Trans10K share."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from naslora.synthetic.archive import Files
+from naslora.synthetic.encoding import jpeg, png
+from naslora.synthetic.fields import Labels
+from naslora.synthetic.glass.scene import KINDS, draw_glass
+from naslora.synthetic.streams import part_streams
+
+_ORIENTATION = 0x0112  # EXIF tag
+# Its values, and how pixels are stored turned, so that the tag turns them back.
+_TURNS = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+_EVERY_TURNED = 6
+
+
+@dataclass(frozen=True)
+class Edition:
+    """How one edition lays its files out.
+
+    Attributes:
+        folder: the folder that the archive begins with.
+        mask_folder: name of the folders of masks.
+        shares: by folder of pairs, the share of generated images that it gets.
+        encode_mask: the mask as the official archive stores it, of the numbers of kinds.
+    """
+
+    folder: str
+    mask_folder: str
+    shares: Mapping[str, int]
+    encode_mask: Callable[[Labels], Image.Image]
+
+
+def files(edition: Edition, count: int, seed: int) -> Files:
+    """`<place>/images/<n>.jpg` and `<place>/<mask_folder>/<n>_mask.png`; some images are turned."""
+    drawn: Counter[str] = Counter()
+    for place, rng in part_streams(seed, count, edition.shares):
+        index = drawn[place]
+        drawn[place] += 1
+        # Every kind comes round in every place, the tests' too.
+        image, kinds = draw_glass(rng, KINDS[index % len(KINDS)], hard=place.endswith("hard"))
+        where, name = f"{edition.folder}/{place}", str(index + 1)
+        orientation = 1
+        if index % _EVERY_TURNED == 2:
+            orientation = (6, 8)[index // _EVERY_TURNED % 2]
+        yield f"{where}/images/{name}.jpg", _photograph(image, orientation)
+        mask_name = f"{where}/{edition.mask_folder}/{name}_mask.png"
+        yield mask_name, png(edition.encode_mask(kinds))
+
+
+def _photograph(pixels: NDArray[np.uint8], orientation: int) -> bytes:
+    """A JPEG file as a camera writes it that was held upright (1) or turned (6, 8)."""
+    image = Image.fromarray(pixels)
+    if orientation == 1:
+        return jpeg(image, 92)
+    exif = Image.Exif()
+    exif[_ORIENTATION] = orientation
+    buffer = io.BytesIO()
+    image.transpose(_TURNS[orientation]).save(buffer, "JPEG", quality=92, exif=exif)
+    return buffer.getvalue()
