@@ -36,8 +36,12 @@ SeedOption = Annotated[int, typer.Option(help="Seed of the run.")]
 
 
 def load(name: str | None, overrides: list[str] | None) -> Study:
-    """The study that the options --study and --set describe."""
-    return load_study(name, parse_overrides(overrides or []))
+    """The study that the options --study and --set describe; all that it names exists."""
+    from naslora.planning.resolve import check_names
+
+    study = load_study(name, parse_overrides(overrides or []))
+    check_names(study)
+    return study
 
 
 def say(what: str, path: Path) -> None:

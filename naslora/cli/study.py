@@ -17,6 +17,45 @@ from naslora.cli.app import (
 
 
 @app.command(rich_help_panel=STUDIES)
+def run(
+    study: StudyOption = None,
+    set_: SetOption = None,
+    profile: Annotated[
+        str,
+        typer.Option(help="local, slurm, or a Snakemake profile of your own.", metavar="PROFILE"),
+    ] = "local",
+    target: Annotated[
+        str, typer.Option(help="all_data, all_runs, all_tables or all_figures.")
+    ] = "all_tables",
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Run the doctor first.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show the jobs; run nothing.")
+    ] = False,
+    snakemake: Annotated[
+        list[str] | None,
+        typer.Argument(help="Options for Snakemake, after --.", metavar="-- [OPTION]..."),
+    ] = None,
+) -> None:
+    """Run a study: the doctor's checks, then Snakemake with the same settings."""
+    from naslora.doctor.examine import examine
+    from naslora.doctor.report import can_run, print_checks
+    from naslora.planning.resolve import check_settings
+    from naslora.study.settings import parse_overrides
+    from naslora.workflow.run import run_snakemake
+
+    settings = load(study, set_)
+    check_settings(settings)
+    if check:
+        checks = examine(settings)
+        if not can_run(checks):
+            print_checks(checks, settings.study)
+            raise typer.Exit(1)
+    options = [*(["--dry-run"] if dry_run else []), *(snakemake or [])]
+    overrides = parse_overrides(set_ or [])
+    raise typer.Exit(run_snakemake(settings.study, overrides, profile, target, options))
+
+
+@app.command(rich_help_panel=STUDIES)
 def doctor(
     study: StudyOption = None,
     set_: SetOption = None,
@@ -33,8 +72,10 @@ def doctor(
     """Check whether this machine has everything that a study needs; exit code 1 if not."""
     from naslora.doctor.examine import examine
     from naslora.doctor.report import can_run, checks_json, print_checks, save_picture
+    from naslora.planning.resolve import check_settings
 
     settings = load(study, set_)
+    check_settings(settings)
     checks = examine(settings, verify)
     if format_ == "json":
         typer.echo(checks_json(checks, settings.study), nl=False)
@@ -52,7 +93,7 @@ def plan(
     set_: SetOption = None,
     jobs: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="So many at once, for the wall time; again for others."),
+        typer.Option(min=1, max=100_000, help="Jobs at once, for the wall time; repeatable."),
     ] = None,
     format_: Annotated[
         Literal["text", "json"], typer.Option("--format", help="Of the output.")
@@ -61,6 +102,9 @@ def plan(
     """Estimate the GPU-hours, the wall time and the disk that is left of a study."""
     from naslora.planning.estimate import make_plan
     from naslora.planning.report import plan_json, plan_text
+    from naslora.planning.resolve import check_settings
 
+    settings = load(study, set_)
+    check_settings(settings)
     write = plan_text if format_ == "text" else plan_json
-    typer.echo(write(make_plan(load(study, set_)), jobs or [1, 8, 32]), nl=False)
+    typer.echo(write(make_plan(settings), jobs or [1, 8, 32]), nl=False)

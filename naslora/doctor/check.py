@@ -36,13 +36,6 @@ class Check:
         return cls(group, name, "problem", error.what, error.remedy)
 
 
-def gigabytes(count: float) -> str:
-    """Bytes in a unit that a person can read."""
-    if count < 1e6:
-        return f"{count / 1e3:.0f} kB"
-    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
-
-
 def short(path: Path) -> str:
     """A path as it is most easily read: relative to here, if it lies here."""
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from naslora.core.errors import CheckpointError, NasloraError
-from naslora.core.files import sha256
+from naslora.core.files import gigabytes, sha256
 from naslora.data.archives.acquire import standing
 from naslora.data.archives.bundles import find_bundle
 from naslora.data.archives.catalogue import Archive, find, verify
@@ -15,8 +15,7 @@ from naslora.data.archives.rar import rar_programs
 from naslora.data.archives.sources import Choice, choose
 from naslora.data.archives.unpack import archive_format
 from naslora.data.manifest import read_manifest
-from naslora.doctor.check import Check, gigabytes, short
-from naslora.planning.needs import archive_bytes
+from naslora.doctor.check import Check, short
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.official import check_hash, find_checkpoint
 from naslora.study.layout import Layout
@@ -132,26 +131,6 @@ def _missing(choice: Choice, archive: Archive, study: Study) -> Check:
         remedy += f", and what {choice.bundle.title} offers instead without a login"
     finding = f"missing: {place}{others}; terms: {archive.licence}"
     return Check("data", archive.title, "problem", finding, remedy)
-
-
-def outstanding(study: Study, config: Path = CONFIG_FOLDER) -> tuple[int, list[Choice]]:
-    """Bytes of archives still to be downloaded, and what tasks not yet prepared are made from.
-
-    Raises:
-        SettingsError, ArchiveError: see `naslora.data.archives.sources.choose`.
-    """
-    layout = Layout.of(study)
-    total, open_ = 0, []
-    for task in study.tasks:
-        if task not in study.generated and not layout.manifest(task).is_file():
-            choice = choose(study, task, config)
-            open_.append(choice)
-            total += sum(
-                archive_bytes(a)
-                for a in choice.archives
-                if a.url is not None and find(a, study.archives) is None
-            )
-    return total, open_
 
 
 def checkpoint_check(study: Study, verifying: bool) -> Check:

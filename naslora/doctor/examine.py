@@ -6,7 +6,7 @@ from pathlib import Path
 
 from naslora.core.errors import ArchiveError
 from naslora.doctor.check import Check
-from naslora.doctor.data import checkpoint_check, data_checks, outstanding
+from naslora.doctor.data import checkpoint_check, data_checks
 from naslora.doctor.machine import (
     disk_checks,
     environment_checks,
@@ -14,6 +14,7 @@ from naslora.doctor.machine import (
     memory_check,
     slurm_check,
 )
+from naslora.planning.disk import disk_needed, whole
 from naslora.study.settings import CONFIG_FOLDER, Study
 
 
@@ -29,13 +30,13 @@ def examine(study: Study, verifying: bool = False, config: Path = CONFIG_FOLDER)
         SettingsError: no such benchmark, or a file in `config` is invalid.
     """
     try:
-        download, unprepared = outstanding(study, config)
+        disk = whole(list(disk_needed(study, config).values()))
     except ArchiveError:
-        download, unprepared = 0, []  # which data_checks reports
+        disk = whole([])  # data_checks reports the error
     return [
         *environment_checks(),
         memory_check(study),
-        *disk_checks(study, download, unprepared),
+        *disk_checks(study, disk),
         gpu_check(study),
         slurm_check(),
         checkpoint_check(study, verifying),

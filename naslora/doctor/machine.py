@@ -13,9 +13,9 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from naslora.data.archives.sources import Choice
-from naslora.doctor.check import Check, gigabytes, short
-from naslora.planning.needs import resized_bytes, runs_bytes, unpacked_bytes
+from naslora.core.files import gigabytes
+from naslora.doctor.check import Check, short
+from naslora.planning.disk import Disk
 from naslora.sam.backbones import BACKBONES
 from naslora.study.settings import Study
 
@@ -86,19 +86,9 @@ def _available_memory() -> int:
     return int(match[1]) * 1024 if match else 0
 
 
-def disk_checks(study: Study, download: int, unprepared: list[Choice]) -> list[Check]:
-    """Free disk space against an estimate of what the study will write.
-
-    Args:
-        study: the study.
-        download: bytes that will be downloaded to the archives folder.
-        unprepared: what is still to be unpacked.
-    """
-    images = sum(
-        unpacked_bytes(choice.archives) + resized_bytes(choice.benchmark, study.sam.image_size)
-        for choice in unprepared
-    )
-    results = images + runs_bytes(study)
+def disk_checks(study: Study, disk: Disk) -> list[Check]:
+    """Free disk space against an estimate of what the study will write."""
+    results, download = disk.images + disk.runs + disk.checkpoint, disk.archives
     places = {"results": (study.results, results), "archives": (study.archives, download)}
     existing = {name: _existing(path) for name, (path, _) in places.items()}
     if existing["results"].stat().st_dev == existing["archives"].stat().st_dev:

@@ -12,6 +12,7 @@ from torch import nn
 
 from naslora.core.registry import Registry
 from naslora.core.validation import Settings, readable_errors
+from naslora.methods.names import METHOD_NAMES
 from naslora.sam.building import Sam
 
 MergeMode = Literal["exact", "collapsed", "dense"]
@@ -54,23 +55,8 @@ class Method:
             return self.settings.model_validate(dict(values))
 
 
-# A method of this package adds its name here; its file is NAME.py. The order is that of Table 1.
-_NAMES = (
-    "scratch",
-    "decoder_only",
-    "sam_adapter",
-    "mona",
-    "bitfit",
-    "vpt",
-    "lora",
-    "conv_lora",
-    "dora",
-    "vera",
-    "nas_lora",
-    "nas_pc_lora",
-)
 METHODS: Registry[Method] = Registry(
-    "method", {name: f"naslora.methods.{name}" for name in _NAMES}, '@register("NAME", ...)'
+    "method", {name: f"naslora.methods.{name}" for name in METHOD_NAMES}, '@register("NAME", ...)'
 )
 
 

@@ -10,8 +10,7 @@ from typing import Literal
 
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
-from naslora.doctor.data import outstanding
-from naslora.planning.needs import resized_bytes, runs_bytes, unpacked_bytes
+from naslora.planning.disk import Disk, disk_needed
 from naslora.planning.rates import Rate, known_rates
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt
@@ -62,19 +61,6 @@ class PlannedRun:
     @property
     def device_seconds(self) -> float:
         return self.devices * (self.training_s or 0.0) + (self.evaluation_s or 0.0)
-
-
-@dataclass(frozen=True)
-class Disk:
-    """Bytes still to be written."""
-
-    archives: int
-    images: int
-    runs: int
-
-    @property
-    def total(self) -> int:
-        return self.archives + self.images + self.runs
 
 
 @dataclass(frozen=True)
@@ -129,7 +115,7 @@ def make_plan(study: Study, config: Path = CONFIG_FOLDER) -> Plan:
         on={"cpu": "CPU", "gpu": "GPU", "cuda": "GPU"}.get(study.training.accelerator, "device"),  # type: ignore[arg-type]
         images=images,
         runs=[_run(study, layout, images, rates, *names) for names in study.runs()],
-        disk={task: _disk(study, task, config) for task in study.tasks},
+        disk=disk_needed(study, config),
         rates=rates,
     )
 
@@ -191,13 +177,3 @@ def _run(
         devices=devices,
         source=rate.source if rate else None,
     )
-
-
-def _disk(study: Study, task: str, config: Path) -> Disk:
-    alone = study.model_copy(update={"tasks": [task]})
-    download, unprepared = outstanding(alone, config)
-    images = sum(
-        unpacked_bytes(choice.archives) + resized_bytes(choice.benchmark, study.sam.image_size)
-        for choice in unprepared
-    )
-    return Disk(download, images, runs_bytes(alone))

@@ -10,6 +10,7 @@ from statistics import median
 from naslora.core.errors import RecordError
 from naslora.data.manifest import Manifest
 from naslora.results.costs import paper_costs, schedule_seconds
+from naslora.sam.backbones import BACKBONES
 from naslora.study.layout import Layout
 from naslora.study.records import Receipt, Record, read_receipt, read_record
 from naslora.study.settings import Study
@@ -44,9 +45,10 @@ def known_rates(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Ra
     """Rates by method or variant; what is not known from anywhere is not in it.
 
     Looked for in this order: wall times of the study's own runs, of the variant or else of its
-    method; measurements of the timing protocol for this model (`naslora time`); for SAM ViT-H at
-    1024 px, the paper's Table 5. A method that is in none of them takes the slowest rate of the
-    first that has any, and its source says so.
+    method; measurements of the timing protocol for this model (`naslora time`); the paper's Table
+    5, of SAM ViT-H at 1024 px, which for another official backbone or image size is scaled by the
+    multiply-adds of its image encoder. A method that is in none of them takes the slowest rate of
+    the first that has any, and its source says so.
 
     Args:
         study: the study.
@@ -137,14 +139,20 @@ def _from_timings(study: Study) -> list[dict[str, Rate]]:
 
 def _from_paper(study: Study) -> dict[str, Rate]:
     """Table 5; methods that it does not list, or not credibly, are taken to be like another."""
-    if (study.sam.backbone, study.sam.image_size) != PAPER_SAM:
+    if BACKBONES[study.sam.backbone].checkpoint is None or study.training.accelerator == "cpu":
         return {}
+    backbone, size = PAPER_SAM
+    scale = BACKBONES[study.sam.backbone].multiply_adds(study.sam.image_size)
+    scale /= BACKBONES[backbone].multiply_adds(size)
+    source = PAPER_SOURCE
+    if (study.sam.backbone, study.sam.image_size) != PAPER_SAM:
+        source = f"{source}, times {scale:.2g} for the encoder's multiply-adds"
     rates = {
-        method: Rate(cost.epoch_s / _PAPER_IMAGES, cost.image_s, PAPER_SOURCE)
+        method: Rate(scale * cost.epoch_s / _PAPER_IMAGES, scale * cost.image_s, source)
         for method, cost in paper_costs().items()
         if method not in _DOUBTFUL
     }
     for method in study.methods:
         like = _LIKE.get(method, "lora")
-        rates.setdefault(method, replace(rates[like], source=f"{PAPER_SOURCE}: as {like}"))
+        rates.setdefault(method, replace(rates[like], source=f"{source}: as {like}"))
     return rates

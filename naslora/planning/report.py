@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from naslora.doctor.check import gigabytes
+from naslora.core.files import gigabytes
+from naslora.planning.disk import whole
 from naslora.planning.estimate import Plan, PlannedRun
 from naslora.report.tables.writers import DASH, grid
 
@@ -40,7 +41,7 @@ def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
         f"To come: {hours(sum(run.device_seconds for run in runs))} {plan.on}-hours, training "
         f"{hours(sum(run.devices * (run.training_s or 0) for run in runs))} and evaluation "
         f"{hours(sum(run.evaluation_s or 0 for run in runs))}; "
-        f"{gigabytes(sum(disk.total for disk in plan.disk.values()))} of disk.",
+        f"{gigabytes(whole(list(plan.disk.values())).total)} of disk.",
         "Wall time, without queues: "
         + ", ".join(f"{hours(plan.wall_s(n))} h with {n} job{'s' * (n > 1)} at once" for n in jobs)
         + ".",

@@ -82,6 +82,16 @@ class Backbone:
             raise ValueError(f"an image size must be a multiple of {patch}, not {height}x{width}")
         return height // patch, width // patch
 
+    def multiply_adds(self, image_size: int) -> float:
+        """Multiply-adds of the image encoder's blocks for one square image of a side in pixels."""
+        tokens = float((image_size // self.patch_size) ** 2)
+        linear = 12 * self.embed_dim**2 * tokens  # qkv, projection, and the MLP of width 4
+        within = 2 * self.embed_dim * tokens  # times the tokens that each attends to
+        windows = self.depth - len(self.global_attn_indexes)
+        attention = windows * within * min(tokens, self.window_size**2)
+        attention += len(self.global_attn_indexes) * within * tokens
+        return self.depth * linear + attention
+
 
 _META = "https://dl.fbaipublicfiles.com/segment_anything/"
 

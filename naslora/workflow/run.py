@@ -1,0 +1,97 @@
+"""Start Snakemake on a study, from any folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from naslora.core.errors import SettingsError
+from naslora.study.nested import nest
+
+_PROFILES = Path("workflow") / "profiles"
+
+
+def workflow_folder() -> Path:
+    """The folder with the Snakefile: the checkout, or where the package installed it.
+
+    Raises:
+        SettingsError: the workflow is not installed.
+    """
+    checkout = Path(__file__).resolve().parents[2]
+    installed = Path(sysconfig.get_path("data")) / "share" / "naslora"
+    for folder in (checkout, installed):
+        if (folder / "Snakefile").is_file():
+            return folder
+    raise SettingsError(
+        "the workflow's files are not installed",
+        where=installed,
+        remedy="reinstall naslora",
+    )
+
+
+def snakemake_command(
+    study: str,
+    overrides: Mapping[str, Any],
+    profile: str,
+    target: str,
+    options: Sequence[str] = (),
+) -> list[str]:
+    """The command that runs a study.
+
+    Args:
+        study: the name of the study.
+        overrides: settings that win over the study's, as `parse_overrides` returns them.
+        profile: `local` or `slurm`, or the name or folder of any other Snakemake profile.
+        target: a rule of the Snakefile.
+        options: further options of Snakemake.
+    """
+    folder = workflow_folder()
+    shipped = folder / _PROFILES / profile
+    settings = {**nest(overrides.items()), "study": study}
+    config = [f"{key}={_flow(value)}" for key, value in settings.items()]
+    return [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(folder / "Snakefile"),
+        "--profile",
+        str(shipped) if shipped.is_dir() else profile,
+        *options,
+        "--config",
+        *config,
+        "--",
+        target,
+    ]
+
+
+def run_snakemake(
+    study: str,
+    overrides: Mapping[str, Any],
+    profile: str,
+    target: str,
+    options: Sequence[str] = (),
+) -> int:
+    """Run a study in the current folder; see `snakemake_command`.
+
+    Returns:
+        Snakemake's exit code.
+    """
+    process = subprocess.Popen(snakemake_command(study, overrides, profile, target, options))
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the terminal sends it to Snakemake too, which ends its jobs
+            continue
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML on one line, which Snakemake's --config reads."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+    return text.removesuffix("...\n").strip()
