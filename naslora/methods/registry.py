@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -150,7 +151,8 @@ def adapt(
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the generators of all devices for good.
         torch.default_generator.manual_seed(seed)
-        chosen.apply(sam, parsed)
+        with _single_precision():
+            chosen.apply(sam, parsed)
     sam.train(sam.training)  # new layers start in training mode, whatever the SAM is in
     if chosen.trains_decoder:
         sam.mask_decoder.requires_grad_(True)
@@ -170,6 +172,17 @@ def adaptation_of(sam: Sam) -> Adaptation | None:
 def trainable_parameters(sam: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that an optimiser may change, by name."""
     return {name: p for name, p in sam.named_parameters() if p.requires_grad}
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """Draw new weights in float32, so that the same seed gives the same under any default."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(default)
 
 
 def _persistent_buffers(model: nn.Module) -> set[str]:

@@ -56,8 +56,9 @@ def apply(sam: Sam, settings: VeRASettings) -> None:
     outputs, inputs = like.shape
     if settings.projections is not None:
         outputs //= len(PROJECTIONS)
-    shared = SharedProjections(inputs, outputs, settings.rank, settings.projection_seed)
-    shared.to(like.device, like.dtype)
+    shared = SharedProjections(
+        inputs, outputs, settings.rank, settings.projection_seed, like.device
+    ).to(like.dtype)
 
     def build(base: nn.Linear) -> VeRALinear:
         return VeRALinear(base, shared, settings.projections, settings.d_initial)
@@ -69,19 +70,37 @@ class SharedProjections(nn.Module):
     """The frozen matrices of all layers: A (rank, in) and B (out, rank), kaiming uniform.
 
     They are buffers of one module that all layers hold, so that they exist once, move with the
-    model, and are not part of its state dict: the seed gives them again.
+    model, and are not part of its state dict: the seed gives them again. They are drawn in float32
+    on the CPU, whatever the default and the model are.
+
+    Args:
+        in_features: columns of A.
+        out_features: rows of B.
+        rank: rows of A.
+        seed: of both.
+        device: where they go; nothing is drawn on the meta device.
     """
 
     A: Tensor
     B: Tensor
 
-    def __init__(self, in_features: int, out_features: int, rank: int, seed: int):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        rank: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ):
         super().__init__()
+        device = torch.device(device)
         generator = torch.Generator(device="cpu").manual_seed(seed)
         for name, shape in (("A", (rank, in_features)), ("B", (out_features, rank))):
-            matrix = torch.empty(shape, device="cpu")
-            nn.init.kaiming_uniform_(matrix, generator=generator)
-            self.register_buffer(name, matrix, persistent=False)
+            drawn_on = device if device.type == "meta" else "cpu"
+            matrix = torch.empty(shape, dtype=torch.float32, device=drawn_on)
+            if device.type != "meta":
+                nn.init.kaiming_uniform_(matrix, generator=generator)
+            self.register_buffer(name, matrix.to(device), persistent=False)
 
 
 class VeRALinear(AdaptedLinear):

@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from naslora.sam.attention import attend, relative_positions
 from naslora.sam.layers import LayerNorm2d, MLPBlock
+from naslora.sam.recompute import checkpointed
 
 
 class PatchEmbed(nn.Module):
@@ -206,7 +206,7 @@ class ImageEncoderViT(nn.Module):
             if added is not None:
                 x = x + next(added)
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
+                x = checkpointed(block, x)
             else:
                 x = block(x)
         out: Tensor = self.neck(x.permute(0, 3, 1, 2))

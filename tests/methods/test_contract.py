@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from naslora.methods.auxiliary import collect_auxiliary_losses
 from naslora.methods.merge import merge
+from naslora.methods.nas_lora import PAPER_COUNT
 from naslora.methods.registry import adapt, get_method, method_names, trainable_parameters
 from naslora.methods.state import load_adapter, save_adapter
 from naslora.sam.building import Sam
@@ -164,6 +166,23 @@ def test_seed_alone_decides_the_start(method: str, plain: Build) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_the_default_dtype_does_not_change_the_start(method: str, plain: Build) -> None:
+    """What a seed gives again when an adapter is loaded, persistent or not, is the same."""
+    states = []
+    for default in (torch.float32, torch.float64, torch.bfloat16):
+        sam = plain()
+        torch.set_default_dtype(default)
+        try:
+            adapt(sam, method, seed=3)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        states.append(dict(sam.named_parameters()) | dict(sam.named_buffers()))
+    for state in states[1:]:
+        for name, tensor in states[0].items():
+            assert torch.equal(tensor, state[name]), name
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_state_round_trip(
     method: str, adapted: Build, plain: Build, images: Draw, tmp_path: Path
 ) -> None:
@@ -243,3 +262,34 @@ def test_gradients_are_those_of_the_outputs(method: str, adapted: Build, images:
             for parameter, direction in zip(parameters, along, strict=True):
                 parameter -= sign * step * direction
     assert slope == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"), [(name, {}) for name in METHODS] + [("nas_lora", PAPER_COUNT)]
+)
+def test_gradient_checkpointing_changes_nothing(
+    method: str, settings: dict[str, Any], adapted: Build, images: Draw
+) -> None:
+    """Neither outputs, nor gradients, nor the state after a step: no batch counts twice."""
+    steps = []
+    for checkpointing in (False, True):
+        sam = adapted(method, settings).train()
+        sam.image_encoder.gradient_checkpointing = checkpointing
+        torch.manual_seed(5)
+        masks = sam(images(2)).masks
+        masks.square().mean().backward()
+        gradients = {n: p.grad for n, p in trainable_parameters(sam).items()}
+        steps.append((masks.detach(), gradients, dict(sam.named_buffers())))
+    (masks, gradients, buffers), (again, other_gradients, other_buffers) = steps
+    assert torch.equal(masks, again)
+    assert gradients.keys() == other_gradients.keys()
+    for name, gradient in gradients.items():
+        other = other_gradients[name]
+        assert (gradient is None) == (other is None), name
+        if gradient is not None and other is not None:
+            torch.testing.assert_close(other, gradient, rtol=1e-4, atol=1e-7)
+    for name, buffer in buffers.items():
+        assert torch.equal(other_buffers[name], buffer), name
+    counted = [int(b) for n, b in other_buffers.items() if n.endswith("num_batches_tracked")]
+    assert set(counted) <= {1}
+    assert bool(counted) == (settings.get("style") == "darts")
