@@ -75,6 +75,7 @@ def analyse(study: Study, model: str, task: str | None = None, seed: int | None 
     scales: dict[Scale, LayerStatistics] = {}
     merge_errors: dict[str, float] = {}
     checkpoint = receipt.checkpoint_sha256 if receipt else None
+    sam: Sam | None = None
     if status == "done":
         sam, checkpoint = _sam(study, task, model, seed, receipt)
         sam = sam.to(device).eval()
@@ -102,7 +103,7 @@ def analyse(study: Study, model: str, task: str | None = None, seed: int | None 
         scales=scales,
         merge_errors=merge_errors,
         wall_time_s=time.perf_counter() - began,
-        provenance=provenance(device),
+        provenance=provenance(device, sam),
     )
     write_analysis(layout.analysis(task, model, seed), analysis)
     return analysis

@@ -18,6 +18,7 @@ from naslora.evaluation.loading import current_receipt, evaluation_device, train
 from naslora.evaluation.metrics import make_metrics
 from naslora.evaluation.predictions import Predicted, predictions, test_images
 from naslora.methods.registry import get_method, load_method_files
+from naslora.sam.building import Sam
 from naslora.study.layout import Layout
 from naslora.study.provenance import provenance
 from naslora.study.records import FileHash, Record, write_document
@@ -47,6 +48,7 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     images: dict[str, int] = {}
     per_image: FileHash | None = None
     rows: list[dict[str, Any]] = []
+    sam: Sam | None = None
     if status == "done":
         benchmark = get_benchmark(task)
         manifest = read_manifest(layout.manifest(task))
@@ -79,7 +81,7 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
         images=images,
         per_image=per_image,
         evaluation_time_s=time.perf_counter() - began,
-        provenance=provenance(device),
+        provenance=provenance(device, sam),
     )
     write_document(layout.record(task, variant, seed), record)
     return record

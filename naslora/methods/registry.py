@@ -156,7 +156,8 @@ def adapt(
     sam.train(sam.training)  # new layers start in training mode, whatever the SAM is in
     if chosen.trains_decoder:
         sam.mask_decoder.requires_grad_(True)
-        sam.mask_decoder.iou_prediction_head.requires_grad_(False)
+        for part in sam.mask_decoder.unused_without_prompts():
+            part.requires_grad_(False)
     added = tuple(sorted(_persistent_buffers(sam) - before))
     adaptation = Adaptation(method, parsed.model_dump(), seed, added)
     sam.adaptation = adaptation

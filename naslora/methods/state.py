@@ -158,6 +158,7 @@ def _model(sam: Sam) -> dict[str, Any]:
         "decoder": sam.decoder,
         "classes": sam.classes,
         "mask_tokens": sam.mask_decoder.mask_tokens.num_embeddings,
+        "hypernetworks": sam.mask_decoder.hypernetworks,
     }
 
 

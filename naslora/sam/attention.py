@@ -1,18 +1,19 @@
 """Attention with decomposed relative positions, without an N x N bias.
 
 The logit of query i and key j is  s q_i.k_j + q_i.Rh[y_i, y_j] + q_i.Rw[x_i, x_j],  with s the
-inverse root of the head's width. Three exact ways to compute it:
+inverse square root of the head's width. There are three exact ways to compute it:
 
 - `folded`: the positions become H + W more channels of queries and keys,
-  q' = [s q, q.Rh, q.Rw] and k' = [k, onehot(y), onehot(x)], and torch's fused kernel does the rest;
-- `banded`: some queries at a time, so that their logits stay in a CPU's cache;
-- `reference`: the logits as written, for comparison; it alone keeps N x N for the backward pass.
+  q' = [s q, q.Rh, q.Rw] and k' = [k, onehot(y), onehot(x)], for torch's fused kernel;
+- `banded`: a band of queries at a time, so that their logits stay in a CPU's cache;
+- `reference`: the logits as written, for comparison. It alone keeps the N x N logits for the
+  backward pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,47 +22,31 @@ from torch import Tensor
 from naslora.sam.backbones import AttentionBackend as Backend
 from naslora.sam.banded_attention import attend_in_bands
 
-_forced: Backend | None = None
-_ran: set[Backend] = set()
 
+def choose_backend(
+    setting: Literal["auto"] | Backend, device: torch.device, dtype: torch.dtype
+) -> Backend:
+    """The backend of a setting: itself, or for "auto" the fastest on a device in a precision.
 
-def set_attention_backend(backend: Backend | Literal["auto"]) -> None:
-    """Force one backend in all encoders of this process; "auto" chooses by hardware again.
-
-    Raises:
-        ValueError: no such backend.
+    Measured on one x86-64 core in float32 with heads of 64, banded against folded, forward and
+    backward: the same time at 14 x 14, where banded keeps half the memory; 0.7 of the time at
+    32 x 32 and 0.55 at 64 x 64. For half precision, torch's kernel is used on every device.
     """
-    global _forced
-    _ran.clear()
-    if backend != "auto" and backend not in get_args(Backend):
-        raise ValueError(
-            f"no attention backend {backend!r}; there are {', '.join(get_args(Backend))}"
-        )
-    _forced = None if backend == "auto" else backend
-
-
-def attention_backend(q: Tensor) -> Backend:
-    """The backend for queries (B, heads, N, d): the forced one, or the fastest one here.
-
-    Measured on one x86-64 core in single precision with heads of 64, banded against folded,
-    forward and backward: equal at 14 x 14, where banded keeps half as much; 0.7 of the time at
-    32 x 32, 0.55 at 64 x 64. Half precision has torch's kernel on every device.
-    """
-    if _forced is not None:
-        return _forced
-    single = q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64)
+    if setting != "auto":
+        return setting
+    single = device.type == "cpu" and dtype in (torch.float32, torch.float64)
     return "banded" if single else "folded"
 
 
-def backends_that_ran() -> list[Backend]:
-    """The backends that were used in this process since one was last forced or freed."""
-    return sorted(_ran)
-
-
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, rows: Tensor | None = None, columns: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    setting: Literal["auto"] | Backend = "auto",
 ) -> Tensor:
-    """Softmax attention, with relative positions if tables are given.
+    """Softmax attention with relative positions.
 
     Args:
         q: queries (B, heads, P + H*W, d). The first P tokens are prompts, which have no position:
@@ -70,15 +55,12 @@ def attend(
         v: values, as q.
         rows: embedding (H, H, d) of query row and key row, see `relative_positions`.
         columns: embedding (W, W, d) of query column and key column.
+        setting: how it is computed; see `choose_backend`.
 
     Returns:
         (B, heads, P + H*W, d).
     """
-    if rows is None or columns is None:
-        return F.scaled_dot_product_attention(q, k, v)
-    backend = attention_backend(q)
-    _ran.add(backend)
-    return _COMPUTE[backend](q, k, v, rows, columns)
+    return _COMPUTE[choose_backend(setting, q.device, q.dtype)](q, k, v, rows, columns)
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:
@@ -106,7 +88,7 @@ def _position_terms(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, T
 
 
 def _fold(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Make q' and k', with zeros up to a width that is a multiple of 8, as fused kernels take."""
+    """Make q' and k', padded with zeros to a multiple of 8 channels, which fused kernels need."""
     B, heads, L, d = q.shape
     H, W = rows.shape[0], columns.shape[0]
     prompts = L - H * W
@@ -127,7 +109,7 @@ def _fold(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, 
 def _folded(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     d = v.shape[-1]
     q, k = _fold(q, k, rows, columns)
-    v = F.pad(v, (0, q.shape[-1] - d))  # fused kernels take one width for q, k and v
+    v = F.pad(v, (0, q.shape[-1] - d))  # fused kernels need the same width of q, k and v
     out: Tensor = F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :d]
     return out
 

@@ -1,35 +1,43 @@
-"""SAMs by name: the backbones, and the model that holds the parts together."""
+"""SAMs by name: the model that holds the parts together, and a function that builds one."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, Literal
 
 import torch
+from segment_anything.modeling import PromptEncoder
+from segment_anything.modeling import Sam as MetaSam
 from torch import Tensor, nn
 
-from naslora.sam.backbones import BACKBONES
+from naslora.sam.backbones import BACKBONES, AttentionBackend
 from naslora.sam.image_encoder import ImageEncoderViT
-from naslora.sam.mask_decoder import ORIGINAL_MASK_TOKENS, MaskDecoder, Prediction
-from naslora.sam.prompt_encoder import PromptEncoder
+from naslora.sam.mask_decoder import ORIGINAL_MASK_TOKENS, Hypernetworks, MaskDecoder, Prediction
 
 DecoderKind = Literal["semantic", "original"]
 DEFAULT_MASK_TOKENS = 10
-_PIXEL_MEAN = (123.675, 116.28, 103.53)
-_PIXEL_STD = (58.395, 57.12, 57.375)
+_MASK_CHANNELS = 16
+_FREQUENCIES = "positional_encoding_gaussian_matrix"
 
 
-class Sam(nn.Module):
-    """Segment Anything without prompts: images to masks.
+class Sam(MetaSam, nn.Module):  # type: ignore[misc]  # nn.Module has types
+    """Segment Anything on batches of images without prompts.
+
+    It is a SAM of Meta's with another image encoder and, for semantic segmentation, another mask
+    decoder. With the original decoder it can be given to Meta's `SamPredictor`.
 
     Attributes:
         backbone: a key of `BACKBONES`.
-        image_size: height and width of the images that it takes.
+        image_size: height and width of the images that it takes, pixels.
         classes: 1 for a binary task; else the number of classes, background included.
         decoder: "semantic" for the paper's decoder, "original" for Meta's.
-        adaptation: what a method put on this model; None if nothing was.
+        adaptation: the method that was put on this model and its settings; None if there is none.
     """
 
+    image_encoder: ImageEncoderViT
+    prompt_encoder: PromptEncoder
+    mask_decoder: MaskDecoder
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -44,17 +52,15 @@ class Sam(nn.Module):
         classes: int,
         decoder: DecoderKind,
     ):
-        super().__init__()
+        super().__init__(image_encoder, prompt_encoder, mask_decoder)
         self.backbone = backbone
         self.image_size = image_size
         self.classes = classes
         self.decoder: DecoderKind = decoder
         self.adaptation: Any = None
-        self.image_encoder = image_encoder
-        self.prompt_encoder = prompt_encoder
-        self.mask_decoder = mask_decoder
-        for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        device = image_encoder.pos_embed.device
+        for name in ("pixel_mean", "pixel_std"):  # Meta's code makes them on the CPU
+            self.register_buffer(name, getattr(self, name).to(device), persistent=False)
 
     def forward(self, images: Tensor) -> Prediction:
         """Predict masks of images (B, 3, H, W), uint8 or float in 0..255."""
@@ -62,6 +68,8 @@ class Sam(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Embed images (B, 3, H, W), uint8 or float in 0..255, as (B, C, H/p, W/p).
+
+        p is the backbone's patch size.
 
         Raises:
             ValueError: the images are not of this model's size, or are floats of 0..1.
@@ -81,9 +89,29 @@ class Sam(nn.Module):
 
     def decode(self, embeddings: Tensor) -> Prediction:
         """Predict masks from the embeddings (B, C, H/p, W/p) of B images."""
-        positions, dense = self.prompt_encoder()
-        prediction: Prediction = self.mask_decoder(embeddings, positions, dense)
+        dense = self.prompt_encoder.no_mask_embed.weight[:, :, None, None]
+        prediction: Prediction = self.mask_decoder.predict(
+            embeddings, self.positions().to(dense.dtype), dense
+        )
         return prediction
+
+    def positions(self) -> Tensor:
+        """The encoding (1, C, H/p, W/p) of the positions of the image embedding, in float32.
+
+        It is Meta's `get_dense_pe`, which fails on models in another precision; autocast would
+        round the product in it.
+        """
+        layer = self.prompt_encoder.pe_layer
+        frequencies = getattr(layer, _FREQUENCIES)
+        kind = frequencies.device.type
+        exact = torch.amp.is_autocast_available(kind)
+        with torch.autocast(kind, enabled=False) if exact else nullcontext():
+            encoding: Tensor = torch.func.functional_call(
+                layer,
+                {_FREQUENCIES: frequencies.float()},
+                (self.prompt_encoder.image_embedding_size,),
+            )
+        return encoding[None]
 
 
 def build_sam(
@@ -92,7 +120,9 @@ def build_sam(
     *,
     classes: int = 1,
     mask_tokens: int | None = None,
+    hypernetworks: Hypernetworks = "shared",
     decoder: DecoderKind = "semantic",
+    attention: Literal["auto"] | AttentionBackend = "auto",
 ) -> Sam:
     """Build a SAM with random weights from the global random state.
 
@@ -103,16 +133,21 @@ def build_sam(
         image_size: side, or height and width, in pixels; multiples of the backbone's patch size.
         classes: 1 for a binary task; else the number of classes, background included.
         mask_tokens: mask tokens of a multi-class decoder, 10 by default; with one, all pixels of
-            an image get one class. A binary decoder has one, and Meta's four, whatever this says.
+            an image get one class. A binary decoder always has one, and Meta's four.
+        hypernetworks: of a multi-class decoder; see `MaskDecoder`.
         decoder: "semantic" for the paper's, "original" for Meta's.
+        attention: see `ImageEncoderViT.attention_backend`.
 
     Raises:
-        ValueError: no such backbone or decoder, or a size that cannot be.
+        ValueError: there is no such backbone, decoder or way to compute attention, or a size is
+            impossible.
     """
     if backbone not in BACKBONES:
         raise ValueError(f"no backbone {backbone!r}; there are {', '.join(BACKBONES)}")
     if decoder not in ("semantic", "original"):
         raise ValueError(f"no decoder {decoder!r}; there are semantic and original")
+    if hypernetworks not in ("shared", "per_token"):
+        raise ValueError(f"no hypernetworks {hypernetworks!r}; there are shared and per_token")
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     sizes = BACKBONES[backbone]
     grid = sizes.grid((height, width))
@@ -135,14 +170,16 @@ def build_sam(
             window_size=sizes.window_size,
             global_attn_indexes=sizes.global_attn_indexes,
             out_channels=dim,
+            attention_backend=attention,
         ),
-        PromptEncoder(dim, grid),
+        PromptEncoder(dim, grid, (height, width), _MASK_CHANNELS),
         MaskDecoder(
             dim=dim,
             heads=sizes.decoder_num_heads,
             mlp_dim=sizes.decoder_mlp_dim,
             mask_tokens=tokens,
             classes=classes,
+            hypernetworks=hypernetworks if classes > 1 else "per_token",
             predict_iou=decoder == "original",
         ),
         backbone=backbone,

@@ -77,6 +77,7 @@ def save_checkpoint(sam: Sam, path: Path) -> None:
             sam.image_size,
             classes=sam.classes,
             mask_tokens=sam.mask_decoder.mask_tokens.num_embeddings,
+            hypernetworks=sam.mask_decoder.hypernetworks,
             decoder=sam.decoder,
         )
     if extra := sorted(set(state) ^ set(plain.state_dict())):

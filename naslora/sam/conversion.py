@@ -41,13 +41,17 @@ def resize_rel_pos(table: Tensor, length: int) -> Tensor:
 def convert(state: Mapping[str, Tensor], sam: Sam) -> State:
     """The weights `state` of a SAM of the same backbone, in the shapes of `sam`.
 
-    Position embeddings are interpolated to the image size. The number of mask tokens changes by
-    this law: mask token i, hypernetwork MLP i and output i of the IoU head are those of token
-    i mod T of the file, which has T. So a binary decoder gets token 0, Meta's single mask. Where a
-    token repeats one (i >= T), it gets seeded noise, which puts it as far from that one as
-    unrelated tokens are from each other. Without noise both would learn the same for ever; with
-    little of it, most of a short training goes into telling them apart. The class branch comes
-    from the file if it has one for the same classes, and stays as it is in `sam` otherwise.
+    Position embeddings are interpolated to the image size. Mask token i of `sam` comes from a
+    token of the file, which has T, with that token's hypernetwork MLP and output of the IoU head:
+
+    - if `sam` has one shared MLP and the file one for each token, from token 0, as all others:
+      the MLP is token 0's, the one that Meta uses for a single mask;
+    - otherwise from token i mod T. A token that repeats one (i >= T) gets seeded noise, by which it
+      is as far from that one as unrelated tokens are from each other. Equal tokens would part at
+      the first step, as classes are assigned to tokens one to one, but slowly.
+
+    The class branch comes from the file if that has one for the same classes; otherwise it stays
+    as it is in `sam`.
     """
     own = sam.state_dict()
     grid = (own["image_encoder.pos_embed"].shape[1], own["image_encoder.pos_embed"].shape[2])
@@ -60,12 +64,17 @@ def convert(state: Mapping[str, Tensor], sam: Sam) -> State:
         elif not name.startswith((_HYPERNETWORKS, _CLASS)):
             out[name] = value
     source, target = state[_TOKENS].shape[0], own[_TOKENS].shape[0]
+    mlps, own_mlps = _mlps(state), _mlps(own)
     rows = torch.arange(target) % source
-    out[_TOKENS] = _separate(state[_TOKENS][rows], source)
+    if own_mlps == 1 < mlps:
+        rows = torch.zeros_like(rows)
+        out[_TOKENS] = state[_TOKENS][rows]
+    else:
+        out[_TOKENS] = _separate(state[_TOKENS][rows], source)
     for end in ("weight", "bias"):
         out[_IOU + end] = state[_IOU + end][rows]
-    for index, row in enumerate(rows.tolist()):
-        prefix = f"{_HYPERNETWORKS}{row}."
+    for index, row in enumerate(rows[:own_mlps].tolist()):
+        prefix = f"{_HYPERNETWORKS}{min(row, mlps - 1)}."
         for name, value in state.items():
             if name.startswith(prefix):
                 out[f"{_HYPERNETWORKS}{index}.{name.removeprefix(prefix)}"] = value
@@ -76,8 +85,13 @@ def convert(state: Mapping[str, Tensor], sam: Sam) -> State:
     return out
 
 
+def _mlps(state: Mapping[str, Tensor]) -> int:
+    """The number of hypernetwork MLPs: one where it is shared."""
+    return len({name.split(".")[2] for name in state if name.startswith(_HYPERNETWORKS)})
+
+
 def _separate(tokens: Tensor, source: int) -> Tensor:
-    """Noise on all tokens but the first `source`."""
+    """Add noise to all tokens but the first `source`."""
     generator = torch.Generator().manual_seed(_NOISE_SEED)
     noise = torch.randn(tokens.shape, generator=generator) * _NOISE
     noise[:source] = 0

@@ -13,13 +13,15 @@ Methods that adapt the encoder change it at these places, and nowhere else:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
+from segment_anything.modeling.common import LayerNorm2d, MLPBlock
 from torch import Tensor, nn
 
-from naslora.sam.attention import attend, relative_positions
-from naslora.sam.layers import LayerNorm2d, MLPBlock
+from naslora.sam.attention import attend, choose_backend, relative_positions
+from naslora.sam.backbones import AttentionBackend
 from naslora.sam.recompute import checkpointed
 
 
@@ -41,8 +43,11 @@ class Attention(nn.Module):
     Args:
         dim: channels C.
         heads: attention heads.
-        size: rows and columns over which positions are told apart: the window, or the map.
+        size: rows and columns of the window, or of the map, for the relative positions.
         window_size: side of the windows in tokens; 0 attends over the whole map.
+
+    Attributes:
+        backend: how attention is computed; see `ImageEncoderViT.attention_backend`.
     """
 
     rel_pos_h: nn.Parameter
@@ -52,6 +57,7 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads = heads
         self.window_size = window_size
+        self.backend: Literal["auto"] | AttentionBackend = "auto"
         self.qkv: nn.Module = nn.Linear(dim, 3 * dim)
         self.proj: nn.Module = nn.Linear(dim, dim)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * size[0] - 1, dim // heads))
@@ -108,7 +114,7 @@ class Attention(nn.Module):
         q, k, v = self.split(tokens)
         rows = relative_positions(self.rel_pos_h, h)
         columns = relative_positions(self.rel_pos_w, w)
-        mixed = attend(q, k, v, rows, columns)[:, :, -h * w :]
+        mixed = attend(q, k, v, rows, columns, self.backend)[:, :, -h * w :]
         return mixed.transpose(1, 2).reshape(B, h, w, -1)
 
 
@@ -175,6 +181,7 @@ class ImageEncoderViT(nn.Module):
         window_size: int,
         global_attn_indexes: Sequence[int],
         out_channels: int,
+        attention_backend: Literal["auto"] | AttentionBackend = "auto",
     ):
         super().__init__()
         self.patch_size = patch_size
@@ -196,6 +203,48 @@ class ImageEncoderViT(nn.Module):
         )
         self.injector: nn.Module | None
         self.register_module("injector", None)
+        self.attention_backend = attention_backend
+
+    @property
+    def img_size(self) -> int:
+        """Side of the images in pixels, by the name that Meta's `SamPredictor` asks for.
+
+        Raises:
+            ValueError: the images are not square, which Meta's code needs.
+        """
+        height, width = (self.patch_size * n for n in self.pos_embed.shape[1:3])
+        if height != width:
+            raise ValueError(f"Meta's code needs square images, and these are {height}x{width}")
+        return int(height)
+
+    @property
+    def attention_backend(self) -> Literal["auto"] | AttentionBackend:
+        """How attention is computed: "auto", by hardware and precision, or a backend by name.
+
+        Raises:
+            ValueError: when it is set to something else.
+        """
+        return self._attention_backend
+
+    @attention_backend.setter
+    def attention_backend(self, setting: Literal["auto"] | AttentionBackend) -> None:
+        known = ("auto", *get_args(AttentionBackend))
+        if setting not in known:
+            raise ValueError(f"no attention backend {setting!r}; there are {', '.join(known)}")
+        self._attention_backend = setting
+        for block in self.blocks:
+            cast(Block, block).attn.backend = setting
+
+    def backend_in_use(self) -> AttentionBackend:
+        """The backend that attention is computed with on this device, in this precision.
+
+        Under autocast, call it under autocast as well.
+        """
+        weight = self.patch_embed.proj.weight
+        kind, dtype = weight.device.type, weight.dtype
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
+        return choose_backend(self.attention_backend, weight.device, dtype)
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode normalised images (B, 3, p*H, p*W) to (B, out_channels, H, W)."""

@@ -9,21 +9,23 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from naslora.sam.attention import backends_that_ran
 from naslora.study.records import Provenance
+
+if TYPE_CHECKING:
+    from naslora.sam.building import Sam
 
 _PACKAGES = ("naslora", "torch", "numpy", "pillow", "pysodmetrics", "lightning-fabric", "pandas")
 
 
-def provenance(device: torch.device) -> Provenance:
-    """Describe this machine, `device` and the versions of what computes on them."""
+def provenance(device: torch.device, sam: Sam | None = None) -> Provenance:
+    """Describe this machine, `device` and the versions of the packages; see `hardware`."""
     revision, dirty = _git_state()
     return Provenance(
-        hardware=hardware(device),
+        hardware=hardware(device, sam),
         versions={"python": platform.python_version(), **_versions()},
         git_revision=revision,
         git_dirty=dirty,
@@ -38,8 +40,14 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def hardware(device: torch.device) -> dict[str, Any]:
-    """This machine and `device`, and how much of them is used: all that moves the last bits."""
+def hardware(device: torch.device, sam: Sam | None = None) -> dict[str, Any]:
+    """All about this machine and `device` that the last bits of a result depend on.
+
+    Args:
+        device: the device that computes.
+        sam: the model, for the backend of its attention. In a run with mixed precision, call this
+            under the run's autocast.
+    """
     described: dict[str, Any] = {
         "device": str(device.type),
         "processor": _processor(),
@@ -47,8 +55,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
-    if backends := backends_that_ran():
-        described["attention"] = backends
+    if sam is not None:
+        described["attention"] = sam.image_encoder.backend_in_use()
     if device.type == "cuda":
         described["gpu"] = torch.cuda.get_device_name(device)
         described["cuda"] = torch.version.cuda

@@ -19,7 +19,9 @@ class SamSettings(Settings):
     image_size: Annotated[int, Field(ge=32)]
     checkpoint: str
     checkpoints: Path
+    decoder: Literal["semantic", "original"]
     mask_tokens: Annotated[int, Field(ge=1)]
+    hypernetworks: Literal["shared", "per_token"]
     attention: Literal["auto"] | AttentionBackend
 
     @field_validator("backbone")

@@ -13,6 +13,7 @@ import torch
 
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.methods.registry import load_method_files
+from naslora.sam.building import Sam
 from naslora.study.layout import Layout
 from naslora.study.provenance import provenance
 from naslora.study.settings import Study
@@ -68,8 +69,10 @@ def time_methods(
     fabric = launch_fabric(
         study.training.model_copy(update={"devices": 1, "num_nodes": 1}), unused_parameters=True
     )
-    methods = _Session(study, fabric, tell).measure()
-    about = provenance(fabric.device)
+    session = _Session(study, fabric, tell)
+    methods = session.measure()
+    with fabric.autocast():
+        about = provenance(fabric.device, session.base)
     timing = Timing(
         study=study.study,
         hardware=hardware_tag(about.hardware),
@@ -91,7 +94,13 @@ def time_methods(
 
 
 class _Session:
-    """The measurements of one process."""
+    """The measurements of one process.
+
+    Attributes:
+        base: the SAM that the methods are put on; set by `measure`.
+    """
+
+    base: Sam
 
     def __init__(self, study: Study, fabric: Fabric, tell: Callable[[str], None]):
         self._study = study
@@ -106,8 +115,8 @@ class _Session:
         methods = self._study.methods
         peaks = {key: self._peak(key) for method in methods for key in self._trainings(method)}
         self._tell("memory is measured")
-        base = random_sam(self._study, self._fabric)
-        subjects = {m: Subject(self._study, m, self._fabric, base) for m in methods}
+        self.base = random_sam(self._study, self._fabric)
+        subjects = {m: Subject(self._study, m, self._fabric, self.base) for m in methods}
         for size in self._batch_sizes:
             self._time_training(subjects, size)
         sizes = {method: subject.settle() for method, subject in subjects.items()}

@@ -134,7 +134,12 @@ def random_sam(study: Study, fabric: Fabric) -> Sam:
     """The study's SAM with random weights, on the device."""
     with torch.random.fork_rng(devices=[]), torch.device(fabric.device):
         torch.default_generator.manual_seed(study.seeds[0])
-        return build_sam(study.sam.backbone, study.sam.image_size, classes=_CLASSES)
+        return build_sam(
+            study.sam.backbone,
+            study.sam.image_size,
+            classes=_CLASSES,
+            attention=study.sam.attention,
+        )
 
 
 def random_batch(study: Study, size: int) -> Batch:

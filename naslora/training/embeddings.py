@@ -102,13 +102,15 @@ def embedded_images(
         return np.asarray(tensor.view(-1).view(torch.uint8).numpy())
 
     example = embedding(0, flips[0])
+    with fabric.autocast():
+        about = hardware(fabric.device, sam)
     key = fingerprint(
         {
             "images": images.key(),
             "encoder": _digest(sam),
             "flips": flips,
             "precision": run.training.precision,
-            "hardware": hardware(fabric.device),
+            "hardware": about,
             "versions": [__version__, torch.__version__],
         }
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from naslora.core.errors import SettingsError
-from naslora.sam.attention import set_attention_backend
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.checkpoints import find_checkpoint, load_checkpoint
 from naslora.study.layout import Layout
@@ -17,8 +16,8 @@ def initial_sam(
 ) -> tuple[Sam, str | None]:
     """Build the study's SAM and load the checkpoint that its settings name.
 
-    What no checkpoint fills (the class branch; everything where the setting is `random`) is drawn
-    from `seed` alone. The setting of attention holds for the whole process from now on.
+    Weights that no checkpoint has (the class branch; all if the setting is `random`) are drawn from
+    `seed` alone.
 
     Args:
         study: its `sam` settings say what to build and load.
@@ -30,7 +29,8 @@ def initial_sam(
         The SAM and the checkpoint's SHA-256, or None where none was loaded.
 
     Raises:
-        SettingsError: several classes are to share one mask token.
+        SettingsError: the task has several classes, and the settings ask for one mask token or
+            for the original decoder.
         CheckpointError: the checkpoint is missing, damaged or of another architecture.
     """
     settings = study.sam
@@ -39,14 +39,21 @@ def initial_sam(
             "sam.mask_tokens is 1: all pixels of an image would get one class",
             remedy="set it to at least the number of classes that an image can show",
         )
-    set_attention_backend(settings.attention)
+    if classes > 1 and settings.decoder == "original":
+        raise SettingsError(
+            "sam.decoder is original, which has no classes, and the task has several",
+            remedy="set it to semantic, or leave out the tasks with several classes",
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sam = build_sam(
             settings.backbone,
             settings.image_size,
             classes=classes,
-            mask_tokens=1 if classes == 1 else settings.mask_tokens,
+            mask_tokens=settings.mask_tokens,
+            hypernetworks=settings.hypernetworks,
+            decoder=settings.decoder,
+            attention=settings.attention,
         )
         if not pretrained or settings.checkpoint == "random":
             return sam, None

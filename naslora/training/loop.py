@@ -191,6 +191,8 @@ class _Run:
         else:
             adapter.unlink(missing_ok=True)  # of an earlier run
         run, progress = self._run, self._measured()
+        with self._fabric.autocast():
+            about = provenance(self._fabric.device, self._sam)
         receipt = Receipt(
             status="done" if divergence is None else "diverged",
             message=None if divergence is None else divergence.what,
@@ -207,6 +209,6 @@ class _Run:
             attempts=attempts,
             wall_time_s=progress.seconds_before,
             peak_memory_bytes=progress.peak_memory_bytes,
-            provenance=provenance(self._fabric.device),
+            provenance=about,
         )
         write_document(self._layout.receipt(*self._names), receipt)

@@ -49,7 +49,7 @@ def binary_loss(prediction: Prediction, labels: Tensor) -> Tensor:
     """The segmentation loss of a binary task: cross-entropy plus Dice, mean over images.
 
     Args:
-        prediction: masks of shape (B, 1, h, w).
+        prediction: masks of shape (B, T, h, w), of which the first counts.
         labels: (B, H, W) with values 0 and 1.
 
     Raises:
@@ -58,7 +58,7 @@ def binary_loss(prediction: Prediction, labels: Tensor) -> Tensor:
     if labels.max() > 1:
         raise ValueError(f"a binary mask holds 0 and 1, not {labels.max().item()}")
     target = labels.float()
-    logits = _resized(prediction.masks, labels).squeeze(1)
+    logits = _resized(prediction.masks[:, :1], labels).squeeze(1)
     return (bce_loss(logits, target) + dice_loss(logits, target)).mean()
 
 

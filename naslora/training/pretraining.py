@@ -18,7 +18,6 @@ from naslora.core.errors import DivergedError, SettingsError
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.generated import drawing_of
 from naslora.data.images import resized, resized_labels
-from naslora.sam.attention import set_attention_backend
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import save_checkpoint
 from naslora.study.layout import Layout
@@ -53,8 +52,7 @@ def pretrain(study: Study) -> None:
     )
     torch.manual_seed(settings.seed)
     images, labels = _draw(study)
-    set_attention_backend(study.sam.attention)
-    sam = build_sam(study.sam.backbone, study.sam.image_size)
+    sam = build_sam(study.sam.backbone, study.sam.image_size, attention=study.sam.attention)
     sam.mask_decoder.iou_prediction_head.requires_grad_(False)
     sam.prompt_encoder.requires_grad_(False)
     trained = [p for p in sam.parameters() if p.requires_grad]

@@ -46,7 +46,7 @@ GOLDEN = {
 
 def wavy_sam(classes: int) -> Sam:
     """A SAM whose weights are waves, the same with every version of torch."""
-    sam = build_sam("tiny", 64, classes=classes).eval()
+    sam = build_sam("tiny", 64, classes=classes, hypernetworks="per_token").eval()
     with torch.no_grad():
         for index, (name, weight) in enumerate(sorted(sam.named_parameters())):
             wave = torch.sin(1.7 * index + 0.61 * torch.arange(weight.numel())).view(weight.shape)

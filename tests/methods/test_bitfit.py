@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from segment_anything.modeling.common import LayerNorm2d
 from torch import nn
 
 from naslora.methods.registry import adapt, trainable_parameters
 from naslora.sam.building import Sam, build_sam
-from naslora.sam.layers import LayerNorm2d
 
 
 def test_count_of_the_paper() -> None:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from naslora.core.errors import SettingsError
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.methods.vpt import VPTSettings
-from naslora.sam.attention import set_attention_backend
 from naslora.sam.building import build_sam
 from naslora.sam.image_encoder import Block
 
@@ -29,9 +28,7 @@ GOLDEN = Path(__file__).parent / "golden" / "vpt.safetensors"
 
 @pytest.fixture(params=["folded", "banded", "reference"])
 def backend(request):
-    set_attention_backend(request.param)
-    yield request.param
-    set_attention_backend("auto")
+    return request.param
 
 
 def randomise(module: nn.Module, seed: int = 0) -> None:
@@ -90,6 +87,7 @@ def test_golden(backend):
         }
     )
     for block, prompts in zip(blocks, golden["prompts"], strict=True):
+        block.attn.backend = backend
         block.prompts = nn.Parameter(prompts)
     x = golden["input"].requires_grad_()
     y = x
@@ -112,6 +110,7 @@ def test_golden(backend):
 )
 def test_block_equals_definition(backend, grid, window):
     block = Block(8, 2, (window, window) if window else grid, window).double()
+    block.attn.backend = backend
     randomise(block)
     prompts = torch.randn(3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     x = torch.randn(2, *grid, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
@@ -121,6 +120,7 @@ def test_block_equals_definition(backend, grid, window):
 
 def test_gradcheck(backend):
     block = Block(4, 2, (2, 2), 2).double()
+    block.attn.backend = backend
     randomise(block)
     x = torch.randn(1, 3, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     generator = torch.Generator().manual_seed(5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,6 @@ from segment_anything.modeling import (
     TwoWayTransformer,
 )
 
-from naslora.sam.attention import set_attention_backend
 from naslora.sam.backbones import BACKBONES
 
 
@@ -75,9 +74,3 @@ def short_vit_b(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three blocks of vit_b, as a backbone of its own."""
     short = replace(BACKBONES["vit_b"], depth=3, global_attn_indexes=(2,), checkpoint=None)
     monkeypatch.setitem(BACKBONES, "short_vit_b", short)
-
-
-@pytest.fixture(autouse=True)
-def automatic_backend() -> Iterator[None]:
-    yield
-    set_attention_backend("auto")

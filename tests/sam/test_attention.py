@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from naslora.sam import attention, banded_attention
-from naslora.sam.attention import attend, relative_positions, set_attention_backend
+from naslora.sam import banded_attention
+from naslora.sam.attention import attend, choose_backend, relative_positions
 
 BACKENDS = ("folded", "banded", "reference")
 
@@ -52,9 +52,9 @@ def naive(q: Tensor, k: Tensor, v: Tensor, tables: list[Tensor], H: int, W: int)
 @pytest.mark.parametrize(("H", "W", "prompts"), [(3, 3, 0), (2, 4, 0), (3, 2, 2)])
 def test_equals_the_definition(backend, H, W, prompts):
     (q, k, v), tables = draw(H, W, prompts)
-    set_attention_backend(backend)
+    rows, columns = relative_positions(tables[0], H), relative_positions(tables[1], W)
     with torch.no_grad():
-        out = attend(q, k, v, relative_positions(tables[0], H), relative_positions(tables[1], W))
+        out = attend(q, k, v, rows, columns, backend)
         expected = naive(q, k, v, tables, H, W)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
 
@@ -73,8 +73,8 @@ def test_backends_agree_with_their_gradients(H, W, prompts, d, logits):
     banded_attention._LOGITS = logits
     for backend in BACKENDS:
         qkv, tables = draw(H, W, prompts, d=d)
-        set_attention_backend(backend)
-        out = attend(*qkv, relative_positions(tables[0], H), relative_positions(tables[1], W))
+        rows, columns = relative_positions(tables[0], H), relative_positions(tables[1], W)
+        out = attend(*qkv, rows, columns, backend)
         out.square().sum().backward()
         results.append([out, *(x.grad for x in (*qkv, *tables))])
     for other in results[:-1]:
@@ -93,41 +93,22 @@ def test_saves_no_matrix_of_all_pairs(backend):
         return x
 
     q, k, v = (x.detach().float().requires_grad_() for x in (q, k, v))
-    set_attention_backend(backend)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        attend(q, k, v, *(relative_positions(t.detach().float(), 16) for t in tables))
+        attend(q, k, v, *(relative_positions(t.detach().float(), 16) for t in tables), backend)
     assert sizes
     assert all(shape[-2:] != (256, 256) for shape in sizes)
 
 
-def test_without_tables_it_is_plain_attention():
-    (q, k, v), _ = draw(2, 3, 1)
-    expected = (q @ k.transpose(-2, -1) / math.sqrt(5)).softmax(-1) @ v
-    torch.testing.assert_close(attend(q, k, v), expected, rtol=0, atol=1e-12)
-
-
 def test_the_choice_is_by_hardware_and_can_be_forced():
-    whole = torch.empty(1, 1, 4096, 4)
-    assert attention.attention_backend(whole) == "banded"
-    assert attention.attention_backend(whole.bfloat16()) == "folded"
-    assert attention.attention_backend(whole.to("meta")) == "folded"
-    set_attention_backend("reference")
-    assert attention.attention_backend(whole) == "reference"
-    with pytest.raises(ValueError, match="no attention backend 'flash'"):
-        set_attention_backend("flash")
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for dtype in (torch.float32, torch.float64):
+        assert choose_backend("auto", cpu, dtype) == "banded"
+        assert choose_backend("auto", gpu, dtype) == "folded"
+    assert choose_backend("auto", cpu, torch.bfloat16) == "folded"
+    for backend in BACKENDS:
+        assert choose_backend(backend, cpu, torch.float32) == backend
 
 
 @pytest.fixture(autouse=True)
 def size_of_bands(monkeypatch):
     monkeypatch.setattr(banded_attention, "_LOGITS", banded_attention._LOGITS)
-
-
-def test_what_ran_is_known():
-    set_attention_backend("auto")
-    assert attention.backends_that_ran() == []
-    (q, k, v), tables = draw(3, 3, 0)
-    for _ in range(2):
-        attend(q, k, v, *(relative_positions(table, 3) for table in tables))
-    assert attention.backends_that_ran() == ["banded"]
-    set_attention_backend("auto")
-    assert attention.backends_that_ran() == []

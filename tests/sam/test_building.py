@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ast
+import subprocess
+import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+import segment_anything
 import torch
 
 from naslora.methods.registry import adapt
-from naslora.sam import building
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam, original_parameters
 
@@ -115,6 +115,7 @@ def test_a_fresh_sam_is_not_adapted():
         (("tiny", 64), {"classes": 3, "mask_tokens": 0}, "at least one class, and one mask token"),
         (("tiny", 64), {"classes": 3, "decoder": "original"}, "tells no classes apart"),
         (("tiny", 64), {"decoder": "new"}, "no decoder 'new'"),
+        (("tiny", 64), {"hypernetworks": "both"}, "no hypernetworks 'both'"),
     ],
 )
 def test_what_cannot_be_built(arguments, options, message):
@@ -142,11 +143,30 @@ def test_every_backbone_has_whole_heads():
         assert max(sizes.global_attn_indexes) == sizes.depth - 1
 
 
-def test_nothing_here_imports_metas_package_or_torchvision():
-    """They take seconds to import; they are for tests."""
-    for path in Path(building.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            roots = {name.partition(".")[0] for name in names}
-            assert not roots & {"segment_anything", "torchvision"}, path.name
+def test_facts_and_help_need_no_torch():
+    """Settings, workflow rules and the help of commands are there at once."""
+    code = """
+import sys
+import naslora.sam.backbones, naslora.cli
+heavy = {"torch", "torchvision", "segment_anything"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_sam_is_metas_sam():
+    sam = build_sam("tiny", 64, decoder="original")
+    assert isinstance(sam, segment_anything.modeling.Sam)
+    assert isinstance(sam.mask_decoder, segment_anything.modeling.MaskDecoder)
+    assert type(sam.prompt_encoder) is segment_anything.modeling.PromptEncoder
+    assert sam.image_encoder.img_size == 64
+    with pytest.raises(ValueError, match="needs square images, and these are 32x64"):
+        _ = build_sam("tiny", (32, 64)).image_encoder.img_size
+
+
+def test_positions_are_exact_in_any_precision():
+    sam = build_sam("tiny", (64, 96))
+    expected = sam.prompt_encoder.get_dense_pe()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(sam.positions(), expected)
+    assert torch.equal(sam.double().positions(), expected)

@@ -85,7 +85,7 @@ def test_binary_decoder_takes_metas_token_0(randomise):
 def test_multiclass_decoder_repeats_tokens_with_noise(randomise, decoder):
     source = make(randomise, 1, "tiny", 64, decoder=decoder).state_dict()
     T = source[TOKENS].shape[0]
-    target = build_sam("tiny", 64, classes=3, mask_tokens=6)
+    target = build_sam("tiny", 64, classes=3, mask_tokens=6, hypernetworks="per_token")
     initial = target.state_dict()[CLASSES].clone()
     state = convert(source, target)
     assert torch.equal(state[TOKENS][:T], source[TOKENS])
@@ -100,6 +100,30 @@ def test_multiclass_decoder_repeats_tokens_with_noise(randomise, decoder):
     assert torch.equal(state[CLASSES], initial)
     torch.manual_seed(99)
     assert torch.equal(convert(source, target)[TOKENS], state[TOKENS])  # its own seed
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_a_shared_mlp_and_its_tokens_start_from_token_0(randomise, classes):
+    options = {"decoder": "original"}
+    if classes > 1:
+        options = {"classes": classes, "mask_tokens": 4, "hypernetworks": "per_token"}
+    source = make(randomise, 1, "tiny", 64, **options).state_dict()
+    target = build_sam("tiny", 64, classes=3, mask_tokens=6, hypernetworks="shared")
+    state = convert(source, target)
+    target.load_state_dict(state, strict=True)
+    assert torch.equal(state[TOKENS], source[TOKENS][:1].expand(6, -1))
+    assert torch.equal(state[IOU], source[IOU][:1].expand(6, -1))
+    assert torch.equal(state[HYPER + "0.layers.1.weight"], source[HYPER + "0.layers.1.weight"])
+    assert not any(name.startswith(HYPER + "1.") for name in state)
+
+
+@pytest.mark.parametrize("tokens", [2, 6])
+def test_a_shared_mlp_stays_with_the_tokens_that_it_was_trained_with(randomise, tokens):
+    source = make(randomise, 1, "tiny", 64, classes=3, mask_tokens=4).state_dict()
+    state = convert(source, build_sam("tiny", 64, classes=3, mask_tokens=tokens))
+    assert torch.equal(state[TOKENS][:4], source[TOKENS][:tokens])
+    assert len(state[TOKENS].unique(dim=0)) == tokens
+    assert torch.equal(state[HYPER + "0.layers.1.weight"], source[HYPER + "0.layers.1.weight"])
 
 
 def test_class_branch_is_kept_for_the_same_classes_alone(randomise):

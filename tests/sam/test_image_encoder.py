@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from segment_anything.modeling.image_encoder import Block as MetaBlock
 from torch import nn
 
-from naslora.sam.attention import set_attention_backend
+from naslora.sam import attention
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam
 from naslora.sam.image_encoder import Block, window_partition, window_unpartition
@@ -41,10 +42,9 @@ class NeighbourlyLinear(nn.Linear):
 def test_equals_metas_encoder(meta_sam, backbone, size, backend):
     """Output, gradient of the input, and of the relative positions, in single precision."""
     theirs = meta_sam(backbone, size).image_encoder
-    ours = build_sam(backbone, size).image_encoder
+    ours = build_sam(backbone, size, attention=backend).image_encoder
     ours.load_state_dict(theirs.state_dict(), strict=True)
     theirs.load_state_dict(ours.state_dict(), strict=True)
-    set_attention_backend(backend)
     results = []
     for encoder in (ours, theirs):
         images = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
@@ -115,7 +115,7 @@ def test_bfloat16_stays_near():
     images = torch.randn(2, 3, 128, 128)
     exact = encoder(images)
     for backend in BACKENDS:
-        set_attention_backend(backend)
+        encoder.attention_backend = backend
         with torch.autocast("cpu", torch.bfloat16):
             mixed = encoder(images)
         mixed.float().square().mean().backward()
@@ -123,6 +123,47 @@ def test_bfloat16_stays_near():
     half = encoder.bfloat16()(images.bfloat16())
     assert half.dtype == torch.bfloat16
     close(half.float(), exact, 0.05)
+
+
+def test_the_backend_is_the_encoders_own(monkeypatch):
+    """Two models in one process may differ; what an encoder says is what runs."""
+    ran = []
+
+    def spy(name, compute):
+        def computed(*arguments):
+            ran.append(name)
+            return compute(*arguments)
+
+        return computed
+
+    for name, compute in attention._COMPUTE.items():
+        monkeypatch.setitem(attention._COMPUTE, name, spy(name, compute))
+    first = build_sam("tiny", 64, attention="reference").image_encoder
+    second = build_sam("tiny", 64).image_encoder
+    images = torch.randn(1, 3, 64, 64)
+    for encoder in (first, second, first):
+        ran.clear()
+        encoder(images)
+        assert set(ran) == {encoder.backend_in_use()}
+        assert len(ran) == 4
+    first.attention_backend = "folded"
+    assert first.backend_in_use() == "folded"
+    assert copy.deepcopy(first).backend_in_use() == "folded"
+    for bad in ("flash", "", None):
+        with pytest.raises(ValueError, match=f"no attention backend {bad!r}; there are auto, fold"):
+            first.attention_backend = bad
+    with pytest.raises(ValueError, match="no attention backend 'flash'"):
+        build_sam("tiny", 64, attention="flash")
+
+
+def test_the_backend_follows_the_precision(monkeypatch):
+    encoder = build_sam("tiny", 64).image_encoder
+    assert encoder.backend_in_use() == "banded"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert encoder.backend_in_use() == "folded"
+    assert encoder.double().backend_in_use() == "banded"
+    assert encoder.bfloat16().backend_in_use() == "folded"
+    assert encoder.to("meta").backend_in_use() == "folded"
 
 
 @settings(max_examples=20, deadline=None)
@@ -198,7 +239,7 @@ def test_prompts_join_every_window(window_size, randomise):
     if window_size:
         expected = window_unpartition(expected, grid)
     for backend in BACKENDS:
-        set_attention_backend(backend)
+        attn.backend = backend
         torch.testing.assert_close(attn(x, prompts), expected, rtol=0, atol=1e-11)
     block.prompts = nn.Parameter(prompts)
     shortcut = x + attn(block.norm1(x), block.norm1(prompts))

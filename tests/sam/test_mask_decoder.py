@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from naslora.methods.registry import adapt, trainable_parameters
 from naslora.sam.building import build_sam
+from naslora.sam.conversion import convert
+from naslora.training.losses import multiclass_loss
 
 
 def count(module):
@@ -76,7 +81,9 @@ def test_all_decoder_parameters_but_the_iou_head_get_a_gradient():
 def test_the_papers_count():
     with torch.device("meta"):
         decoder = build_sam("vit_h", 1024).mask_decoder
-        multi = build_sam("vit_h", 1024, classes=12, mask_tokens=4).mask_decoder
+        multi = build_sam(
+            "vit_h", 1024, classes=12, mask_tokens=4, hypernetworks="per_token"
+        ).mask_decoder
     # The IoU token takes part in attention and counts; the IoU head does not.
     assert count(decoder) - count(decoder.iou_prediction_head) == 3_505_536
     one_more = 256 + count(decoder.output_hypernetworks_mlps[0])
@@ -84,9 +91,90 @@ def test_the_papers_count():
     assert count(multi) - count(multi.iou_prediction_head) == 3_505_536 + extra
 
 
+def test_the_two_readings_of_the_multiclass_decoder():
+    """LoRA on ViT-H with 10 tokens for 12 classes; the paper prints 4.00 M."""
+    trained = {}
+    for hypernetworks in ("shared", "per_token"):
+        with torch.device("meta"):
+            sam = build_sam("vit_h", 1024, classes=12, hypernetworks=hypernetworks)
+            adapt(sam, "lora")
+        trained[hypernetworks] = sum(p.numel() for p in trainable_parameters(sam).values())
+    assert trained == {"shared": 4_002_701, "per_token": 5_260_973}
+
+
+def test_shared_is_per_token_with_equal_mlps(randomise):
+    shared = build_sam("tiny", 64, classes=3, mask_tokens=4, hypernetworks="shared")
+    randomise(shared)
+    own = build_sam("tiny", 64, classes=3, mask_tokens=4, hypernetworks="per_token")
+    state = convert(shared.state_dict(), own)
+    own.load_state_dict(state, strict=True)
+    images = torch.rand(2, 3, 64, 64) * 255
+    ours, theirs = shared(images), own(images)
+    torch.testing.assert_close(ours.masks, theirs.masks, rtol=1e-4, atol=1e-6)
+    assert torch.equal(ours.class_logits, theirs.class_logits)
+    assert ours.masks[:, 0].ne(ours.masks[:, 1]).any()
+
+
+def test_equal_tokens_part_at_the_first_step(meta_sam):
+    """Classes are assigned to tokens one to one, so that equal tokens get unequal gradients."""
+    sam = build_sam("tiny", 64, classes=3, mask_tokens=4)
+    sam.load_state_dict(convert(meta_sam("tiny", 64).state_dict(), sam))
+    tokens = sam.mask_decoder.mask_tokens.weight
+    assert torch.equal(tokens, tokens[:1].expand(4, -1))
+    labels = torch.arange(3, dtype=torch.uint8).repeat_interleave(1366)[:4096].reshape(1, 64, 64)
+    optimiser = torch.optim.Adam(sam.parameters(), lr=1e-3)
+    prediction = sam(torch.rand(1, 3, 64, 64) * 255)
+    assert torch.equal(prediction.masks, prediction.masks[:, :1].expand(-1, 4, -1, -1))
+    weights = SimpleNamespace(lambda_seg=1.0, lambda_cls=2.0, no_object_weight=0.1)
+    multiclass_loss(prediction, labels, 3, weights).backward()
+    optimiser.step()
+    assert (torch.cdist(tokens, tokens) + 9 * torch.eye(4)).min() > 0
+
+
+@pytest.mark.parametrize("hypernetworks", ["shared", "per_token"])
+def test_what_adapt_freezes_is_what_no_prediction_uses(hypernetworks):
+    for options in ({}, {"classes": 3, "mask_tokens": 4}, {"decoder": "original"}):
+        sam = build_sam("tiny", 64, hypernetworks=hypernetworks, **options)
+        adapt(sam, "decoder_only")
+        prediction = sam(torch.rand(1, 3, 64, 64) * 255)
+        loss = prediction.masks.square().mean()
+        if sam.decoder == "original":
+            loss = prediction.masks[:, :1].square().mean()
+        if prediction.class_logits is not None:
+            loss = loss + prediction.class_logits.square().mean()
+        loss.backward()
+        for name, parameter in sam.mask_decoder.named_parameters():
+            assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
+def test_prompts_of_several_images_at_once(meta_sam):
+    """Against Meta's decoder, which takes one image at a time."""
+    theirs = meta_sam("tiny", 64).eval()
+    ours = build_sam("tiny", 64, decoder="original").eval()
+    ours.load_state_dict(theirs.state_dict())
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(3, 64, 4, 4, generator=generator)
+    points = torch.rand(3, 2, 2, generator=generator) * 64
+    labels = torch.tensor([[1, 0], [1, 1], [0, 1]])
+    masks = torch.randn(3, 1, 16, 16, generator=generator)
+    with torch.no_grad():
+        sparse, dense = ours.prompt_encoder(points=(points, labels), boxes=None, masks=masks)
+        together = ours.mask_decoder.predict(embeddings, ours.positions(), dense, sparse)
+        for index in range(3):
+            expected, iou = theirs.mask_decoder.predict_masks(
+                image_embeddings=embeddings[index : index + 1],
+                image_pe=theirs.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse[index : index + 1],
+                dense_prompt_embeddings=dense[index : index + 1],
+            )
+            torch.testing.assert_close(together.masks[index], expected[0], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(together.iou[index], iou[0], rtol=1e-4, atol=1e-5)
+
+
 def test_a_tokens_class_and_mask_come_from_the_same_token():
     torch.manual_seed(0)
-    decoder = (sam := build_sam("tiny", 64, classes=3, mask_tokens=2)).mask_decoder
+    sam = build_sam("tiny", 64, classes=3, mask_tokens=2, hypernetworks="per_token")
+    decoder = sam.mask_decoder
     seen = {}
     for name in ("class_prediction_head", *(f"output_hypernetworks_mlps.{i}" for i in range(2))):
         decoder.get_submodule(name).register_forward_hook(

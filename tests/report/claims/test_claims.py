@@ -160,9 +160,12 @@ def test_counts_are_counted(nothing: Evidence) -> None:
 def test_what_is_said_of_sam_s_decoder_is_so() -> None:
     """A token and a hypernetwork per mask, and a linear layer's share of a class."""
     from naslora.sam.building import build_sam
+    from naslora.sam.mask_decoder import Hypernetworks
 
-    def trained(classes: int, tokens: int) -> int:
-        decoder = build_sam("tiny", classes=classes, mask_tokens=tokens, image_size=64).mask_decoder
+    def trained(classes: int, tokens: int, hypernetworks: Hypernetworks = "per_token") -> int:
+        decoder = build_sam(
+            "tiny", 64, classes=classes, mask_tokens=tokens, hypernetworks=hypernetworks
+        ).mask_decoder
         # The head that predicts IoU is frozen.
         named = decoder.named_parameters()
         return sum(p.numel() for name, p in named if "iou_prediction_head" not in name)
@@ -171,8 +174,9 @@ def test_what_is_said_of_sam_s_decoder_is_so() -> None:
     assert trained(4, 10) - trained(3, 10) == width + 1
     hypernetwork = 2 * (width * width + width) + width * (width // 8) + width // 8
     assert trained(3, 10) - trained(3, 9) == hypernetwork + width
+    assert trained(3, 10, "shared") - trained(3, 9, "shared") == width
     width = 256
-    assert 2 * (width * width + width) + width * 32 + 32 + width == 140_064
+    assert 2 * (width * width + width) + width * 32 + 32 == 139_808
 
 
 def test_ablations(nothing: Evidence) -> None:
