@@ -99,7 +99,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path)
         descriptor, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+            dir=path.parent, prefix=f".{_short(path.stem)}-", suffix=path.suffix
         )
         os.close(descriptor)
         temporary = Path(name)
@@ -124,13 +124,20 @@ def remove_leftovers(folder: Path, of: Path | None = None, *, alone: bool = Fals
     """
     for path in folder.iterdir():
         match = _TEMPORARY.fullmatch(path.name)
-        if match is None or (of and (of.stem, of.suffix) != (match["stem"], match["suffix"] or "")):
+        if match is None or (
+            of and (_short(of.stem), of.suffix) != (match["stem"], match["suffix"] or "")
+        ):
             continue
         if alone or _abandoned(path):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _short(stem: str) -> str:
+    """As much of a name as leaves room for what makes it a temporary one."""
+    return stem.encode()[:200].decode(errors="ignore")
 
 
 def _abandoned(path: Path) -> bool:

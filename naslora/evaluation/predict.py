@@ -1,100 +1,144 @@
-"""Masks of images of one's own, which no benchmark lists, by a trained adapter."""
+"""Predict images that belong to no benchmark with an adapted SAM."""
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-from naslora.core.background import map_in_background, prefetch
-from naslora.core.errors import AuditError, DivergedError, SettingsError
-from naslora.core.files import whole_file
-from naslora.data.images import UnreadableImageError, decode, to_rgb
+from naslora.core.background import prefetch
+from naslora.core.errors import AuditError, SettingsError
+from naslora.data.images import UnreadableImageError
 from naslora.evaluation.binary import THRESHOLD
-from naslora.evaluation.predictions import Predicted, predicted_map
+from naslora.evaluation.image_files import ImageFile, Page, find_images, read_pages
+from naslora.evaluation.mask_files import (
+    COCO_NAME,
+    CocoFile,
+    Product,
+    product_path,
+    write_grey,
+    write_mask,
+    write_overlay,
+)
+from naslora.evaluation.predictions import Predicted
+from naslora.evaluation.rescaling import Rescaling, check_finite, choose_rescaling
+from naslora.evaluation.tiles import predict_tiled, tile_size
 from naslora.sam.building import Sam
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_NAMED = 5  # unreadable files that an error lists
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How images are predicted and what is written.
+
+    Attributes:
+        products: of "mask", "probability" (binary tasks), "overlay" and "coco".
+        tile: the side of tiles in pixels; 0 for none; None for the rule of `tile_size`.
+        natural: the longer side in pixels of the images that the model was trained on.
+        rescale: for pixels of more than 8 bits; see `choose_rescaling`.
+        overwrite: replace files that are there already.
+    """
+
+    products: Sequence[Product] = ("mask",)
+    tile: int | None = None
+    natural: int | None = None
+    rescale: str = "auto"
+    overwrite: bool = False
 
 
 def predict_files(
     sam: Sam,
     images: Iterable[Path],
     folder: Path,
-    *,
-    probability: bool = False,
-    overwrite: bool = False,
+    options: PredictOptions | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
-    """Write a mask `folder/<name>.png` for each image, at the image's own size.
+    """Predict image files, each at its own size, and write masks below `folder`.
 
-    A mask of a binary task is 0 and 255 (foreground: probability above 0.5), or the probability
-    itself on a scale of 0 to 255. One of a multi-class task holds class numbers, background 0,
-    with a palette that makes them visible.
+    Of a binary task, a mask is 0 and 255 (foreground: probability above 0.5); of a multi-class
+    task, it holds class numbers, background 0, with a palette. The pages of a file with several
+    have one mask each, `<name>_page<n>.png`. The mask of a GeoTIFF is one too. Images are read one
+    after the other, so memory does not grow with their number.
 
     Args:
         sam: adapted, in evaluation mode, on any device; see `naslora.methods.state`.
-        images: image files, or folders of them (without the folders inside).
-        folder: where the masks go; it is made if it is not there.
-        probability: write probabilities.
-        overwrite: replace masks that are there already.
+        images: image files, or folders of them with all below.
+        folder: where masks go; a folder's masks keep its tree.
+        options: how to predict, and what to write.
+        tell: called with a line for each image that is done.
 
     Returns:
-        The masks written, in the order of the images.
+        The files written, in the order of the images.
 
     Raises:
-        SettingsError: a file or folder is missing, or holds no image; two images have one name; a
-            mask is there already, or would replace an image; or a multi-class task has no one
-            probability. Nothing is written then.
-        AuditError: some images cannot be read. The masks of all others are written.
+        SettingsError: a file or folder is missing, or holds no image; two images would have one
+            mask; a file is there already, or would replace an image; an option is invalid. Nothing
+            is written then.
+        AuditError: some images could not be predicted; it names each. All others are done.
         DivergedError: a prediction is not finite.
         DiskError: a mask cannot be written.
     """
-    if probability and sam.classes > 1:
+    options = options or PredictOptions()
+    if "probability" in options.products and sam.classes > 1:
         raise SettingsError(
             f"this adapter tells {sam.classes} classes apart, and has no one probability",
-            remedy="ask for class numbers, as is the default",
+            remedy="ask for masks, which hold class numbers",
         )
-    masks = _masks(find_images(images), folder, overwrite)
+    if options.tile is not None and options.tile < 0:
+        raise SettingsError(f"a tile of {options.tile} pixels", remedy="give 0 or a positive size")
+    files = find_images(images)
+    _check_outputs(files, folder, options)
+    rescaling = _choose_rescaling(files, options.rescale, tell)
+    coco = CocoFile(sam.classes) if "coco" in options.products else None
+    written: list[Path] = []
     problems: list[str] = []
-
-    def predicted() -> Iterable[tuple[Path, Predicted]]:
-        for (path, mask), image in zip(masks.items(), prefetch(map(_read, masks)), strict=True):
-            if isinstance(image, UnreadableImageError):
-                problems.append(f"{path} {image}")
-            else:
-                yield mask, predict_image(sam, image)
-
-    def write(named: tuple[Path, Predicted]) -> Path:
-        mask, prediction = named
-        with whole_file(mask) as temporary:
-            _picture(prediction, sam.classes, probability).save(temporary, "PNG")
-        return mask
-
-    written = list(map_in_background(write, predicted()))
+    done = 0
+    for file, page in prefetch(_pages(files)):
+        if isinstance(page, UnreadableImageError):
+            problems.append(f"{file.path} {page}")
+            continue
+        try:
+            pixels = rescaling(page.pixels)
+        except UnreadableImageError as error:
+            problems.append(f"{file.path} {error}")
+            continue
+        relative = file.relative
+        if page.number is not None:
+            relative = relative.with_name(f"{relative.name}_page{page.number}")
+        mask, probability = _predict(sam, pixels, options)
+        written += _write(folder, relative, page, pixels, mask, probability, sam, options)
+        if coco is not None:
+            coco.add(_named(file, page), mask)
+        done += 1
+        share = np.count_nonzero(mask) / mask.size
+        tell(f"{file.path}: {_size(pixels)} pixels, {share:.1%} foreground")
+    if coco is not None and done:
+        coco.write(folder / COCO_NAME)
+        written.append(folder / COCO_NAME)
     if problems:
-        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        lines = "\n    ".join(problems)
         raise AuditError(
-            f"{len(problems)} of {len(masks)} images have no mask: "
-            + "; ".join(problems[:_NAMED])
-            + more,
-            where=folder,
-            remedy="save them as 8-bit grey or RGB images, or leave them out",
+            f"{len(problems)} of {len(files)} images have no mask:\n    {lines}",
+            where=folder.absolute(),
+            remedy="mend these files, or leave them out; all others are done",
         )
     return written
 
 
-@torch.inference_mode()
-def predict_image(sam: Sam, image: Image.Image) -> Predicted:
+def predict_image(
+    sam: Sam, image: Image.Image | NDArray[np.uint8], tile: int | None = None
+) -> Predicted:
     """Predict one image at its own size.
 
     Args:
         sam: adapted, in evaluation mode, on any device.
-        image: 8-bit RGB of any size (W, H); it is resized to the SAM's, bilinearly.
+        image: 8-bit RGB, an image or (H, W, 3).
+        tile: the side of tiles in pixels for a large image; by default the image is resized as a
+            whole.
 
     Returns:
         (H, W): of a binary task foreground probabilities, float32 in [0, 1]; else class numbers,
@@ -102,14 +146,12 @@ def predict_image(sam: Sam, image: Image.Image) -> Predicted:
 
     Raises:
         DivergedError: the prediction is not finite.
+        ValueError: the array is not uint8 (H, W, 3).
     """
-    height, width = sam.image_size
-    pixels = np.array(image.resize((width, height), Image.Resampling.BILINEAR))
-    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(sam.pixel_mean.device)
-    predicted = predicted_map(sam(batch), (image.height, image.width))
-    if not np.isfinite(predicted).all():
-        raise DivergedError("the model predicts values that are not finite")
-    return predicted
+    pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"an image is uint8 (H, W, 3), not {pixels.dtype} {pixels.shape}")
+    return np.concatenate(list(predict_tiled(sam, pixels, tile)))
 
 
 def to_device(sam: Sam, name: str) -> Sam:
@@ -129,84 +171,122 @@ def to_device(sam: Sam, name: str) -> Sam:
         ) from None
 
 
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """Image files as they are given, and for each folder the image files in it, by name.
+def _pages(files: Sequence[ImageFile]) -> Iterator[tuple[ImageFile, Page | UnreadableImageError]]:
+    """All pictures of all files, or why a file has none."""
+    for file in files:
+        try:
+            for page in read_pages(file.path):
+                yield file, page
+        except UnreadableImageError as error:
+            yield file, error
 
-    Raises:
-        SettingsError: a path is not there, a folder holds no image, or there is no path at all.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        if not path.is_dir():
-            if not path.is_file():
-                raise SettingsError("there is no such image or folder", where=path)
-            found[path] = None
+
+def _predict(
+    sam: Sam, pixels: NDArray[np.uint8], options: PredictOptions
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """The mask (H, W), and the probability in 256 steps where it is asked for."""
+    tile = options.tile or None
+    if options.tile is None:
+        height, width = pixels.shape[:2]
+        tile = tile_size((height, width), options.natural or max(sam.image_size))
+    masks, probabilities = [], []
+    for strip in predict_tiled(sam, pixels, tile):
+        masks.append((strip > THRESHOLD).astype(np.uint8) if sam.classes == 1 else strip)
+        if "probability" in options.products:
+            probabilities.append(np.rint(strip * 255).astype(np.uint8))
+    return np.concatenate(masks), np.concatenate(probabilities) if probabilities else None
+
+
+def _write(
+    folder: Path,
+    relative: Path,
+    page: Page,
+    pixels: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    probability: NDArray[np.uint8] | None,
+    sam: Sam,
+    options: PredictOptions,
+) -> list[Path]:
+    written = []
+    for product in options.products:
+        if product == "coco":
             continue
-        images = sorted(
-            p
-            for p in path.iterdir()
-            if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and not p.name.startswith(".")
+        path = product_path(folder, relative, product, geo=bool(page.geo))
+        if path.exists() and not options.overwrite:  # a page's, or a GeoTIFF's
+            raise _exists(path)
+        if product == "mask":
+            write_mask(path, mask, sam.classes, page.geo)
+        elif product == "probability" and probability is not None:
+            write_grey(path, probability, page.geo)
+        else:
+            write_overlay(path, pixels, mask, sam.classes)
+        written.append(path)
+    return written
+
+
+def _choose_rescaling(
+    files: Sequence[ImageFile], text: str, tell: Callable[[str], None]
+) -> Rescaling:
+    """Read all images of more than 8 bits once, if their common range is asked for."""
+    if text != "auto":
+        return choose_rescaling(text, [])
+
+    def deep_pages() -> Iterator[Page]:
+        for _, page in _pages(files):
+            if isinstance(page, Page) and page.pixels.dtype not in (np.uint8, np.bool_):
+                try:
+                    check_finite(page.pixels)
+                except UnreadableImageError:
+                    continue  # named when it is predicted
+                yield page
+
+    rescaling = choose_rescaling(text, deep_pages())
+    if rescaling.mode == "range":
+        tell(
+            f"pixels of more than 8 bits: {rescaling.low:g} becomes black and {rescaling.high:g}"
+            " white, in all images (--rescale changes this)"
         )
-        if not images:
-            raise SettingsError(
-                "there is no image in this folder",
-                where=path,
-                remedy=f"name a folder with files {', '.join(IMAGE_SUFFIXES)}, or the files",
-            )
-        found |= dict.fromkeys(images)
-    if not found:
-        raise SettingsError("there is no image to predict", remedy="name files or folders")
-    return list(found)
+    return rescaling
 
 
-def _masks(images: Sequence[Path], folder: Path, overwrite: bool) -> dict[Path, Path]:
-    """Which mask each image gets."""
-    sources = {path.resolve() for path in images}
+def _check_outputs(files: Sequence[ImageFile], folder: Path, options: PredictOptions) -> None:
+    """Refuse to write two masks into one file, over an image, or over a file that is there."""
+    sources = {file.path.resolve() for file in files}
     owners: dict[Path, Path] = {}
-    for path in images:
-        mask = folder / f"{path.stem}.png"
-        if mask in owners:
-            raise SettingsError(
-                f"{owners[mask]} and {path} would have the same mask, {mask.name}",
-                where=folder,
-                remedy="rename one of them, or predict them into different folders",
-            )
-        if mask.resolve() in sources:
-            raise SettingsError(
-                "this mask would replace an image", where=mask, remedy="choose another folder"
-            )
-        if mask.exists() and not overwrite:
-            raise SettingsError(
-                "this file is there already",
-                where=mask,
-                remedy="choose another folder, or say --overwrite if it is an older mask",
-            )
-        owners[mask] = path
-    return {path: mask for mask, path in owners.items()}
+    for file in files:
+        for product in options.products:
+            if product == "coco":
+                continue
+            path = product_path(folder, file.relative, product)
+            if path in owners:
+                raise SettingsError(
+                    f"{owners[path]} and {file.path} would have the same {product}, {path.name}",
+                    where=folder.absolute(),
+                    remedy="rename one of them, or predict them into different folders",
+                )
+            if path.resolve() in sources:
+                raise SettingsError(
+                    "this mask would replace an image",
+                    where=path.absolute(),
+                    remedy="choose another folder",
+                )
+            if path.exists() and not options.overwrite:
+                raise _exists(path)
+            owners[path] = file.path
 
 
-def _read(path: Path) -> Image.Image | UnreadableImageError:
-    """An upright RGB image, or why there is none."""
-    try:
-        return to_rgb(decode(path.read_bytes()))
-    except OSError as error:
-        return UnreadableImageError(f"cannot be read: {error.strerror}")
-    except UnreadableImageError as error:
-        return error
+def _exists(path: Path) -> SettingsError:
+    return SettingsError(
+        "this file is there already",
+        where=path.absolute(),
+        remedy="choose another folder, or say --overwrite if it is an older mask",
+    )
 
 
-def _picture(predicted: Predicted, classes: int, probability: bool) -> Image.Image:
-    if probability:
-        return Image.fromarray(np.rint(predicted * 255).astype(np.uint8))
-    if classes == 1:
-        return Image.fromarray((predicted > THRESHOLD).astype(np.uint8) * np.uint8(255))
-    picture = Image.fromarray(predicted)
-    picture.putpalette(_palette(classes))
-    return picture
+def _named(file: ImageFile, page: Page) -> str:
+    name = file.relative.with_name(file.relative.name + file.path.suffix).as_posix()
+    return name if page.number is None else f"{name}#{page.number}"
 
 
-def _palette(classes: int) -> list[int]:
-    """Black for the background, then hues as far apart as they come, as 8-bit R, G, B in a row."""
-    golden = (5**0.5 - 1) / 2
-    colours = [colorsys.hsv_to_rgb(i * golden % 1, 0.8, 1.0) for i in range(classes - 1)]
-    return [0, 0, 0, *(round(255 * value) for colour in colours for value in colour)]
+def _size(pixels: NDArray[np.uint8]) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"

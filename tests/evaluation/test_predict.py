@@ -20,8 +20,9 @@ from naslora.core.errors import (
 )
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
+from naslora.evaluation.image_files import find_images
 from naslora.evaluation.loading import trained_sam
-from naslora.evaluation.predict import find_images, predict_files, predict_image, to_device
+from naslora.evaluation.predict import PredictOptions, predict_files, predict_image, to_device
 from naslora.evaluation.predictions import predictions
 from naslora.evaluation.predictions import test_images as images_of
 from naslora.methods import registry
@@ -94,12 +95,12 @@ def test_they_are_the_evaluations(
         shutil.copy(layout.prepared(TASK) / sample.image, folder)
     (folder / "notes.txt").write_text("no image")
     (folder / ".hidden.jpg").write_bytes(b"")
-    files = ("--adapter", layout.adapter(TASK, variant, 0), "--checkpoint", layout.backbone())
-    words = ["predict", str(folder), *map(str, files), "--device", "cpu"]
-    code, output, errors = naslora(*words, "--output", str(masks))
+    run = layout.adapter(TASK, variant, 0).parent  # its SAM lies in the study's folder
+    words = ["predict", str(run), str(folder), "--device", "cpu", "--tile", "0"]
+    code, output, errors = naslora(*words, "--out", str(masks))
     assert (code, errors) == (0, "")
-    assert f"{len(samples)} masks: {masks}" in output
-    assert naslora(*words, "--output", str(maps), "--probability")[0] == 0
+    assert f"{len(samples)} files: {masks}" in output
+    assert naslora(*words, "--out", str(maps), "--save", "probability")[0] == 0
 
     receipt = read_receipt(layout.receipt(TASK, variant, 0))
     sam = trained_sam(trained_study, get_benchmark(TASK), variant, 0, receipt)
@@ -107,7 +108,7 @@ def test_they_are_the_evaluations(
     assert len(list(masks.iterdir())) == len(expected)
     for sample, probability in zip(samples, expected, strict=True):
         name = f"{Path(sample.image).stem}.png"
-        mask, map_ = read(masks / name), read(maps / name)
+        mask, map_ = read(masks / name), read(maps / name.replace(".png", "_probability.png"))
         assert mask.shape == map_.shape == probability.shape
         assert set(np.unique(mask)) <= {0, 255}
         assert ((mask == 255) == (probability > 0.5)).mean() > 0.999
@@ -126,7 +127,7 @@ def test_a_multi_class_mask_holds_class_numbers_and_shows_them(own: Own, tmp_pat
     palette = np.asarray(picture.getpalette()).reshape(-1, 3)[:4]
     assert len(np.unique(palette, axis=0)) == 4
     with pytest.raises(SettingsError, match="tells 4 classes apart"):
-        predict_files(sam, [path], tmp_path / "maps", probability=True)
+        predict_files(sam, [path], tmp_path / "maps", PredictOptions(["probability"]))
     assert not (tmp_path / "maps").exists()
 
 
@@ -151,11 +152,11 @@ def test_unreadable_images_are_named_and_the_others_get_their_masks(
     for name in ("a.png", "d.png"):
         draw(folder / name)
     (folder / "b.jpg").write_bytes(draw(tmp_path / "whole.jpg").read_bytes()[:300])
-    Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(folder / "c.tif")
+    Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(folder / "c.tif")
     with pytest.raises(AuditError, match="2 of 4 images have no mask") as caught:
         predict_files(sam, [folder], masks)
     assert str(folder / "b.jpg") in caught.value.what
-    assert "c.tif pixels are stored as I;16" in caught.value.what
+    assert "c.tif holds 64 values that are not finite" in caught.value.what
     assert sorted(path.name for path in masks.iterdir()) == ["a.png", "d.png"]
 
 
@@ -168,11 +169,11 @@ def test_nothing_is_replaced_unasked(own: Own, tmp_path: Path) -> None:
         predict_files(sam, [path], truth.parent)
     assert "--overwrite" in str(caught.value)
     assert truth.read_bytes() == b"drawn by hand"
-    predict_files(sam, [path], truth.parent, overwrite=True)
+    predict_files(sam, [path], truth.parent, PredictOptions(overwrite=True))
     assert read(truth).shape == (50, 70)
     same = draw(tmp_path / "images" / "b.png")
     with pytest.raises(SettingsError, match="would replace an image"):
-        predict_files(sam, [same], tmp_path / "images", overwrite=True)
+        predict_files(sam, [same], tmp_path / "images", PredictOptions(overwrite=True))
 
 
 def test_images_that_are_not_there(tmp_path: Path, own: Own) -> None:
@@ -185,7 +186,7 @@ def test_images_that_are_not_there(tmp_path: Path, own: Own) -> None:
     ):
         with pytest.raises(SettingsError, match=message):
             find_images(paths)
-    assert find_images([one, tmp_path, one]) == [one, other]
+    assert [file.path for file in find_images([one, tmp_path, one])] == [one, other]
     with pytest.raises(SettingsError, match=r"would have the same mask, a\.png"):
         predict_files(own()[0], [one, other], tmp_path / "masks")
 
@@ -228,8 +229,8 @@ def test_a_method_from_outside_is_named_by_its_file(
     registry.load_method_files([file])
     _, adapter, checkpoint = own("own_method")
     registries()
-    words = ["predict", str(draw(tmp_path / "a.jpg")), "--adapter", str(adapter)]
-    words += ["--checkpoint", str(checkpoint), "--output", str(tmp_path / "masks")]
+    words = ["predict", str(adapter), str(draw(tmp_path / "a.jpg"))]
+    words += ["--checkpoint", str(checkpoint), "--out", str(tmp_path / "masks")]
     code, _, errors = naslora(*words)
     assert code == 1
     assert "error: cannot restore the method: no method named 'own_method'" in errors

@@ -1,0 +1,231 @@
+"""Image files to predict: found in folders, and read with all their pages and pixel types."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, ImageSequence
+
+from naslora.core.errors import SettingsError
+from naslora.data.images import UnreadableImageError
+
+# Suffix of a file to the format that Pillow may open it as. A list, so that a file never starts
+# another program, as PostScript would.
+FORMATS = {
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jp2": "JPEG2000",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+_ALSO = ("MPO",)  # JPEG with a second picture behind the first, as cameras write it
+_TIFF = ("TIFF",)
+MAX_PIXELS = 1_000_000_000
+# Tags of GeoTIFF: where the image lies on the ground. A mask of the same size keeps them.
+_GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42113)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A file to predict.
+
+    Attributes:
+        path: the file.
+        relative: where its mask goes below the output folder, without a suffix.
+    """
+
+    path: Path
+    relative: Path
+
+
+@dataclass(frozen=True)
+class Page:
+    """A picture of a file.
+
+    Attributes:
+        number: of the page, from 1; None where the file has one.
+        pixels: (H, W) grey or (H, W, 3) RGB, of any integer or floating-point type.
+        geo: the tags of a GeoTIFF, as `tifffile` writes them.
+    """
+
+    number: int | None
+    pixels: NDArray[Any]
+    geo: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+def find_images(paths: Iterable[Path]) -> list[ImageFile]:
+    """List image files: those given, and for each folder given all those in it and below.
+
+    Masks of a folder's images keep its tree. Masks of files that are given by name lie side by
+    side, or below their common folder where two of them have one name.
+
+    Raises:
+        SettingsError: a path is not there, a folder holds no image, or no path is given.
+    """
+    named: list[Path] = []
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = [p for p in sorted(path.rglob("*")) if _is_image(p, path)]
+            if not inside:
+                raise SettingsError(
+                    "there is no image in this folder",
+                    where=path.absolute(),
+                    remedy=f"name a folder with files {', '.join(FORMATS)}, or the files",
+                )
+            found |= {p: p.relative_to(path) for p in inside}
+        elif path.is_file():
+            named.append(path)
+        else:
+            raise SettingsError("there is no such image or folder", where=path.absolute())
+    named = list(dict.fromkeys(named))
+    stems = [path.stem for path in named]
+    if len(set(stems)) < len(stems):
+        common = _common_folder(named)
+        found |= {path: path.absolute().relative_to(common) for path in named}
+    else:
+        found |= {path: Path(path.name) for path in named}
+    if not found:
+        raise SettingsError("there is no image to predict", remedy="name files or folders")
+    return [
+        ImageFile(path, relative.with_name(relative.name.removesuffix(relative.suffix)))
+        for path, relative in found.items()
+    ]
+
+
+def read_pages(path: Path) -> Iterator[Page]:
+    """Read a file page by page, each upright.
+
+    Raises:
+        UnreadableImageError: it is damaged, of an unknown format, too large, or its pixels are
+            neither grey nor RGB.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise UnreadableImageError("is empty (0 bytes)")
+        if path.suffix.lower() in (".tif", ".tiff"):
+            yield from _tiff_pages(path)
+        else:
+            yield from _pillow_pages(path)
+    except UnreadableImageError:
+        raise
+    except OSError as error:
+        what = error.strerror or str(error).replace(str(path), path.name)
+        raise UnreadableImageError(f"cannot be read: {what}") from error
+    except Exception as error:  # decoders raise nearly every class on damaged files
+        raise UnreadableImageError(f"cannot be decoded: {error}") from error
+
+
+def _is_image(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in _parts(path, folder))
+    return path.suffix.lower() in FORMATS and not hidden and path.is_file()
+
+
+def _parts(path: Path, folder: Path) -> tuple[str, ...]:
+    return path.relative_to(folder).parts
+
+
+def _common_folder(paths: list[Path]) -> Path:
+    parents = [path.absolute().parent for path in paths]
+    common = parents[0]
+    while not all(parent.is_relative_to(common) for parent in parents):
+        common = common.parent
+    return common
+
+
+def _pillow_pages(path: Path) -> Iterator[Page]:
+    wanted = FORMATS.get(path.suffix.lower())
+    # A file may have another format than its name says, but none outside the list.
+    formats = list(dict.fromkeys([*([wanted] if wanted else []), *FORMATS.values()]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+        try:
+            with Image.open(path, formats=formats) as image:
+                if image.format == "TIFF" and path.suffix.lower() not in (".tif", ".tiff"):
+                    yield from _tiff_pages(path)
+                    return
+                single = image.format in _ALSO or getattr(image, "n_frames", 1) == 1
+                frames = [image] if single else ImageSequence.Iterator(image)
+                for number, frame in enumerate(frames, 1):
+                    frame.load()
+                    upright = ImageOps.exif_transpose(frame)
+                    yield Page(None if single else number, _pillow_pixels(upright))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _pillow_pixels(image: Image.Image) -> NDArray[Any]:
+    """Grey of more than 8 bits as it is; all else as 8-bit RGB."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return np.array(image)
+    return np.array(image.convert("RGB"))
+
+
+def _tiff_pages(path: Path) -> Iterator[Page]:
+    try:
+        with tifffile.TiffFile(path) as file:
+            every: list[Any] = list(file.pages)
+            pages = [page for page in every if not page.is_reduced]  # without overviews
+            for number, page in enumerate(pages, 1):
+                if page.size > 4 * MAX_PIXELS:
+                    raise UnreadableImageError(f"has more than {MAX_PIXELS:,} pixels")
+                pixels = _channels_last(page.asarray(), page.axes)
+                if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+                    pixels = np.invert(pixels) if pixels.dtype.kind in "bu" else -pixels
+                elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+                    pixels = np.moveaxis(page.colormap[:, pixels] >> 8, 0, -1).astype(np.uint8)
+                elif page.photometric not in _PLAIN:
+                    raise ValueError("a colour space that tifffile leaves as it is")
+                yield Page(number if len(pages) > 1 else None, _grey_or_rgb(pixels), _geo(page))
+    except UnreadableImageError:
+        raise
+    except ValueError:  # a compression or colour space that tifffile leaves to other packages
+        with Image.open(path, formats=_TIFF) as image:
+            single = getattr(image, "n_frames", 1) == 1
+            for number, frame in enumerate(ImageSequence.Iterator(image), 1):
+                frame.load()
+                pixels = _pillow_pixels(ImageOps.exif_transpose(frame))
+                yield Page(None if single else number, pixels)
+
+
+_PLAIN = (
+    tifffile.PHOTOMETRIC.MINISBLACK,
+    tifffile.PHOTOMETRIC.MINISWHITE,
+    tifffile.PHOTOMETRIC.RGB,
+)
+
+
+def _channels_last(pixels: NDArray[Any], axes: str) -> NDArray[Any]:
+    return np.moveaxis(pixels, axes.index("S"), -1) if "S" in axes else pixels
+
+
+def _grey_or_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Drop transparency.
+
+    Raises:
+        UnreadableImageError: the picture has another number of channels.
+    """
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.ndim != 3 or pixels.shape[-1] > 4:
+        shape = " x ".join(map(str, pixels.shape))
+        raise UnreadableImageError(f"holds {shape} values, neither grey nor RGB")
+    channels = pixels.shape[-1]
+    return pixels[..., 0] if channels < 3 else pixels[..., :3]
+
+
+def _geo(page: Any) -> list[tuple[Any, ...]]:
+    found = (page.tags.get(code) for code in _GEO_TAGS)
+    return [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in found if tag is not None]

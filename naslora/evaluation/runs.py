@@ -1,0 +1,83 @@
+"""A run as a folder that can be handed on: its adapter, and the SAM that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import naslora.sam
+from naslora.core.errors import CheckpointError, StateError
+from naslora.methods.state import load_adapted_sam
+from naslora.sam.building import Sam
+
+WEIGHTS = Path(naslora.sam.__file__).parent / "weights"
+ADAPTER_NAME = "adapter.safetensors"
+_CHECKPOINTS = (".pth", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained run, ready for inference.
+
+    Attributes:
+        sam: adapted, in evaluation mode, on the CPU.
+        natural_size: the longer side in pixels of the images that it was trained on, as far as is
+            known.
+    """
+
+    sam: Sam
+    natural_size: int | None = None
+
+
+def load_run(run: Path, checkpoint: Path | None = None) -> LoadedRun:
+    """Load a run.
+
+    Args:
+        run: the folder of a run, or the adapter file in it.
+        checkpoint: the SAM that it was trained on; by default it is looked for in the run's folder
+            and the folders above, in `data/checkpoints`, and among the weights of this package.
+
+    Raises:
+        StateError: there is no adapter, or it is damaged.
+        CheckpointError: the SAM is missing, or is not the one.
+    """
+    adapter = run / ADAPTER_NAME if run.is_dir() else run
+    if not adapter.is_file():
+        raise StateError(
+            f"there is no {ADAPTER_NAME} here" if run.is_dir() else "there is no such run",
+            where=run.absolute(),
+            remedy="give the folder of a trained run, or its adapter file",
+        )
+    if checkpoint is not None:
+        return LoadedRun(load_adapted_sam(adapter, checkpoint))
+    try:
+        return LoadedRun(load_adapted_sam(adapter))  # a method that starts from random weights
+    except CheckpointError as error:
+        missing = error
+    tried = []
+    for candidate in _candidates(adapter):
+        try:
+            return LoadedRun(load_adapted_sam(adapter, candidate))
+        except (CheckpointError, StateError) as error:
+            tried.append(f"{candidate}: {error.what}")
+    raise CheckpointError(
+        f"{missing.what}, and none that fits is found: {'; '.join(tried) or 'no file to try'}",
+        where=adapter.absolute(),
+        remedy="give the SAM that the run was trained on with --checkpoint",
+    )
+
+
+def _candidates(adapter: Path) -> Iterator[Path]:
+    """Files that may be the SAM that a run was trained on, likely ones first."""
+    folders = [adapter.absolute().parent]
+    for parent in adapter.absolute().parents[:6]:
+        folders += [parent / "backbone", parent / "data" / "checkpoints"]
+    folders += [Path("data/checkpoints").absolute(), WEIGHTS]
+    for folder in dict.fromkeys(folders):
+        if folder.is_dir():
+            yield from (
+                path
+                for path in sorted(folder.iterdir())
+                if path.suffix in _CHECKPOINTS and path.name != ADAPTER_NAME
+            )
