@@ -241,10 +241,10 @@ def _choose_rescaling(
                 yield page
 
     rescaling = choose_rescaling(text, deep_pages())
-    if rescaling.mode == "range":
+    for name, (low, high) in sorted(rescaling.ranges.items()):
         tell(
-            f"pixels of more than 8 bits: {rescaling.low:g} becomes black and {rescaling.high:g}"
-            " white, in all images (--rescale changes this)"
+            f"pixels of type {name}: {low:g} becomes black and {high:g} white, in all images"
+            " (--rescale changes this)"
         )
     return rescaling
 

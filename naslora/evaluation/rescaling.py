@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -23,14 +23,14 @@ class Rescaling:
     """Which values become black and white.
 
     Attributes:
-        mode: "range", from `low` to `high`, the same for all images; "image", from the percentiles
-            0.1 and 99.9 of each image; "type", the whole range of an integer type, or 0 to 1.
-        low, high: of mode "range".
+        mode: "range", the same range for all images of a type of pixels; "image", from the
+            percentiles 0.1 and 99.9 of each image; "type", the whole range of an integer type, or
+            0 to 1.
+        ranges: of mode "range": lowest and highest value by the name of the type; "" is any other.
     """
 
     mode: Literal["range", "image", "type"]
-    low: float = 0.0
-    high: float = 1.0
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
         """Convert (H, W) or (H, W, 3) of any type to uint8 (H, W, 3).
@@ -53,8 +53,9 @@ class Rescaling:
         return np.ascontiguousarray(pixels)
 
     def _range(self, pixels: NDArray[Any]) -> tuple[float, float]:
-        if self.mode == "range":
-            return self.low, self.high
+        name = pixels.dtype.name
+        if self.mode == "range" and (found := self.ranges.get(name, self.ranges.get(""))):
+            return found
         if self.mode == "image":
             return percentiles(pixels)
         if pixels.dtype.kind in "iu":
@@ -88,9 +89,10 @@ def choose_rescaling(text: str, pages: Iterable[Page]) -> Rescaling:
     """Read the option --rescale.
 
     Args:
-        text: "auto", one range for all images, from the least of their 0.1 percentiles to the
-            greatest of their 99.9; "image" or "type", see `Rescaling`; or "LOW,HIGH".
-        pages: all pictures; read for "auto" alone.
+        text: "auto", one range for all images of a type of pixels, from the least of their 0.1
+            percentiles to the greatest of their 99.9; "image" or "type", see `Rescaling`; or
+            "LOW,HIGH".
+        pages: all pictures of more than 8 bits; read for "auto" alone.
 
     Raises:
         SettingsError: the text is none of these.
@@ -98,15 +100,13 @@ def choose_rescaling(text: str, pages: Iterable[Page]) -> Rescaling:
     if text in ("image", "type"):
         return Rescaling(text)  # type: ignore[arg-type]
     if text == "auto":
-        ranges = [
-            percentiles(page.pixels)
-            for page in pages
-            if page.pixels.dtype.kind in "iuf" and page.pixels.dtype != np.uint8
-        ]
-        ranges = [r for r in ranges if np.isfinite(r).all()]
-        if not ranges:
-            return Rescaling("type")
-        return Rescaling("range", min(low for low, _ in ranges), max(high for _, high in ranges))
+        ranges: dict[str, tuple[float, float]] = {}
+        for page in pages:
+            name = page.pixels.dtype.name
+            low, high = percentiles(page.pixels)
+            least, greatest = ranges.get(name, (low, high))
+            ranges[name] = min(low, least), max(high, greatest)
+        return Rescaling("range", ranges) if ranges else Rescaling("type")
     try:
         low, high = map(float, text.split(","))
     except ValueError:
@@ -116,4 +116,4 @@ def choose_rescaling(text: str, pages: Iterable[Page]) -> Rescaling:
             f"cannot rescale by {text!r}",
             remedy="give auto, image, type, or two numbers LOW,HIGH",
         )
-    return Rescaling("range", low, high)
+    return Rescaling("range", {"": (low, high)})

@@ -171,7 +171,7 @@ def test_deep_pixels_are_rescaled(
     lines: list[str] = []
     (mask,) = predict_files(sam, [path], tmp_path / "out", tell=lines.append)
     assert share(mask) == pytest.approx(0.5, abs=0.03)
-    assert lines[0].startswith("pixels of more than 8 bits: ")
+    assert lines[0].startswith(f"pixels of type {np.dtype(dtype).name}: ")
 
 
 def test_one_range_for_all_images_of_a_call_unless_asked_otherwise(
@@ -191,6 +191,13 @@ def test_one_range_for_all_images_of_a_call_unless_asked_otherwise(
         sam, [tmp_path / "dark.tif"], tmp_path / "c", PredictOptions(rescale="0,500")
     )
     assert share(dark) == pytest.approx(0.75, abs=0.03)
+
+
+def test_each_type_of_pixels_has_its_range(sam: Any, bright: Any, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "float.tif", bright().astype(np.float32))
+    tifffile.imwrite(tmp_path / "int.tif", (bright() * 60000).astype(np.uint16))
+    masks = predict_files(sam, [tmp_path / "float.tif", tmp_path / "int.tif"], tmp_path / "out")
+    assert [share(mask) for mask in masks] == pytest.approx([0.5, 0.5], abs=0.03)
 
 
 @pytest.mark.parametrize("text", ["", "8bit", "5,5", "9,2", "1,2,3"])
