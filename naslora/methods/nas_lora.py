@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 from torch import nn
@@ -13,19 +13,6 @@ from naslora.methods.registry import register
 from naslora.nas.cell import NASCell
 from naslora.nas.settings import CellSettings
 from naslora.sam.building import Sam
-
-PAPER_COUNT: dict[str, Any] = {
-    "projections": ["q", "v"],
-    "style": "darts",
-    "conv_bias": True,
-}
-"""Settings that give the paper's parameter counts: 4.016, 4.009 and 4.003 M on ViT-H.
-
-Two cells a block, on q and on v, whose four convolutions are one depthwise-pointwise pair each,
-with biases and affine batch normalisation: 296, 192 and 96 parameters a cell, alpha included, for
-3, 2 and 1 of 3 channels. A branch on q and one on v have together as many weights as one on the
-fused qkv, so LoRA's own count tells nothing about which it was.
-"""
 
 
 class NASLoRASettings(CellSettings, LoRASettings):

@@ -9,25 +9,32 @@ from typing import Any
 import pytest
 import torch
 
+from naslora.core.errors import SettingsError
 from naslora.methods.merge import merge
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.methods.state import load_adapter, save_adapter
 from naslora.nas.cell import cells
+from naslora.nas.settings import PAPER_COUNT
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.image_encoder import Block
-from naslora.study.settings import Variant, load_study
+from naslora.study.settings import RunSettings, load_study
 
 Build = Callable[..., Sam]
-VARIANTS = load_study("paper", config=Path(__file__).parents[2] / "config").variants
-OTHER_CELLS = {name: variant for name, variant in VARIANTS.items() if variant.settings}
-EVERY = pytest.mark.parametrize("variant", OTHER_CELLS.values(), ids=OTHER_CELLS)
+STUDIES = {name: load_study(name) for name in ("rehearsal", "paper")}  # linear cells, and DARTS'
+OTHER_CELLS = {
+    (name, key): study.run(study.tasks_of(key)[0], key, 0)
+    for name, study in STUDIES.items()
+    for key, variant in study.variants.items()
+    if variant.settings
+}
+EVERY = pytest.mark.parametrize("run", OTHER_CELLS.values(), ids=map("-".join, OTHER_CELLS))
 
 
 @EVERY
 def test_every_trained_parameter_gets_a_gradient(
-    adapted: Build, images: Any, variant: Variant
+    adapted: Build, images: Any, run: RunSettings
 ) -> None:
-    sam = adapted(variant.method, variant.settings)
+    sam = adapted(run.method, run.method_settings)
     sam(images()).masks.square().sum().backward()
     for name, parameter in trainable_parameters(sam).items():
         if "mask_decoder" not in name:
@@ -38,32 +45,61 @@ def test_every_trained_parameter_gets_a_gradient(
 
 @EVERY
 def test_comes_back_from_its_file_and_merges(
-    adapted: Build, plain: Build, images: Any, variant: Variant, tmp_path: Path
+    adapted: Build, plain: Build, images: Any, run: RunSettings, tmp_path: Path
 ) -> None:
-    sam = adapted(variant.method, variant.settings)
+    sam = adapted(run.method, run.method_settings)
     expected = sam(images()).masks.detach()
     save_adapter(sam, tmp_path / "adapter.safetensors")
     loaded = plain()
     load_adapter(loaded, tmp_path / "adapter.safetensors")
     assert torch.equal(loaded(images()).masks, expected)
+    if run.method_settings.get("style") == "darts":
+        with pytest.raises(SettingsError, match="darts"):
+            merge(loaded, "collapsed")
+        return
     merged = merge(loaded, "collapsed")
     torch.testing.assert_close(merged(images()).masks, expected, atol=1e-4, rtol=1e-4)
 
 
-@EVERY
-def test_differs_from_the_method_itself(variant: Variant) -> None:
-    method = get_method(variant.method)
-    assert method.parse(variant.settings) != method.parse({})
+@pytest.mark.parametrize(("study", "variant"), OTHER_CELLS)
+def test_differs_from_the_method_itself(study: str, variant: str) -> None:
+    run = OTHER_CELLS[study, variant]
+    method = get_method(run.method)
+    own = STUDIES[study].method_settings.get(run.method, {})
+    assert method.parse(run.method_settings) != method.parse(own)
+
+
+def test_the_paper_s_study_trains_the_cells_that_have_its_counts() -> None:
+    study = STUDIES["paper"]
+    counts = {}
+    for name in ("nas_lora", "nas_pc_lora", "nas_lora_linear", "nas_pc_lora_linear"):
+        assert study.tasks_of(name) == study.tasks
+        run = study.run("kvasir", name, 0)
+        with torch.device("meta"):
+            sam = build_sam("vit_h", 1024)
+            adapt(sam, run.method, run.method_settings)
+        counts[name] = sum(p.numel() for p in trainable_parameters(sam).values())
+    assert counts == {
+        "nas_lora": 4_016_000,
+        "nas_pc_lora": 4_009_344,
+        "nas_lora_linear": 4_004_992,
+        "nas_pc_lora_linear": 4_002_176,
+    }
+    assert study.method_settings == dict.fromkeys(("nas_lora", "nas_pc_lora"), PAPER_COUNT)
+    assert get_method("nas_lora").parse(
+        study.run("kvasir", "nas_lora_linear", 0).method_settings
+    ) == get_method("nas_lora").parse({})
 
 
 def test_what_the_cells_of_each_are(plain: Build) -> None:
     found: dict[str, tuple[list[int], set[tuple[Any, ...]]]] = {}
-    for name, variant in OTHER_CELLS.items():
-        sam = plain()
-        adapt(sam, variant.method, variant.settings)
-        blocks = [i for i, block in enumerate(sam.image_encoder.blocks) if _has_cells(block)]
-        kinds = {(c.channels, c.selected, len(c.operation_names)) for c in cells(sam).values()}
-        found[name] = blocks, kinds
+    for (study, name), run in OTHER_CELLS.items():
+        if study == "rehearsal":
+            sam = plain()
+            adapt(sam, run.method, run.method_settings)
+            blocks = [i for i, block in enumerate(sam.image_encoder.blocks) if _has_cells(block)]
+            kinds = {(c.channels, c.selected, len(c.operation_names)) for c in cells(sam).values()}
+            found[name] = blocks, kinds
     every = [0, 1, 2, 3]
     assert found == {
         "no_convolution": (every, {(3, 2, 4)}),

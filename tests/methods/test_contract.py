@@ -13,9 +13,9 @@ from torch import Tensor
 
 from naslora.methods.auxiliary import collect_auxiliary_losses
 from naslora.methods.merge import merge
-from naslora.methods.nas_lora import PAPER_COUNT
 from naslora.methods.registry import adapt, get_method, method_names, trainable_parameters
 from naslora.methods.state import load_adapter, save_adapter
+from naslora.nas.settings import PAPER_COUNT
 from naslora.sam.building import Sam
 
 METHODS = method_names()

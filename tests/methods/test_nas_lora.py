@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from naslora.core.errors import SettingsError
 from naslora.methods.layers import LowRankLinear
-from naslora.methods.nas_lora import PAPER_COUNT
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.nas.cell import NASCell, architecture_parameters, cells, operation_shares
+from naslora.nas.settings import PAPER_COUNT
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.image_encoder import window_partition, window_unpartition
 

@@ -208,10 +208,12 @@ def test_variants_run_on_their_tasks_alone(load: Load) -> None:
 def test_ablations_of_the_paper_run_on_the_paper_s_tasks() -> None:
     study = load_study("paper", config=CONFIG)
     on = {name: study.tasks_of(name) for name in study.variants}
+    linear = [on.pop("nas_lora_linear"), on.pop("nas_pc_lora_linear")]
+    assert linear == 2 * [study.tasks]
     assert sorted(task for tasks in on.values() for task in tasks) == sorted(
         6 * ["isic2017"] + 3 * ["leaf"] + 3 * ["trans10k_v2"]
     )
-    assert len(study.runs()) == (9 * 12 + 12) * 3
+    assert len(study.runs()) == (9 * (12 + 2) + 12) * 3
 
 
 @pytest.mark.parametrize(

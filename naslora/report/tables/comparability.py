@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from naslora.nas.settings import PAPER_COUNT
 from naslora.report.tables.model import Column
 from naslora.results.aggregate import Aggregate
 from naslora.study.settings import Study
@@ -22,6 +23,8 @@ PAPER_ARCHITECTURE = {
     "learning_rate": 1e-3,
     "weight_decay": 1e-3,
 }
+# The paper leaves their cells open: the default ones and those that have its counts stand for it.
+PAPER_CELLS = ("nas_lora", "nas_pc_lora")
 
 
 def why_not_comparable(study: Study, task: str) -> list[str]:
@@ -46,9 +49,18 @@ def why_not_comparable(study: Study, task: str) -> list[str]:
             ours = getattr(settings, name)
             if ours != value:
                 reasons.append(f"{prefix}{name} is {ours}, not {value}")
-    if study.method_settings:
-        reasons.append(f"method_settings changes {', '.join(sorted(study.method_settings))}")
+    if changed := changed_methods(study):
+        reasons.append(f"method_settings changes {', '.join(changed)}")
     return reasons
+
+
+def changed_methods(study: Study) -> list[str]:
+    """The methods to which the study gives settings that are no reading of the paper's."""
+    return sorted(
+        method
+        for method, settings in study.method_settings.items()
+        if settings and (settings != PAPER_COUNT or method not in PAPER_CELLS)
+    )
 
 
 def same_images(records: Aggregate, column: Column) -> bool:

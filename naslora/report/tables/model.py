@@ -108,7 +108,8 @@ class TableSpec:
         paper: its number in the paper.
         caption: what it shows.
         columns: in the paper's order.
-        rows: in the paper's order; None for its methods, then the study's others.
+        rows: in the paper's order; None for its methods, then the study's other methods, then its
+            variants that run on every task.
         heading: of the first column.
         cited: rows of the paper that it took from elsewhere.
         parameters: whether it prints parameter counts.
@@ -153,10 +154,19 @@ class TableSpec:
         keys = {printed: method for method, printed in METHOD_ROWS.items()}
         ours = [keys[row] for row in published_rows(self.paper) if row in keys]
         others = [method for method in study.methods if method not in ours]
+        everywhere = [name for name, variant in study.variants.items() if variant.tasks is None]
         return (
             *(RowSpec(method, METHOD_ROWS[method]) for method in ours),
             *(RowSpec(method, None) for method in others),
+            *(RowSpec(name, None, _variant_title(study, name)) for name in everywhere),
         )
+
+
+def _variant_title(study: Study, name: str) -> str:
+    """As `NAS-LoRA, linear` for `nas_lora_linear`, a variant of `nas_lora`."""
+    method = study.variants[name].method
+    rest = name.removeprefix(method).replace("_", " ").strip()
+    return f"{METHOD_ROWS.get(method, method)}, {rest or name}"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from naslora.nas.settings import PAPER_COUNT
 from naslora.report.tables.cells import WIDEST, Cell
-from naslora.report.tables.comparability import same_images, why_not_comparable
+from naslora.report.tables.comparability import PAPER_CELLS, same_images, why_not_comparable
 from naslora.report.tables.model import Column, Row, TableSpec, flat
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
@@ -102,7 +103,8 @@ def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
         f"{training.precision}."
     ]
     methods = {study.variants[r.name].method if r.name in study.variants else r.name for r in rows}
-    if methods & {"nas_lora", "nas_pc_lora"}:
+    if searched := sorted(methods & set(PAPER_CELLS)):
+        lines += _cells(study, searched)
         lines.append(
             f"Alpha: T_B = {alpha.start_epoch} epochs without it, then "
             f"{alpha.alternation.replace('_', '-')}, on {_ALPHA_DATA[alpha.data]}; Adam, learning "
@@ -120,6 +122,25 @@ def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
             }
             lines.append(f"Row `{row.title}`: {variant.method} with {_settings_text(own)}.")
     lines.append("All other settings of methods are their defaults.")
+    return lines
+
+
+def _cells(study: Study, methods: list[str]) -> list[str]:
+    """Which of the two readings of the cell the rows of NAS-LoRA have."""
+    darts = [m for m in methods if study.method_settings.get(m) == PAPER_COUNT]
+    linear = [m for m in methods if not study.method_settings.get(m)]
+    lines = []
+    if darts:
+        lines.append(
+            f"{' and '.join(darts)}: cells on q and on v with the operations of DARTS, which have "
+            "the paper's parameter counts."
+        )
+    if linear:
+        lines.append(
+            f"{' and '.join(linear)}: linear cells on the fused qkv, which merge. The paper's "
+            "counts, 4.016 M and 4.009 M on ViT-H, are those of cells on q and on v with the "
+            "operations of DARTS; linear ones give 4.005 M and 4.002 M."
+        )
     return lines
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import torch
 
-from naslora.methods.nas_lora import PAPER_COUNT
 from naslora.methods.registry import adapt, get_method, trainable_parameters
+from naslora.nas.settings import PAPER_COUNT
 from naslora.paper.counts import Count
 from naslora.paper.published import METHOD_ROWS, Printed, printed
 from naslora.report.tables.writers import DASH, grid
@@ -33,7 +33,8 @@ _SCRATCH = (
 )
 _PRESET = (
     "The paper's count: cells on q and on v, of style darts with biases in the convolutions "
-    "(naslora.methods.nas_lora.PAPER_COUNT)."
+    "(naslora.nas.settings.PAPER_COUNT). The study `paper` trains them as the rows of Table 1, and "
+    "linear cells on the fused qkv, which merge, as further rows."
 )
 _RANKS = (
     "No one choice of cell gives the paper's counts at ranks 3, 6, 12 and 24; this is the default "

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from naslora.paper.published import METHOD_ROWS, Printed, printed
+from naslora.report.tables.comparability import changed_methods
 from naslora.report.tables.model import Column, Row, Table
 from naslora.report.tables.table5_notes import sections
 from naslora.report.tables.timed_cells import timed_cell, why_rates_differ, why_ratios_differ
@@ -132,8 +133,9 @@ def _row(study: Study, line: _Line, timing: Timing | None, block: str | None) ->
         values = dict.fromkeys(KEYS, ((), "timed with other settings"))
     else:
         values = _values(line, timing, measurement)
-    rates = timing is not None and not settings and not why_rates_differ(timing)
-    ratios = timing is not None and not settings and not why_ratios_differ(timing)
+    as_printed = timing is not None and line.method not in changed_methods(study)
+    rates = timing is not None and as_printed and not why_rates_differ(timing)
+    ratios = timing is not None and as_printed and not why_ratios_differ(timing)
     paper = paper_numbers(line.printed) if line.printed else {}
     return Row(
         name=line.name if block is None else f"{line.name}, {block}",

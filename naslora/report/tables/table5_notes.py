@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
+from naslora.report.tables.comparability import changed_methods
 from naslora.report.tables.timed_cells import TOLERANCE, why_rates_differ, why_ratios_differ
 from naslora.results.costs import (
     PAPER_EPOCHS,
@@ -163,7 +164,7 @@ def _verdicts(study: Study, timings: Mapping[str, Timing], titles: Mapping[str, 
             lines.append(f"Nothing on {titles[file]} is comparable: {'; '.join(reasons)}.")
         elif reasons := why_rates_differ(timing):
             lines.append(f"Only ratios on {titles[file]} are comparable: {'; '.join(reasons)}.")
-    changed = sorted(set(study.method_settings) & set(study.methods))
+    changed = [method for method in changed_methods(study) if method in study.methods]
     if changed:
         lines.append(f"Not comparable, since their settings differ: {', '.join(changed)}.")
     return lines

@@ -65,7 +65,7 @@ def time_on(study: Study, name: str, hardware: dict[str, Any], **methods: dict[s
             Measurement(
                 method=method,
                 title=method,
-                settings={},
+                settings=study.method_settings.get(method, {}),
                 passes={kind: timed(seconds) for kind, seconds in passes.items()},
                 inference_form="collapsed" if method.startswith("nas") else "merged",
                 adapter_bytes=1,

@@ -160,6 +160,25 @@ def test_what_is_not_comparable(study: Study, make_study, tmp_path: Path) -> Non
     assert why_not_comparable(made, "kvasir") == ["the images are generated"]
 
 
+def test_the_cells_of_the_rows_are_stated(make_study, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Linear ones, which merge; or those with the paper's counts, and linear ones beside them."""
+    own = make_study(tmp_path / "own")
+    assert "- nas_lora and nas_pc_lora: linear cells on the fused qkv, which merge." in markdown(
+        own
+    )
+    paper = load_study("paper", {"results": str(tmp_path), "tasks": ["kvasir"]})
+    text = markdown(paper)
+    assert "- nas_lora and nas_pc_lora: cells on q and on v with the operations of DARTS" in text
+    assert "linear cells on the fused qkv" not in text
+    rows = {row.name: row for row in table1(paper).rows}
+    assert rows["nas_lora"].printed == "NAS-LoRA"
+    assert rows["nas_lora_linear"].printed is None
+    assert rows["nas_lora_linear"].title == "NAS-LoRA, linear"
+    assert rows["nas_pc_lora_linear"].title == "NAS-PC-LoRA, linear"
+    assert "Row `NAS-LoRA, linear`: nas_lora with projections None; style linear;" in text
+    assert "alpha_late" not in rows  # a variant of one task has its own table
+
+
 @pytest.mark.parametrize(
     ("images", "score", "verdict"),
     [

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from naslora.nas.settings import PAPER_COUNT
 from naslora.paper.published import Printed, columns, rows
 from naslora.report.tables.cells import Verdict
 from naslora.report.tables.latex import latex_text
@@ -55,7 +56,7 @@ def measured(method: str, **seconds: float) -> dict[str, Any]:
     return {
         "method": method,
         "title": method,
-        "settings": {},
+        "settings": PAPER_COUNT if method.startswith("nas") else {},
         "passes": {
             name: {
                 "batches": {"4": timed(middle), "8": timed(0.5 * middle)},
@@ -244,7 +245,8 @@ def test_a_timing_of_other_models_or_settings_is_left_out(study: Study) -> None:
 
 def test_a_method_whose_settings_changed_is_a_dash(study: Study) -> None:
     write(study, "v100", usual())
-    changed = study.model_copy(update={"method_settings": {"lora": {"rank": 4}}})
+    settings = {**study.method_settings, "lora": {"rank": 4}}
+    changed = study.model_copy(update={"method_settings": settings})
     table = table5(changed)
     assert row(table, "lora").cells[0].status == "timed with other settings"
     assert row(table, "nas_pc_lora").cells[0].status == "done"
