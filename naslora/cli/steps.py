@@ -33,14 +33,25 @@ def generate(task: TaskOption, study: StudyOption = None, set_: SetOption = None
 
 
 @app.command(rich_help_panel=STEPS)
-def data(study: StudyOption = None, set_: SetOption = None) -> None:
+def data(
+    study: StudyOption = None,
+    set_: SetOption = None,
+    repin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pin the file that is here now in place of the one that was pinned at first use.",
+            metavar="ARCHIVE",
+        ),
+    ] = None,
+) -> None:
     """Find, download and verify all archives of a study; list everything that is missing."""
     from naslora.data.archives.acquire import acquire, check_complete
 
     settings = load(study, set_)
     words = ["naslora", "data", "--study", settings.study]
     words += [word for pair in set_ or [] for word in ("--set", pair)]
-    check_complete(acquire(settings, tell=typer.echo), settings, shlex.join(words))
+    outcomes = acquire(settings, tell=typer.echo, repinned=repin or [])
+    check_complete(outcomes, settings, shlex.join(words))
 
 
 @app.command(rich_help_panel=STEPS)

@@ -189,7 +189,8 @@ class Download:
             if urlsplit(self.url).scheme not in ("http", "https"):
                 raise ValueError("only http and https addresses can be downloaded")
             request = urllib.request.Request(self.url, headers=headers)
-            return urllib.request.build_opener(_NoFtp).open(request, timeout=self.timeout)
+            opener = urllib.request.build_opener(_NoFtp, _StaysEncrypted)
+            return opener.open(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
             if error.code == 416 and "Range" in headers:
                 return error
@@ -234,6 +235,17 @@ class Download:
 class _NoFtp(urllib.request.FTPHandler):
     def ftp_open(self, req: urllib.request.Request) -> NoReturn:
         raise ValueError("it leads to an ftp address")
+
+
+class _StaysEncrypted(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect from https to http, where anyone on the way could answer."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
+            raise ValueError(f"it leads from https to an address without it: {newurl}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _BrokenError(Exception):

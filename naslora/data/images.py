@@ -8,13 +8,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from naslora.core.errors import AuditError, ManifestError
 
 # 16-bit grey, CMYK and the like have no one conversion to 8-bit RGB that all tools share.
 _IMAGE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 _ORIENTATION = 0x0112  # EXIF tag
+# What is opened as an image. Pillow knows more, among them formats that run other programs (EPS).
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 # A JPEG file with further pictures behind the first, such as a thumbnail, as cameras write it.
 _WITH_EXTRAS = "MPO"
 
@@ -34,10 +36,14 @@ def decode(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
             frames = 1 if image.format == _WITH_EXTRAS else getattr(image, "n_frames", 1)
             image.load()
             upright = ImageOps.exif_transpose(image)
+    except UnidentifiedImageError:
+        raise UnreadableImageError(
+            f"is none of the image formats that are read here ({', '.join(FORMATS)})"
+        ) from None
     except Exception as error:  # Pillow's decoders raise nearly every class on damaged files
         raise UnreadableImageError(f"cannot be decoded: {error}") from error
     if frames != 1:
@@ -47,12 +53,12 @@ def decode(data: bytes) -> Image.Image:
 
 def is_rotated(data: bytes) -> bool:
     """Whether the EXIF tag of an image file that decodes says to turn or mirror it."""
-    return int(Image.open(io.BytesIO(data)).getexif().get(_ORIENTATION, 1)) != 1
+    return int(Image.open(io.BytesIO(data), formats=FORMATS).getexif().get(_ORIENTATION, 1)) != 1
 
 
 def foreign_format(data: bytes, name: str) -> str | None:
     """The format of an image file that decodes, if its name's suffix says another."""
-    found = Image.open(io.BytesIO(data)).format
+    found = Image.open(io.BytesIO(data), formats=FORMATS).format
     named = Image.registered_extensions().get(PurePosixPath(name).suffix.lower())
     return None if found in (named, _WITH_EXTRAS) else found
 

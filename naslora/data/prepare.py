@@ -14,7 +14,7 @@ from naslora.data.archives.sources import Choice, Files, choose, collect, genera
 from naslora.data.archives.unpack import unpack, whole_folder
 from naslora.data.audit.checks import Audit, Source, audit
 from naslora.data.audit.report import audit_json, audit_markdown
-from naslora.data.benchmarks.listing import Listing
+from naslora.data.benchmarks.listing import Finding, Listing
 from naslora.data.generated import generate_archives
 from naslora.data.manifest import Manifest, ManifestArchive, ManifestSample, write_manifest
 from naslora.study.layout import Layout
@@ -53,9 +53,9 @@ def prepare(study: Study, task: str, config: Path = CONFIG_FOLDER) -> Manifest:
         if result.errors:
             write_text(log, audit_markdown(result))
             result.check(next(path for path, _ in used.values()), log)
-        if not generated and len(result.pairs) == choice.pairs:
+        if not generated and (choice.is_bundle or len(result.pairs) == choice.pairs):
             unpublished = {a.key for a in choice.archives if not a.has_published_hash}
-            pin_all({key: used[key] for key in used if key in unpublished}, config)
+            pin_all({key: used[key] for key in used if key in unpublished})
         manifest = _manifest(result, archives, study, generated)
         layout.manifest(task).unlink(missing_ok=True)
     _report(result)
@@ -104,9 +104,15 @@ def _names(manifest: Manifest) -> str:
 
 def _unpacked(choice: Choice, used: Files, folder: Path) -> Listing:
     """Unpack all archives of a task to a folder, and list what is there."""
+    from_mac = []
     for key, (path, _) in used.items():
-        unpack(path, folder / key)
+        unpacked = unpack(path, folder / key)
+        if unpacked.from_mac:
+            from_mac.append(f"{unpacked.from_mac} in {path.name}")
     listing = choice.benchmark.samples(folder)
+    if from_mac:
+        text = "files that macOS adds to archives (__MACOSX, ._*), ignored"
+        listing.findings.append(Finding("from_mac", "oddity", text, from_mac))
     if choice.is_bundle:
         samples, findings = recode_masks(choice.benchmark, folder, listing.samples)
         listing = Listing(samples, [*listing.findings, *findings], listing.left_out)
@@ -116,7 +122,7 @@ def _unpacked(choice: Choice, used: Files, folder: Path) -> Listing:
 def _files(choice: Choice, study: Study, config: Path) -> Files:
     """File and hash of every archive of a task, generated or found."""
     if choice.benchmark.name not in study.generated:
-        return collect(choice, study, config)
+        return collect(choice, study)
     generate_archives(study, choice.benchmark.name, config)
     return generated_files(choice, study)
 

@@ -11,9 +11,8 @@ from naslora.data.archives.acquire import standing
 from naslora.data.archives.bundles import find_bundle
 from naslora.data.archives.catalogue import Archive, find, verify
 from naslora.data.archives.pins import Pin, read_pins
-from naslora.data.archives.rar import rar_programs
 from naslora.data.archives.sources import Choice, choose
-from naslora.data.archives.unpack import archive_format
+from naslora.data.archives.unpack import archive_format, file_names
 from naslora.data.manifest import read_manifest
 from naslora.doctor.check import Check, short
 from naslora.sam.backbones import BACKBONES
@@ -31,7 +30,7 @@ def data_checks(study: Study, verifying: bool, config: Path = CONFIG_FOLDER) -> 
     Args:
         study: the study.
         verifying: whether to read the archives whole, for their hashes.
-        config: the folder of archives.yaml and the pins.
+        config: the folder of archives.yaml.
 
     Raises:
         SettingsError: no such benchmark, or a file in `config` is invalid.
@@ -64,7 +63,7 @@ def _task(study: Study, task: str, verifying: bool, config: Path) -> list[Check]
             checks.append(Check("data", task, "ok", finding))
     choice = choose(study, task, config, recorded)
     for archive in choice.archives:
-        check = _archive(choice, archive, study, verifying, config)
+        check = _archive(choice, archive, study, verifying)
         if prepared and check.state == "problem":
             finding = f"{check.finding}; not needed while the task is prepared"
             check = Check("data", check.name, "warning", finding, check.remedy)
@@ -72,28 +71,24 @@ def _task(study: Study, task: str, verifying: bool, config: Path) -> list[Check]
     return checks
 
 
-def _archive(
-    choice: Choice, archive: Archive, study: Study, verifying: bool, config: Path
-) -> Check:
+def _archive(choice: Choice, archive: Archive, study: Study, verifying: bool) -> Check:
     name = archive.title
     path = find_bundle(archive, study.archives) if choice.is_bundle else None
     path = path or find(archive, study.archives)
     if path is None:
         return _missing(choice, archive, study)
     try:
-        pin = read_pins(config).get(archive.key, {}).get(path.name)
+        pin = read_pins(path.parent).get(archive.key, {}).get(path.name)
         # Larger than its pin, it is another file for sure, and verifying says all about it.
         if verifying or (pin is not None and path.stat().st_size > pin.bytes):
-            record = verify(archive, path, config)
+            record = verify(archive, path)
             kind = standing(archive, record)
             bad = record.official is False
             finding = f"{short(path)}, {gigabytes(record.bytes)}, {kind}"
         else:
             kind, bad = _glance(archive, path, pin)
             finding = f"{short(path)}, {gigabytes(path.stat().st_size)}{kind}"
-        if archive_format(path) == "rar" and not rar_programs():
-            remedy = "install unrar, 7z, bsdtar or unar; or repack it as a zip file"
-            return Check("data", name, "problem", f"{finding}: no program to unpack it", remedy)
+        next(file_names(path), None)  # a RAR file may need a program that is not here
     except OSError as error:
         return Check("data", name, "problem", f"{short(path)}: {error.strerror}")
     except NasloraError as error:

@@ -24,7 +24,7 @@ def examine(study: Study, verifying: bool = False, config: Path = CONFIG_FOLDER)
     Args:
         study: the study.
         verifying: whether to read archives and checkpoint whole, for their hashes.
-        config: the folder of archives.yaml and the pins.
+        config: the folder of archives.yaml.
 
     Raises:
         SettingsError: no such benchmark, or a file in `config` is invalid.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import email
 import hashlib
 import io
 import os
 import socket
 import threading
 import time
+import urllib.request
+import urllib.response
 from types import SimpleNamespace
 
 import pytest
@@ -159,6 +162,21 @@ def test_redirections_stay_with_http(download, server, to, says):
     with pytest.raises(ArchiveError, match=says):
         download()
     assert len(server.requests) == 1
+
+
+def test_redirections_keep_the_encryption(download, server, monkeypatch):
+    """From https to http, where anybody on the way could answer, none is followed."""
+
+    def redirecting(self: object, request: urllib.request.Request) -> urllib.response.addinfourl:
+        headers = email.message_from_string(f"Location: {server.url}\n\n")
+        answer = urllib.response.addinfourl(io.BytesIO(), headers, request.full_url, 302)
+        answer.msg = "Found"
+        return answer
+
+    monkeypatch.setattr(urllib.request.HTTPSHandler, "https_open", redirecting)
+    with pytest.raises(ArchiveError, match="leads from https to an address without it"):
+        download(url="https://127.0.0.1/file.bin")
+    assert server.requests == []
 
 
 def test_no_server(download, folder):

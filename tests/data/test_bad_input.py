@@ -315,7 +315,9 @@ CASES = {
         AuditError, f"{IMAGE} cannot be decoded", replaced(image=lambda k: k.pair(3)[0][:400])
     ),
     "no image at all": Case(
-        AuditError, f"{IMAGE} cannot be decoded", replaced(image=lambda k: b"<html>404</html>")
+        AuditError,
+        f"{IMAGE} is none of the image formats",
+        replaced(image=lambda k: b"<html>404</html>"),
     ),
     "pixel bomb": Case(AuditError, f"{IMAGE} cannot be decoded: .*bomb", replaced(image=oversized)),
     "16-bit image": Case(AuditError, f"{IMAGE} .*stored as I;16", replaced(image=sixteen_bit)),
@@ -334,7 +336,14 @@ CASES = {
         AuditError, f"{IMAGE} holds 3 frames", replaced(image=animated("TIFF"))
     ),
     "vector image": Case(
-        AuditError, f"{IMAGE} cannot be decoded", replaced(image=lambda k: b"<svg></svg>")
+        AuditError,
+        f"{IMAGE} is none of the image formats",
+        replaced(image=lambda k: b"<svg></svg>"),
+    ),
+    "EPS, which Pillow would run Ghostscript for": Case(
+        AuditError,
+        f"{IMAGE} is none of the image formats that are read",
+        replaced(image=lambda k: k.encode(Image.new("RGB", (24, 20)), "EPS")),
     ),
     "one pixel": Case(
         AuditError, "one pixel", replaced(image=lambda k: k.pair(3, (1, 1))[0], mask=one_pixel)

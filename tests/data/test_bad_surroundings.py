@@ -129,7 +129,7 @@ def disk_fills_up(scene: Scene) -> None:
 
 def other_than_pinned(scene: Scene) -> None:
     pin = {"kvasir_seg": {"kvasir-seg.zip": {"bytes": 99, "sha256": "0" * 64}}}
-    (scene.folder / "archives.lock.json").write_text(json.dumps(pin))
+    (scene.study.archives / "archives.lock.json").write_text(json.dumps(pin))
 
 
 def published(**changes: object):
@@ -183,7 +183,7 @@ def resized_file_damaged(scene: Scene) -> None:
 
 
 CASES = {
-    "folder in its place": Case(ArchiveError, "cannot read .*Is a directory", folder_instead),
+    "folder in its place": Case(ArchiveError, "is a folder, not an archive", folder_instead),
     "link to nowhere": Case(ArchiveError, "missing", link_to("nowhere.zip")),
     "link to itself": Case(ArchiveError, "missing|cannot look", link_to("kvasir-seg.zip")),
     "archive that is closed": Case(
@@ -207,7 +207,9 @@ CASES = {
         published(size="its size", sha256="0" * 64),
     ),
     "pins that are cut": Case(
-        SettingsError, "pins .*cannot be read", written("archives.lock.json", '{"kvas')
+        SettingsError,
+        "pins .*cannot be read",
+        lambda s: (s.study.archives / "archives.lock.json").write_text('{"kvas') and None,
     ),
     "list of archives that is cut": Case(
         SettingsError, "invalid archive", written("archives.yaml", "kvasir_seg: {title: Kvas}")

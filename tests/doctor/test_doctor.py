@@ -75,7 +75,10 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 
 WHOLE = zipped({"a": b"1" * 1000})
-RAR = b"Rar!\x1a\x07\x01\x00" + bytes(99)
+# Format 5, one compressed file.
+RAR = bytes.fromhex(
+    "526172211a070100c51a333203010000b8913c1a110202010401a48302b7efdc8380030101613119b23a3503050000"
+)
 ARCHIVES = {
     # task, title, file, contents: state, and what is found
     "missing, http": ("kvasir", "Kvasir-SEG", None, b"", "note", "from datasets.simula.no, 46 MB"),
@@ -92,7 +95,8 @@ ARCHIVES = {
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
-def test_archives(name: str, study, tmp_path: Path) -> None:
+def test_archives(name: str, study, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     task, title, file, data, state, says = ARCHIVES[name]
     if file:
         (tmp_path / "archives" / file).write_bytes(data)
@@ -149,13 +153,13 @@ def test_pins(study, config: Path, tmp_path: Path) -> None:
     (tmp_path / "archives" / "leaf-disease-segmentation.zip").write_bytes(WHOLE)
     pin = {"bytes": len(WHOLE) - 1, "sha256": "0" * 64}
     lock = {"leaf_disease": {"leaf-disease-segmentation.zip": pin}}
-    (config / "archives.lock.json").write_text(json.dumps(lock))
+    (tmp_path / "archives" / "archives.lock.json").write_text(json.dumps(lock))
     checks = examine(study(tasks=["leaf"]), config=config)
     check = one(checks, "Leaf Disease Segmentation")
     assert (check.state, can_run(checks)) == ("problem", False)
     assert "pinned" in check.finding
     lock["leaf_disease"]["leaf-disease-segmentation.zip"]["bytes"] += 2
-    (config / "archives.lock.json").write_text(json.dumps(lock))
+    (tmp_path / "archives" / "archives.lock.json").write_text(json.dumps(lock))
     check = one(examine(study(tasks=["leaf"]), config=config), "Leaf Disease Segmentation")
     assert check.state == "warning"
     assert "not the pinned archive" in check.finding

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from naslora.core.errors import ArchiveError, NasloraError
+from naslora.core.errors import ArchiveError, NasloraError, SettingsError
 from naslora.data.archives.catalogue import Archive, find, verify
+from naslora.data.archives.pins import repin
 from naslora.data.archives.sources import Choice, choose, instead, locate
 from naslora.data.manifest import ManifestArchive
 from naslora.study.settings import CONFIG_FOLDER, Study
@@ -50,28 +51,43 @@ def needed(study: Study, config: Path = CONFIG_FOLDER) -> list[tuple[Archive, Ch
 
 
 def acquire(
-    study: Study, config: Path = CONFIG_FOLDER, tell: Callable[[str], None] = print
+    study: Study,
+    config: Path = CONFIG_FOLDER,
+    tell: Callable[[str], None] = print,
+    repinned: Collection[str] = (),
 ) -> list[Outcome]:
     """Find, download and verify every archive of a study; a problem with one stops no other.
 
     Args:
         study: the study; tasks whose images it generates need nothing.
-        config: the folder of archives.yaml and the pins.
+        config: the folder of archives.yaml.
         tell: is given a line about each archive.
+        repinned: keys of archives whose present file replaces the pinned one.
 
     Raises:
-        SettingsError: no such benchmark, or a file in `config` is invalid.
+        SettingsError: no such benchmark, or archives.yaml is invalid, or an archive to pin is none
+            of the study's, or has a published hash.
         ArchiveError: the archives folder cannot be looked into.
     """
+    found = needed(study, config)
+    pinnable = {archive.key for archive, _, _ in found if not archive.has_published_hash}
+    if unknown := sorted(set(repinned) - pinnable):
+        raise SettingsError(
+            f"{unknown[0]} is no archive of study {study.study} that can be pinned",
+            remedy=f"choose among {', '.join(sorted(pinnable)) or 'those of another study'}",
+        )
     outcomes = []
     silent_hosts = set()
-    for archive, choice, tasks in needed(study, config):
+    for archive, choice, tasks in found:
         outcome = Outcome(archive, instead(choice, study), tasks)
         host = urlsplit(archive.url or "").netloc
         try:
             # Where one download has failed for good, the next one of that host gets one attempt.
             path = locate(choice, archive, study, attempts=1 if host in silent_hosts else 4)
-            outcome.record = verify(archive, path, config)
+            again = archive.key in repinned
+            outcome.record = verify(archive, path, pinned=not again)
+            if again:
+                repin(path, outcome.record, archive.key)
             outcome.path = path
             tell(f"here: {path} ({standing(archive, outcome.record)})")
         except NasloraError as problem:

@@ -3,15 +3,14 @@
 AutoGluon publishes six of them with Conv-LoRA, for download without a login. Each holds one folder
 with `train.csv`, `val.csv` and lists of test images, and the files that these name. The lists have
 the columns `image` and `label`, paths relative to the folder. A bundle is known by these lists,
-whatever the file is called. Its lists are the split, and results say that it is not official.
+whatever the file is called, and pinned when it is first used. Its lists are the split, and results
+say that it is not official.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -25,7 +24,7 @@ from naslora.data import images
 from naslora.data.archives.catalogue import Archive, Replacement, find
 from naslora.data.archives.unpack import file_names
 from naslora.data.benchmarks.contract import Benchmark
-from naslora.data.benchmarks.listing import Finding, Listing, Sample
+from naslora.data.benchmarks.listing import Finding, Listing, Sample, distinct_ids
 from naslora.data.benchmarks.splits import by_part
 from naslora.data.masks import GreyMask, Labels, PaletteMask
 
@@ -101,7 +100,7 @@ class _FromBundle(Benchmark):
             text = "file that a list names and the bundle lacks"
             findings.append(Finding("missing", "error", text, missing))
         there = [s for s in samples if s.image not in missing and s.mask not in missing]
-        return Listing(sorted(_distinct(there), key=lambda s: s.id), findings, left_out)
+        return Listing(sorted(distinct_ids(there), key=lambda s: s.id), findings, left_out)
 
     def split(self, samples: Sequence[Sample], seed: int) -> dict[str, list[str]]:
         """The bundle's lists, whatever the seed."""
@@ -131,20 +130,28 @@ def recode_masks(
     Returns:
         The samples with the new names of their masks, and what was done.
     """
-    changed, done = [], []
-    for sample in samples:
-        path = root / sample.mask
+    images_ = {sample.image for sample in samples}
+    names: dict[str, str] = {}
+    for name in dict.fromkeys(sample.mask for sample in samples if sample.mask not in images_):
+        path = root / name
         labels = _foreign_labels(benchmark, path.read_bytes())
         recoded = None if labels is None else _own_mask(benchmark, labels)
         if recoded is not None:
             path.unlink()
-            path = path.with_suffix(".png")
-            recoded.save(path)
-            done.append(sample.mask)
-            sample = replace(sample, mask=path.relative_to(root).as_posix())
-        changed.append(sample)
+            new = _free_name(path)
+            recoded.save(new)
+            names[name] = new.relative_to(root).as_posix()
+    changed = [replace(sample, mask=names.get(sample.mask, sample.mask)) for sample in samples]
     text = "mask rewritten in the encoding of the official set"
-    return changed, [Finding("recoded", "oddity", text, done)] if done else []
+    return changed, [Finding("recoded", "oddity", text, list(names))] if names else []
+
+
+def _free_name(path: Path) -> Path:
+    """A name for a PNG file beside another file that is gone, which no file has."""
+    new = path.with_suffix(".png")
+    while new.exists():
+        new = new.with_stem(f"{new.stem}_mask")
+    return new
 
 
 def _foreign_labels(benchmark: Benchmark, data: bytes) -> Labels | None:
@@ -173,31 +180,31 @@ def _own_mask(benchmark: Benchmark, labels: Labels) -> Image.Image | None:
 
 def _read_list(path: Path, part: str, root: Path) -> tuple[list[Sample], str | None]:
     """The pairs of a list, ids not yet distinct, or what is wrong with it."""
+    import pandas as pd
+
     folder = path.parent.relative_to(root)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
         return [], f"list of images that cannot be read: {type(error).__name__}"
-    pairs = [(row.get("image"), row.get("label")) for row in rows]
-    names = [name for pair in pairs for name in pair if name]
-    if not rows or len(names) < 2 * len(rows):
+    except pd.errors.EmptyDataError:
+        table = pd.DataFrame()
+    wanted = ["image", "label"]
+    if (
+        not len(table)
+        or not set(wanted) <= set(table.columns)
+        or (table[wanted] == "").any(axis=None)
+    ):
         return [], "list without rows, or without the columns image and label in each"
+    pairs = list(table[wanted].itertuples(index=False, name=None))
+    names = [name for pair in pairs for name in pair]
     if any(PurePosixPath(name).is_absolute() or ".." in name.split("/") for name in names):
         return [], "list with paths that lead out of the bundle"
     place = folder.as_posix()
     return [
-        Sample(_stem(image), f"{place}/{image}", f"{place}/{mask}", part)
-        for image, mask in pairs
-        if image and mask
+        Sample(_stem(image), f"{place}/{image}", f"{place}/{mask}", part) for image, mask in pairs
     ], None
 
 
 def _stem(name: str) -> str:
     return PurePosixPath(name).stem
-
-
-def _distinct(samples: Sequence[Sample]) -> list[Sample]:
-    """Samples with distinct ids, those of a name that several parts use with the part before."""
-    parts = Counter(id_ for id_, _ in {(s.id, s.part) for s in samples})
-    return [replace(s, id=f"{s.part}_{s.id}") if parts[s.id] > 1 else s for s in samples]

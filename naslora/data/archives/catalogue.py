@@ -136,12 +136,14 @@ def load_archives(config: Path = CONFIG_FOLDER) -> dict[str, Archive]:
 def find(archive: Archive, folder: Path) -> Path | None:
     """Where an archive lies in a folder, under any of its names; None if it does not.
 
+    A folder of that name is what is found only where no file is.
+
     Raises:
         ArchiveError: the folder cannot be looked into.
     """
     try:
-        paths = [folder / name for name in archive.names]
-        return next((path for path in paths if path.exists()), None)
+        paths = [path for name in archive.names if (path := folder / name).exists()]
+        return next((path for path in paths if not path.is_dir()), paths[0] if paths else None)
     except OSError as error:
         raise ArchiveError(
             f"cannot look for {archive.file}: {error.strerror}", where=folder / archive.file
@@ -203,13 +205,13 @@ def by_hand(archive: Archive) -> str:
     return f"get {archive.file} from {archive.page}{hint} and put it there under this name{others}"
 
 
-def verify(archive: Archive, path: Path, config: Path | None = None) -> ManifestArchive:
+def verify(archive: Archive, path: Path, *, pinned: bool = True) -> ManifestArchive:
     """Tell an official archive from another whole one, by the rule of this module.
 
     Args:
         archive: what the file should be.
         path: the file.
-        config: the folder of the pins; without it, none are looked at.
+        pinned: whether to compare it with its pin, if it has one.
 
     Raises:
         ArchiveError: empty, truncated, a web page, no archive, damaged, or not what was pinned.
@@ -236,7 +238,7 @@ def verify(archive: Archive, path: Path, config: Path | None = None) -> Manifest
         )
     name = archive.file if archive.replaces else path.name
     found = ManifestArchive(file=name, sha256=sha256, bytes=size, official=official)
-    if config is not None and official is None and not check_pin(path, found, archive.key, config):
+    if pinned and official is None and not check_pin(path, found, archive.key):
         official = False
     if official is False:
         _log.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -14,14 +14,16 @@ from naslora.core.errors import ArchiveError
 # Control characters, what other systems take for a separator, and bytes that are no text (lone
 # surrogates), which no report could name.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+_SHOWN = 80  # letters of a name in a message
 
 
 @dataclass(frozen=True)
 class Limits:
     """Bounds on what an archive may unpack to.
 
-    The largest benchmark unpacks to about 20 GB in 31,000 files. Images hardly shrink in an
-    archive: whole sets reach a ratio of 2, raw label maps alone some hundred.
+    The largest benchmark unpacks to about 20 GB in 31,000 files, with paths of at most 100 letters
+    in five folders. Images hardly shrink in an archive: whole sets reach a ratio of 2, raw label
+    maps alone some hundred.
     """
 
     total_bytes: int = 64 << 30
@@ -29,6 +31,8 @@ class Limits:
     ratio: float = 100.0
     # Small archives cannot do harm, whatever their ratio.
     ratio_from_bytes: int = 64 << 20
+    path_bytes: int = 1000
+    levels: int = 40
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,16 @@ class Entry:
     Attributes:
         size: bytes, unpacked.
         refusal: why it must not be unpacked, as a clause after its name.
-        open: gives its contents; None where a program unpacks the archive as a whole.
+        open: gives its contents; to be called inside the block that opened the archive.
+        header: bytes that describe it, beyond its name.
     """
 
     name: str
     size: int
     is_folder: bool
-    refusal: str | None = None
-    open: Callable[[], IO[bytes]] | None = None
+    refusal: str | None
+    open: Callable[[], IO[bytes]]
+    header: int = 0
 
 
 def checked(archive: Path, entries: Iterable[Entry], limits: Limits) -> list[Entry]:
@@ -54,22 +60,30 @@ def checked(archive: Path, entries: Iterable[Entry], limits: Limits) -> list[Ent
     Raises:
         ArchiveError: an entry with an absolute path, `..`, a drive letter, a backslash or a control
             character; a link or device; two entries of one name, also up to case and Unicode form;
-            more or larger entries than `limits`.
+            more, larger or more deeply nested entries than `limits`.
     """
     found: list[Entry] = []
     total = 0
     allowed = max(limits.ratio * archive.stat().st_size, limits.ratio_from_bytes)
     kinds: dict[str, bool] = {}
     for entry in entries:
-        if refusal := entry.refusal or _refuse_name(entry.name) or _refuse_twice(entry, kinds):
-            raise unsafe(archive, f"its entry {entry.name!r} {refusal}")
-        total += entry.size
+        refusal = entry.refusal or _refuse_name(entry.name, limits) or _refuse_twice(entry, kinds)
+        if refusal:
+            name = entry.name[:_SHOWN] + ("…" if len(entry.name) > _SHOWN else "")
+            raise unsafe(archive, f"its entry {name!r} {refusal}")
+        total += entry.size + entry.header
         if len(found) >= limits.files:
             raise unsafe(archive, f"it has more than {limits.files:,} entries")
         if total > min(limits.total_bytes, allowed):
             raise unsafe(archive, f"it unpacks to more than {total:,} bytes")
         found.append(entry)
     return found
+
+
+def is_from_mac(name: str) -> bool:
+    """Whether an entry is one of those that macOS adds to archives, with metadata of others."""
+    parts = PurePosixPath(name).parts
+    return "__MACOSX" in parts or any(p.startswith("._") or p == ".DS_Store" for p in parts)
 
 
 def unsafe(archive: Path, why: str) -> ArchiveError:
@@ -81,28 +95,45 @@ def unsafe(archive: Path, why: str) -> ArchiveError:
     )
 
 
-def _refuse_name(name: str) -> str | None:
+def _refuse_name(name: str, limits: Limits) -> str | None:
+    # Lengths come first: what follows takes time and memory that grow with them.
+    if len(name) > limits.path_bytes or len(_encoded(name)) > limits.path_bytes:
+        return f"has a path of more than {limits.path_bytes:,} bytes"
+    if name.count("/") > limits.levels:
+        return f"lies more than {limits.levels} folders deep"
     path = name.removesuffix("/")
     parts = path.split("/")
     if PurePosixPath(path).is_absolute() or re.match(r"^[A-Za-z]:", path):
         return "has an absolute path"
     if ".." in re.split(r"[/\\]", path):
         return "leads out of the folder"
+    if not path:
+        return "has no name"
     if "" in parts or "." in parts[1:] or _UNSAFE.search(path):
         return "has a name that is not portable"
-    if any(len(part.encode("utf-8", "surrogatepass")) > 255 for part in parts):
+    if any(len(_encoded(part)) > 255 for part in parts):
         return "has a name of more than 255 bytes"
     return None
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")
 
 
 def _refuse_twice(entry: Entry, kinds: dict[str, bool]) -> str | None:
     """Remember the entry; a reason if it clashes with an earlier one on any file system."""
     path = unicodedata.normalize("NFC", str(PurePosixPath(entry.name))).casefold()
-    parents = path.split("/")[:-1]
-    for depth in range(1, len(parents) + 1):
-        if not kinds.setdefault("/".join(parents[:depth]), True):
+    for parent in _parents(path):
+        if not kinds.setdefault(parent, True):
             return "lies inside another entry that is a file"
     if path in kinds and not (entry.is_folder and kinds[path]):
         return "occurs twice, at least up to upper and lower case"
     kinds[path] = entry.is_folder
     return None
+
+
+def _parents(path: str) -> Iterator[str]:
+    at = path.find("/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find("/", at + 1)

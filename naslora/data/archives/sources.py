@@ -133,7 +133,7 @@ def instead(choice: Choice, study: Study) -> str | None:
     return f"use {choice.bundle.title}, without a login: --set bundles=[{tasks}] ({warning})"
 
 
-def collect(choice: Choice, study: Study, config: Path = CONFIG_FOLDER) -> Files:
+def collect(choice: Choice, study: Study) -> Files:
     """Find or download, and verify, everything that a task is prepared from.
 
     Raises:
@@ -146,7 +146,7 @@ def collect(choice: Choice, study: Study, config: Path = CONFIG_FOLDER) -> Files
     if choice.is_bundle:
         why = f": {choice.caveat}" if choice.caveat else ""
         _log.warning("%s: prepared from %s%s", task, choice.archives[0].title, why)
-    return {a.key: (paths[a.key], verify(a, paths[a.key], config)) for a in choice.archives}
+    return {a.key: (paths[a.key], verify(a, paths[a.key])) for a in choice.archives}
 
 
 def generated_files(choice: Choice, study: Study) -> Files:

@@ -6,26 +6,41 @@ import errno
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
+
+import rarfile
 
 from naslora.core.download import looks_like_html
 from naslora.core.errors import ArchiveError, DiskError
 from naslora.core.files import remove_leftovers
-from naslora.data.archives.entries import Entry, Limits, checked
-from naslora.data.archives.rar import unpack_rar
-from naslora.data.archives.rar_list import RarError, list_rar
+from naslora.data.archives.entries import Entry, Limits, checked, is_from_mac
+from naslora.data.archives.rar import opened_rar
+from naslora.data.archives.tar import opened_tar
 
 Format = Literal["zip", "tar", "rar"]
 _AGAIN = "delete it and get it again"
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    rarfile.Error,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    UnicodeError,
+    OverflowError,
+    struct.error,
+    NotImplementedError,  # an unknown way of compression
+)
 # Decompressors report damage as an OSError without a number; a place before the file's start, where
 # a cut archive's directory leads, is an invalid argument.
 _NO_DISK_ERROR = (None, errno.EINVAL)
@@ -43,6 +58,13 @@ def archive_format(path: Path, name: Path | None = None) -> Format:
         ArchiveError: empty, truncated, a web page, or no archive at all.
     """
     name = name or path
+    if path.is_dir():
+        raise ArchiveError(
+            f"{name.name} is a folder, not an archive",
+            where=name,
+            remedy="pack what is in it into an archive of this name, or delete it and get the "
+            "archive again; some browsers and systems unpack archives unasked",
+        )
     with path.open("rb") as file:
         head = file.read(1024)
     if not head:
@@ -65,11 +87,13 @@ def archive_format(path: Path, name: Path | None = None) -> Format:
             )
         return "zip"
     try:
-        with tarfile.open(path):
+        with opened_tar(path):
             return "tar"
     except _DAMAGE as error:
         raise ArchiveError(
-            f"{name.name} is neither a zip nor a tar nor a RAR file", where=name, remedy=_AGAIN
+            f"{name.name} is neither a zip nor a tar nor a RAR file: {error}",
+            where=name,
+            remedy=_AGAIN,
         ) from error
 
 
@@ -81,12 +105,9 @@ def file_names(path: Path) -> Iterator[str]:
     """
     kind = archive_format(path)
     try:
-        if kind == "rar":
-            yield from (entry.name for entry in list_rar(path) if not entry.is_folder)
-            return
         with _opened(path, kind) as entries:
             yield from (entry.name for entry in entries if not entry.is_folder)
-    except (*_DAMAGE, RarError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
 
 
@@ -130,43 +151,41 @@ def whole_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def unpack(archive: Path, target: Path, limits: Limits = LIMITS) -> int:
+@dataclass(frozen=True)
+class Unpacked:
+    """Number of files that were unpacked, and of those that macOS had added and that were not."""
+
+    files: int
+    from_mac: int
+
+
+def unpack(archive: Path, target: Path, limits: Limits = LIMITS) -> Unpacked:
     """Unpack an archive to a folder, whole or not at all; the checksum of every entry is checked.
 
-    Returns:
-        The number of files.
+    Files that macOS adds to archives (`__MACOSX`, `._*`, `.DS_Store`) are left out.
 
     Raises:
-        ArchiveError: damaged, encrypted, a RAR file that no program here reads, or unsafe: an entry
-            with an absolute path, `..`, a drive letter, a backslash or a control character; a link
-            or device; two entries of one name, also up to case and Unicode form; more or larger
-            entries than `limits`.
+        ArchiveError: damaged, encrypted, a RAR file that no program here reads, or unsafe: see
+            `naslora.data.archives.entries.checked`.
         DiskError: the disk is full, or the folder cannot be written to.
     """
     kind = archive_format(archive)
-
-    def check(entries: Iterable[Entry]) -> list[Entry]:
-        found = checked(archive, entries, limits)
-        total, free = sum(e.size for e in found), shutil.disk_usage(target.parent).free
-        if total > free:
-            raise DiskError(
-                f"{archive.name} unpacks to {total:,} bytes, but only {free:,} are free",
-                where=target.parent,
-                remedy="free some space or choose another folder for the results",
-            )
-        return found
-
     try:
-        with whole_folder(target) as folder:
-            if kind == "rar":
-                found = unpack_rar(archive, folder, check)
-            else:
-                with _opened(archive, kind) as entries:
-                    found = check(entries)
-                    for entry in found:
-                        _write(entry, folder / entry.name)
-        return sum(not entry.is_folder for entry in found)
-    except (*_DAMAGE, NotImplementedError) as error:
+        with whole_folder(target) as folder, _opened(archive, kind) as entries:
+            found = checked(archive, entries, limits)
+            wanted = [entry for entry in found if not is_from_mac(entry.name)]
+            total, free = sum(e.size for e in wanted), shutil.disk_usage(target.parent).free
+            if total > free:
+                raise DiskError(
+                    f"{archive.name} unpacks to {total:,} bytes, but only {free:,} are free",
+                    where=target.parent,
+                    remedy="free some space or choose another folder for the results",
+                )
+            for entry in wanted:
+                _write(entry, folder / entry.name)
+        files = sum(not entry.is_folder for entry in wanted)
+        return Unpacked(files, sum(not entry.is_folder for entry in found) - files)
+    except _DAMAGE as error:
         raise _damaged(archive, error) from error
     except OSError as error:
         if error.errno in _NO_DISK_ERROR:
@@ -185,7 +204,6 @@ def _write(entry: Entry, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert entry.open is not None  # zip and tar entries are read one by one
     with entry.open() as source, path.open("xb") as file:
         shutil.copyfileobj(source, file, 1 << 20)
     if path.stat().st_size != entry.size:
@@ -197,9 +215,12 @@ def _opened(archive: Path, kind: Format) -> Iterator[Iterator[Entry]]:
     if kind == "zip":
         with zipfile.ZipFile(archive) as zip_file:
             yield _zip_entries(zip_file)
+    elif kind == "tar":
+        with opened_tar(archive) as entries:
+            yield entries
     else:
-        with tarfile.open(archive) as tar_file:
-            yield _tar_entries(tar_file)
+        with opened_rar(archive) as entries:
+            yield entries
 
 
 def _zip_entries(file: zipfile.ZipFile) -> Iterator[Entry]:
@@ -211,28 +232,6 @@ def _zip_entries(file: zipfile.ZipFile) -> Iterator[Entry]:
         elif info.flag_bits & 1:
             refusal = "is encrypted"
         # orig_filename, since zipfile cuts names at a zero byte.
-        yield Entry(
-            info.orig_filename,
-            info.file_size,
-            info.is_dir(),
-            refusal,
-            partial(file.open, info),
-        )
-
-
-def _tar_entries(file: tarfile.TarFile) -> Iterator[Entry]:
-    for info in file:
-        refusal = None if info.isreg() or info.isdir() else "is a link or a device"
-        yield Entry(
-            info.name,
-            info.size,
-            info.isdir(),
-            refusal,
-            partial(_extracted, file, info),
-        )
-
-
-def _extracted(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    content = file.extractfile(info)
-    assert content is not None  # only links and devices have none, and those are refused
-    return content
+        is_folder = info.filename.endswith("/")
+        opened = partial(file.open, info)
+        yield Entry(info.orig_filename, info.file_size, is_folder, refusal, opened)

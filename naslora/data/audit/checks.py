@@ -8,22 +8,18 @@ that nothing uses, counts other than Appendix B's; these are an error in an offi
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
-
 from naslora.core.errors import AuditError
-from naslora.data import images
 from naslora.data.audit.duplicates import find_duplicates
-from naslora.data.audit.perceptual import Look, look
+from naslora.data.audit.inspection import Inspected, inspect
 from naslora.data.benchmarks.contract import Benchmark
 from naslora.data.benchmarks.listing import Finding, Listing, Sample
 
@@ -31,28 +27,6 @@ from naslora.data.benchmarks.listing import Finding, Listing, Sample
 # unknown (nothing is published to compare with), generated (by this package).
 Source = Literal["official", "other", "unknown", "generated"]
 _NAMED = 10
-
-
-@dataclass(frozen=True)
-class Inspected:
-    """What reading one pair showed.
-
-    Attributes:
-        width, height: of the upright image, in pixels.
-        foreground: share of pixels with a label above 0.
-        grey: share of mask pixels that are not exactly one of the encoding's values.
-        look: what duplicates are found by; None for an image of one colour, or of a bad mode.
-    """
-
-    sample: Sample
-    image_sha256: str
-    mask_sha256: str
-    width: int
-    height: int
-    foreground: float
-    grey: float
-    findings: tuple[Finding, ...]
-    look: Look | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -121,9 +95,9 @@ def audit(benchmark: Benchmark, root: Path, listing: Listing, seed: int, source:
         seed: the seed of the split.
         source: where the archives are from.
     """
-    findings = [*listing.findings, *_bad_ids(listing.samples)]
+    findings = [*listing.findings, *_bad_ids(listing.samples), *_shared(listing.samples)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        pairs = list(pool.map(partial(_inspect, benchmark, root), listing.samples))
+        pairs = list(pool.map(partial(inspect, benchmark, root), listing.samples))
     pairs.sort(key=lambda pair: pair.sample.id)
     findings += [finding for pair in pairs for finding in pair.findings]
     findings += _all_alike(benchmark, pairs)
@@ -142,69 +116,6 @@ def audit(benchmark: Benchmark, root: Path, listing: Listing, seed: int, source:
     return Audit(benchmark, source, pairs, splits, findings, duplicates.leaked)
 
 
-def _inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
-    findings: list[Finding] = []
-    digests = []
-    upright: list[Image.Image] = []
-    for name in (sample.image, sample.mask):
-        data = b""
-        try:
-            data = (root / name).read_bytes()
-            upright.append(images.decode(data))
-            if images.is_rotated(data):
-                findings.append(Finding("rotated", "oddity", "turned by its EXIF tag", [name]))
-            if other := images.foreign_format(data, name):
-                text = "format other than the name says"
-                findings.append(Finding("format", "oddity", text, [f"{name} ({other})"]))
-        except (OSError, images.UnreadableImageError) as error:
-            findings.append(_error("unreadable", "unreadable file", f"{name} {error}"))
-        digests.append(hashlib.sha256(data).hexdigest())
-    if len(upright) < 2:
-        return Inspected(sample, digests[0], digests[1], 0, 0, 0.0, 0.0, tuple(findings))
-    image, mask = upright
-    rgb = None
-    try:
-        rgb = images.to_rgb(image)
-    except images.UnreadableImageError as error:
-        findings.append(_error("mode", "unusable colours", f"{sample.image} {error}"))
-    if image.size != mask.size:
-        both = " and ".join(
-            f"{name} ({i.width}x{i.height})"
-            for name, i in zip((sample.image, sample.mask), upright, strict=True)
-        )
-        findings.append(_error("size", "image and mask of unequal size", both))
-    if image.width * image.height < 2:
-        findings.append(_error("one_pixel", "image of one pixel", sample.image))
-    decoded = benchmark.decode_mask(mask)
-    foreground = float((decoded.labels > 0).mean())
-    if decoded.problem is not None:
-        item = f"{sample.mask} ({decoded.problem})"
-        findings.append(_error("mask_values", "mask values that are no labels", item))
-    elif foreground in (0, 1):
-        kind = "full" if foreground else "empty"
-        findings.append(Finding(f"{kind}_mask", "oddity", f"{kind} mask", [sample.mask]))
-    if rgb is not None and rgb.size == mask.size:
-        findings += benchmark.remarks(sample, rgb, decoded.labels)
-    looks = None if rgb is None else look(rgb)
-    if rgb is not None and looks is None:
-        findings.append(Finding("flat_image", "oddity", "image of one colour", [sample.image]))
-    return Inspected(
-        sample,
-        digests[0],
-        digests[1],
-        image.width,
-        image.height,
-        foreground,
-        decoded.grey,
-        tuple(findings),
-        looks,
-    )
-
-
-def _error(kind: str, text: str, item: str) -> Finding:
-    return Finding(kind, "error", text, [item])
-
-
 def _bad_ids(samples: Sequence[Sample]) -> list[Finding]:
     if not samples:
         return [Finding("no_pairs", "error", "no pair of an image and a mask")]
@@ -213,6 +124,20 @@ def _bad_ids(samples: Sequence[Sample]) -> list[Finding]:
         by_id[sample.id].append(sample.image)
     twice = [f"{id_} ({', '.join(names)})" for id_, names in by_id.items() if len(names) > 1]
     return [Finding("duplicate_id", "error", "id of several pairs", twice)] if twice else []
+
+
+def _shared(samples: Sequence[Sample]) -> list[Finding]:
+    """Files that are in several pairs, or are the image and the mask of one."""
+    findings = []
+    if both := [sample.image for sample in samples if sample.image == sample.mask]:
+        findings.append(Finding("image_is_mask", "error", "image that is its own mask", both))
+    by_mask = defaultdict(list)
+    for sample in samples:
+        by_mask[sample.mask].append(sample.image)
+    shared = [f"{mask} ({', '.join(names)})" for mask, names in by_mask.items() if len(names) > 1]
+    if shared:
+        findings.append(Finding("shared_mask", "oddity", "mask of several images", shared))
+    return findings
 
 
 def _all_alike(benchmark: Benchmark, pairs: Sequence[Inspected]) -> list[Finding]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from naslora.data.audit.inspection import Inspected
 from naslora.data.audit.perceptual import BITS, near_duplicates
 from naslora.data.benchmarks.listing import Finding
-
-if TYPE_CHECKING:
-    from naslora.data.audit.checks import Inspected
 
 _TRAINING = "train"
 

@@ -127,8 +127,11 @@ def test_a_published_md5(server, archive, kit: SimpleNamespace, tmp_path: Path, 
 
 def test_a_folder_in_the_archives_place(archive, tmp_path: Path) -> None:
     (tmp_path / "kvasir-seg.zip").mkdir()
-    with pytest.raises(ArchiveError, match="cannot read"):
+    with pytest.raises(ArchiveError, match="is a folder, not an archive"):
         verify(archive(), obtain(archive(), tmp_path))
+    other = archive(other_names=["other.zip"])
+    (tmp_path / "other.zip").write_bytes(b"PK")
+    assert find(other, tmp_path) == tmp_path / "other.zip", "a file comes first"
 
 
 def test_the_shipped_file_serves_every_benchmark(kit: SimpleNamespace) -> None:

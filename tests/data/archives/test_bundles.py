@@ -12,8 +12,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from naslora.core.errors import ArchiveError, AuditError
+from naslora.core.files import sha256
 from naslora.data.archives.bundles import bundle_for, find_bundle, from_bundle, is_bundle
 from naslora.data.archives.catalogue import load_archives
 from naslora.data.archives.sources import choose, collect, instead
@@ -121,7 +123,7 @@ def test_a_bundle_under_the_official_name(study: Study, fill) -> None:
     path.write_bytes(fill("SBU-shadow"))
     choice = choose(study, "sbu", KNOWN)
     assert choice.is_bundle
-    ((found, record),) = collect(choice, study, KNOWN).values()
+    ((found, record),) = collect(choice, study).values()
     assert (found, record.file, record.official) == (path, "autogluon-SBU-shadow.zip", False)
 
 
@@ -262,3 +264,66 @@ def test_a_bundled_benchmark_is_its_benchmark_otherwise() -> None:
             assert (bundled.name, bundled.masks) == (benchmark.name, benchmark.masks)
             assert set(replacement.tests) <= set(benchmark.test_sets)
             assert get_benchmark(task) is benchmark
+
+
+def rows(pairs: list[tuple[str, str]]) -> bytes:
+    return "\n".join(["image,label", *(f"{image},{mask}" for image, mask in pairs), ""]).encode()
+
+
+def test_a_rewritten_mask_replaces_no_other_file(leaf: Study, fill, kit: SimpleNamespace) -> None:
+    """Image `x/3.png` and mask `x/3.bmp`: the mask becomes a PNG file of another name."""
+    files = {}
+    for part, count in COUNTS.items():
+        pairs = []
+        for index in range(count):
+            image, _ = kit.pair(len(files))
+            mask = np.zeros((20, 24), np.uint8)
+            mask[3:9, 4:12] = 255
+            pixels = Image.open(io.BytesIO(image))
+            files[f"leaf_disease_segmentation/{part}{index}.png"] = kit.encode(pixels, "PNG")
+            files[f"leaf_disease_segmentation/{part}{index}.bmp"] = kit.encode(mask, "BMP")
+            pairs.append((f"{part}{index}.png", f"{part}{index}.bmp"))
+        files[f"leaf_disease_segmentation/{part}.csv"] = rows(pairs)
+    (leaf.archives / "x.zip").write_bytes(kit.zipped(files))
+    manifest = prepare(leaf, "leaf", KNOWN)
+    root = Layout.of(leaf).prepared("leaf")
+    for sample in manifest.samples:
+        assert sample.image != sample.mask
+        assert (root / sample.image).read_bytes() in files.values()
+        assert get_benchmark("leaf").read_mask(root / sample.mask).sum() == 6 * 8
+
+
+@pytest.mark.parametrize("values", [(0, 255), (0, 1)])
+def test_a_mask_of_two_images(values, leaf: Study, fill, kit: SimpleNamespace) -> None:
+    name = "test/images/test{0}.jpg,test/masks/test000.png"
+    pairs = [name.format(i).split(",") for i in ("000", "001")]
+    changes = {"test.csv": rows(pairs)}
+    data = fill("leaf_disease_segmentation", values=values, **changes)
+    (leaf.archives / "x.zip").write_bytes(data)
+    manifest = prepare(leaf, "leaf", KNOWN)
+    one, two = manifest.of("test")
+    assert one.mask == two.mask
+    (found,) = (f for f in audit(leaf, "leaf")["findings"] if f["kind"] == "shared_mask")
+    assert found["severity"] == "oddity"
+    assert "test000.jpg" in found["items"][0]
+    assert "test001.jpg" in found["items"][0]
+
+
+def test_an_image_that_is_its_own_mask(leaf: Study, fill) -> None:
+    changes = {"test.csv": b"image,label\ntest/images/test000.jpg,test/images/test000.jpg\n"}
+    (leaf.archives / "x.zip").write_bytes(fill("leaf_disease_segmentation", **changes))
+    with pytest.raises(AuditError, match=r"image that is its own mask \(1\): .*test000\.jpg"):
+        prepare(leaf, "leaf", KNOWN)
+
+
+def test_a_bundle_is_pinned_at_first_use(leaf: Study, fill) -> None:
+    path = leaf.archives / "x.zip"
+    path.write_bytes(fill("leaf_disease_segmentation"))
+    prepare(leaf, "leaf", KNOWN)
+    pins = json.loads((leaf.archives / "archives.lock.json").read_text())
+    assert pins == {
+        "leaf_bundle": {"x.zip": {"bytes": path.stat().st_size, "sha256": sha256(path)}}
+    }
+    path.write_bytes(fill("leaf_disease_segmentation", {"train": 9, "val": 2, "test": 3}))
+    with pytest.raises(ArchiveError, match="not the file that was pinned"):
+        prepare(leaf, "leaf", KNOWN)

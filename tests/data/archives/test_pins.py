@@ -14,10 +14,12 @@ import pytest
 from naslora.core.errors import ArchiveError, SettingsError
 from naslora.core.files import sha256
 from naslora.data.archives import pins
+from naslora.data.archives.acquire import acquire
 from naslora.data.archives.catalogue import load_archives, verify
 from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.generated import generate_archives
 from naslora.data.manifest import ManifestArchive
-from naslora.data.prepare import generate_archives, prepare
+from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
@@ -38,8 +40,8 @@ def archive(study: Study, kit: SimpleNamespace) -> Path:
     return path
 
 
-def pinned(config: Path) -> dict:
-    path = config / "archives.lock.json"
+def pinned(study: Study) -> dict:
+    path = study.archives / "archives.lock.json"
     return json.loads(path.read_text()) if path.exists() else {}
 
 
@@ -47,8 +49,8 @@ def test_the_first_whole_archive_is_pinned(study: Study, archive: Path, config, 
     manifest = prepare(study, "kvasir", config())
     assert manifest.archives[0].official is None
     expected = {"bytes": archive.stat().st_size, "sha256": sha256(archive)}
-    assert pinned(config()) == {"kvasir_seg": {"kvasir-seg.zip": expected}}
-    assert "commit this file" in caplog.text
+    assert pinned(study) == {"kvasir_seg": {"kvasir-seg.zip": expected}}
+    assert "pinned kvasir-seg.zip in" in caplog.text
     caplog.clear()
     assert prepare(study, "kvasir", config()) == manifest
     assert "pinned" not in caplog.text
@@ -58,16 +60,31 @@ def test_a_later_change_is_an_error(
     study: Study, archive: Path, config, kit: SimpleNamespace
 ) -> None:
     prepare(study, "kvasir", config())
-    before = pinned(config()), Layout.of(study).manifest("kvasir").read_bytes()
+    before = pinned(study), Layout.of(study).manifest("kvasir").read_bytes()
     archive.write_bytes(archive.read_bytes() + b"longer")
     with pytest.raises(ArchiveError, match="not the file that was pinned") as caught:
         prepare(study, "kvasir", config())
     assert caught.value.where == archive
-    assert "delete kvasir_seg: kvasir-seg.zip in " in str(caught.value.remedy)
-    assert (pinned(config()), Layout.of(study).manifest("kvasir").read_bytes()) == before
-    (config() / "archives.lock.json").unlink()
-    prepare(study, "kvasir", config())
-    assert pinned(config()) != before[0]
+    assert "naslora data --repin kvasir_seg" in str(caught.value.remedy)
+    assert (pinned(study), Layout.of(study).manifest("kvasir").read_bytes()) == before
+
+
+def test_a_set_that_has_grown_is_pinned_anew(
+    study: Study, archive: Path, config, kit: SimpleNamespace
+) -> None:
+    own = study.model_copy(update={"tasks": ["kvasir"]})
+    prepare(own, "kvasir", config())
+    archive.write_bytes(kit.zipped(kit.kvasir_files(WHOLE + 1)))
+    (outcome,) = acquire(own, config())
+    assert "not the file that was pinned" in str(outcome.problem)
+    (outcome,) = acquire(own, config(), repinned=["kvasir_seg"])
+    assert outcome.problem is None
+    assert pinned(study)["kvasir_seg"]["kvasir-seg.zip"]["sha256"] == sha256(archive)
+    assert len(prepare(own, "kvasir", config()).samples) == WHOLE + 1
+    with pytest.raises(SettingsError, match="coins is no archive of study sample that can be pinn"):
+        acquire(own, config(), repinned=["coins"])
+    with pytest.raises(SettingsError, match="kvasir_seg is no archive"):
+        acquire(own, config(md5="0" * 32), repinned=["kvasir_seg"])
 
 
 def test_a_smaller_whole_archive_is_refused_after_the_audit(
@@ -86,26 +103,26 @@ def test_a_reduced_copy_beside_a_pin_says_that_it_is_not_official(
     study: Study, archive: Path, config, kit: SimpleNamespace, caplog
 ) -> None:
     prepare(study, "kvasir", config())
-    before = pinned(config())
+    before = pinned(study)
     archive.write_bytes(kit.zipped(kit.kvasir_files(WHOLE - 1)))
     assert prepare(study, "kvasir", config()).archives[0].official is False
     assert "not the official archive" in caplog.text
-    assert pinned(config()) == before
+    assert pinned(study) == before
 
 
 def test_what_is_never_pinned(study: Study, archive: Path, config, kit: SimpleNamespace) -> None:
     archive.write_bytes(kit.zipped(kit.kvasir_files(WHOLE - 1)))
     prepare(study, "kvasir", config())
-    assert pinned(config()) == {}, "a reduced copy"
+    assert pinned(study) == {}, "a reduced copy"
     generating = study.model_copy(update={"generated": {"kvasir": WHOLE}})
     prepare(generating, "kvasir", config())
-    assert pinned(config()) == {}, "a generated archive"
+    assert pinned(study) == {}, "a generated archive"
     archive.write_bytes(generate_archives(generating, "kvasir")[0].read_bytes())
     assert prepare(study, "kvasir", config()).generated
-    assert pinned(config()) == {}, "a generated archive in the place of the real one"
+    assert pinned(study) == {}, "a generated archive in the place of the real one"
     archive.write_bytes(kit.zipped(kit.kvasir_files(WHOLE)))
     prepare(study, "kvasir", config(md5="0" * 32))
-    assert pinned(config()) == {}, "an archive with a published hash"
+    assert pinned(study) == {}, "an archive with a published hash"
 
 
 def test_each_name_has_its_own_pin(
@@ -116,7 +133,7 @@ def test_each_name_has_its_own_pin(
     archive.unlink()
     (study.archives / "Kvasir-SEG.tar").write_bytes(kit.zipped(kit.kvasir_files(WHOLE)) + b"!")
     prepare(study, "kvasir", folder)
-    assert sorted(pinned(folder)["kvasir_seg"]) == ["Kvasir-SEG.tar", "kvasir-seg.zip"]
+    assert sorted(pinned(study)["kvasir_seg"]) == ["Kvasir-SEG.tar", "kvasir-seg.zip"]
 
 
 def test_a_lock_file_that_cannot_be_written_stops_nothing(
@@ -128,12 +145,12 @@ def test_a_lock_file_that_cannot_be_written_stops_nothing(
     monkeypatch.setattr(pins, "exclusive", refuse)
     assert prepare(study, "kvasir", config()).archives[0].official is None
     assert "kvasir-seg.zip could not be pinned: cannot write archives.lock.json" in caplog.text
-    assert pinned(config()) == {}
+    assert pinned(study) == {}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"kvasir_seg": {"x": {"bytes": 0}}}'])
 def test_a_damaged_lock_file(text: str, study: Study, archive: Path, config) -> None:
-    (config() / "archives.lock.json").write_text(text)
+    (study.archives / "archives.lock.json").write_text(text)
     with pytest.raises(SettingsError, match="pins of archives cannot be read"):
         prepare(study, "kvasir", config())
 
@@ -143,7 +160,7 @@ def test_many_at_once_lose_no_pin(tmp_path: Path) -> None:
 
     def pin(index: int) -> None:
         record = ManifestArchive(file="x", sha256=f"{index:064}", bytes=1, official=None)
-        pins.pin_all({f"key{index}": (tmp_path / "x.zip", record)}, tmp_path)
+        pins.pin_all({f"key{index}": (tmp_path / "x.zip", record)})
 
     threads = [threading.Thread(target=pin, args=(index,)) for index in range(12)]
     for thread in threads:
@@ -160,20 +177,20 @@ def test_two_that_differ_cannot_both_be_first(tmp_path: Path) -> None:
         ManifestArchive(file="x", sha256=digit * 64, bytes=1, official=None) for digit in "ab"
     ]
     path = tmp_path / "x.zip"
-    assert pins.pin_all({"key": (path, records[0])}, tmp_path) == ["key"]
-    assert pins.pin_all({"key": (path, records[0])}, tmp_path) == []
+    assert pins.pin_all({"key": (path, records[0])}) == ["key"]
+    assert pins.pin_all({"key": (path, records[0])}) == []
     with pytest.raises(ArchiveError, match="not the file that was pinned"):
-        pins.pin_all({"key": (path, records[1])}, tmp_path)
+        pins.pin_all({"key": (path, records[1])})
 
 
 def test_verify_looks_at_pins_only_where_nothing_is_published(
     archive: Path, config, kit: SimpleNamespace
 ) -> None:
     lock = {"kvasir_seg": {"kvasir-seg.zip": {"bytes": 1, "sha256": "0" * 64}}}
-    (config() / "archives.lock.json").write_text(json.dumps(lock))
+    (archive.parent / "archives.lock.json").write_text(json.dumps(lock))
     plain = load_archives(config())["kvasir_seg"]
     with pytest.raises(ArchiveError, match="pinned"):
-        verify(plain, archive, config())
-    assert verify(plain, archive).official is None
+        verify(plain, archive)
+    assert verify(plain, archive, pinned=False).official is None
     published = plain.model_copy(update={"sha256": sha256(archive)})
-    assert verify(published, archive, config()).official is True
+    assert verify(published, archive).official is True
