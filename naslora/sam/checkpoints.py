@@ -1,66 +1,71 @@
-"""Checkpoints in Meta's format: reading with every failure named, and writing."""
+"""Checkpoints in Meta's format: loading into a SAM, and saving."""
 
 from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from naslora.core.download import looks_like_html
 from naslora.core.errors import CheckpointError
-from naslora.core.files import sha256, whole_file
+from naslora.core.files import whole_file
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.conversion import convert
-from naslora.sam.official import (
-    check_hash,
-    fetch_checkpoint,
-    find_checkpoint,
-)
+from naslora.sam.formats import PATCHES
+from naslora.sam.official import fetch_checkpoint, find_checkpoint
+from naslora.sam.reading import read_weights, short, some
 
-__all__ = [
-    "fetch_checkpoint",
-    "find_checkpoint",
-    "load_checkpoint",
-    "save_checkpoint",
-]
+__all__ = ["fetch_checkpoint", "find_checkpoint", "load_checkpoint", "save_checkpoint"]
 
-_FETCH = "delete it and fetch it again (`naslora fetch` for Meta's files)"
 _BLOCK = re.compile(r"^image_encoder\.blocks\.(\d+)\.")
 
 
 def load_checkpoint(sam: Sam, path: Path) -> str:
     """Load weights into a SAM, whatever image size and decoder they were made for.
 
-    See `naslora.sam.conversion.convert` for how they are made to fit.
+    See `naslora.sam.reading.read_weights` for the formats that are read, and
+    `naslora.sam.conversion.convert` for how weights are made to fit.
 
     Returns:
         The SHA-256 of the file.
 
     Raises:
-        CheckpointError: the file is missing, a web page, truncated or damaged, has not the hash in
-            its official name, or holds something else than weights of this backbone.
-        ValueError: a method is on the SAM already, whose weights would be overwritten.
+        CheckpointError: the file cannot be read, or holds something else than weights of this
+            backbone.
+        ValueError: the SAM carries a method, whose weights would be overwritten.
     """
     if sam.adaptation is not None:
         raise ValueError(f"load a checkpoint before {sam.adaptation.method} is put on the SAM")
-    state, digest = _read(path)
+    state, digest = read_weights(path)
+    load_weights(sam, state, path)
+    return digest
+
+
+def load_weights(sam: Sam, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights by Meta's names into a SAM of the same backbone.
+
+    Args:
+        sam: the model.
+        state: the weights.
+        path: the file that they are from, for messages.
+
+    Raises:
+        CheckpointError: they are not those of this backbone.
+    """
     _check_backbone(state, sam, path)
+    _check_shapes(state, sam, path)
     try:
         sam.load_state_dict(convert(state, sam), strict=True)
-    except (KeyError, RuntimeError) as error:
+    except (LookupError, ArithmeticError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"the weights in {path.name} do not fit SAM {sam.backbone}: {_short(error)}",
+            f"the weights in {path.name} do not fit SAM {sam.backbone}: {short(error)}",
             where=path,
-            remedy="use a checkpoint in the format of Meta's SAM",
+            remedy="use a checkpoint with all weights of a SAM and no others",
         ) from None
-    return digest
 
 
 def save_checkpoint(sam: Sam, path: Path) -> None:
@@ -88,71 +93,24 @@ def save_checkpoint(sam: Sam, path: Path) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], str]:
-    if not path.is_file():
-        raise CheckpointError(
-            f"checkpoint not found: {path.name}",
-            where=path,
-            remedy="correct the path, run the pretraining that writes the file, or fetch Meta's: "
-            "naslora fetch --backbone vit_b",
-        )
-    with path.open("rb") as file:
-        head = file.read(512)
-    if looks_like_html(head):
-        raise CheckpointError(
-            f"{path.name} is a web page saved under the name of a checkpoint",
-            where=path,
-            remedy=_FETCH,
-        )
-    archive = zipfile.is_zipfile(path)
-    if not head or (head.startswith(b"PK\x03\x04") and not archive):
-        raise CheckpointError(
-            f"{path.name} is truncated: it ends after {path.stat().st_size} bytes",
-            where=path,
-            remedy=_FETCH,
-        )
-    digest = sha256(path)
-    check_hash(path, digest)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # unpickling damaged bytes can raise anything
-        raise CheckpointError(
-            f"{path.name} cannot be read as a checkpoint: {_short(error)}",
-            where=path,
-            remedy=_FETCH,
-        ) from None
-    return _tensors(content, path), digest
-
-
-def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, Mapping) and all(isinstance(v, Tensor) for v in content.values()):
-        return {str(name): value for name, value in content.items()}
-    raise CheckpointError(
-        f"{path.name} holds no state dict, but a {type(content).__name__} of other things",
-        where=path,
-        remedy="save the model's state dict alone, with Meta's names",
-    )
-
-
 def _check_backbone(state: Mapping[str, Tensor], sam: Sam, path: Path) -> None:
-    """Compare width and depth before anything else, since they say what the file is."""
-    patch = state.get("image_encoder.patch_embed.proj.weight")
+    """Compare width, depth and patch size before all else, since they say what the file is."""
+    patches = state[PATCHES]
     blocks = {int(match[1]) for name in state if (match := _BLOCK.match(name))}
-    if patch is None or not blocks:
+    if patches.ndim != 4 or not blocks:
+        what = "no blocks" if patches.ndim == 4 else f"a {patches.ndim}-dimensional patch embedding"
         raise CheckpointError(
-            f"{path.name} holds no SAM: it has no image encoder by Meta's names",
+            f"{path.name} is damaged or no SAM: its image encoder has {what}",
             where=path,
-            remedy="use a checkpoint in the format of Meta's SAM",
+            remedy="use another checkpoint",
         )
-    found = (patch.shape[0], max(blocks) + 1)
-    wanted = BACKBONES[sam.backbone]
-    if found != (wanted.embed_dim, wanted.depth):
-        names = [n for n, b in BACKBONES.items() if (b.embed_dim, b.depth) == found]
-        what = names[0] if names else f"an unknown backbone (width {found[0]}, depth {found[1]})"
+    found = (patches.shape[0], max(blocks) + 1, patches.shape[-1])
+    names = [n for n, b in BACKBONES.items() if (b.embed_dim, b.depth, b.patch_size) == found]
+    if sam.backbone not in names:
+        width, depth, patch = found
+        what = f"an unknown backbone (width {width}, depth {depth}, patches of {patch} pixels)"
         raise CheckpointError(
-            f"{path.name} is a checkpoint of {what}, not of {sam.backbone}",
+            f"{path.name} is a checkpoint of {names[0] if names else what}, not of {sam.backbone}",
             where=path,
             remedy=f"set sam.backbone: {names[0]}, or use another checkpoint"
             if names
@@ -160,6 +118,28 @@ def _check_backbone(state: Mapping[str, Tensor], sam: Sam, path: Path) -> None:
         )
 
 
-def _short(error: Exception) -> str:
-    """The first two lines of an error's text; state dict errors list every name."""
-    return " ".join(line.strip() for line in str(error).splitlines()[:2])[:300]
+def _check_shapes(state: Mapping[str, Tensor], sam: Sam, path: Path) -> None:
+    """Compare the numbers of dimensions; sizes may differ where weights are made to fit."""
+    own = sam.state_dict()
+    for name, value in state.items():
+        if name in own and value.ndim != own[name].ndim:
+            raise CheckpointError(
+                f"the weight {name} in {path.name} has shape {list(value.shape)}, and SAM"
+                f" {sam.backbone} needs {list(own[name].shape)}",
+                where=path,
+                remedy="use another checkpoint",
+            )
+    unknown = [name for name in state if name not in own and not _is_replaced(name)]
+    if unknown:
+        raise CheckpointError(
+            f"{path.name} holds weights that SAM {sam.backbone} does not have: {some(unknown)}",
+            where=path,
+            remedy="use a checkpoint of a SAM without layers of a method, or merge them first",
+        )
+
+
+def _is_replaced(name: str) -> bool:
+    """Whether a weight may be left out: of another number of mask tokens, or of other classes."""
+    return name.startswith(
+        ("mask_decoder.output_hypernetworks_mlps.", "mask_decoder.class_prediction_head.")
+    )

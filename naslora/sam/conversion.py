@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from naslora.sam.building import Sam
-
-State = dict[str, Tensor]
+from naslora.sam.formats import State
 
 _TOKENS = "mask_decoder.mask_tokens.weight"
 _HYPERNETWORKS = "mask_decoder.output_hypernetworks_mlps."

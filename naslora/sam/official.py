@@ -1,4 +1,4 @@
-"""Meta's checkpoints: finding, downloading and verifying them."""
+"""Finding a checkpoint by the setting `sam.checkpoint`; downloading and verifying Meta's."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from naslora.core.download import Download
 from naslora.core.errors import CheckpointError
 from naslora.core.files import sha256
 from naslora.sam.backbones import OfficialCheckpoint, official_checkpoints
+from naslora.sam.shipped import shipped_checkpoint
 
 
 def find_checkpoint(setting: str, backbone: str, folder: Path) -> Path:
     """Find the file that the setting `sam.checkpoint` names.
 
     Args:
-        setting: `official`, for Meta's file in `folder` under its own name, or a path.
+        setting: `official`, for Meta's file in `folder` under its own name; `shipped`, for the
+            weights in this package; or a path.
         backbone: the backbone that it is for.
         folder: the folder of official checkpoints.
 
     Raises:
-        CheckpointError: there is no such file, or the backbone has no official one.
+        CheckpointError: there is no such file, or the shipped one is damaged.
     """
+    if setting == "shipped":
+        return shipped_checkpoint(backbone)
     if setting == "official":
         known = official_checkpoint(backbone)
         path = folder / known.name
@@ -36,7 +40,8 @@ def find_checkpoint(setting: str, backbone: str, folder: Path) -> Path:
         raise CheckpointError(
             f"checkpoint not found: {path.name}",
             where=path,
-            remedy="correct sam.checkpoint: official, pretrained, random, or an existing file",
+            remedy="correct sam.checkpoint: official, shipped, pretrained, random, or an existing"
+            " file",
         )
     return path
 
@@ -111,6 +116,7 @@ def official_checkpoint(backbone: str) -> OfficialCheckpoint:
     if backbone not in known:
         raise CheckpointError(
             f"there is no official checkpoint of {backbone}; there are those of {', '.join(known)}",
-            remedy="choose one of these backbones, or sam.checkpoint: pretrained, random or a file",
+            remedy="choose one of these backbones, or set sam.checkpoint to shipped, pretrained,"
+            " random or a file",
         )
     return known[backbone]

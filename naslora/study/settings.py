@@ -14,6 +14,7 @@ from naslora.core.errors import SettingsError
 from naslora.core.files import fingerprint, sha256
 from naslora.core.registry import declare_files
 from naslora.core.validation import Settings, readable_errors
+from naslora.sam.shipped import shipped_sha256
 from naslora.study.nested import merge, nest
 from naslora.study.sections import (
     AnalysisSettings,
@@ -61,13 +62,17 @@ class RunSettings(Settings):
     def fingerprint(self) -> str:
         """SHA-256 over every setting but those that change no result: folders, workers, saving.
 
-        The ways to compute attention agree to 1e-5, so theirs is none of them either.
+        The ways to compute attention agree to 1e-5, so theirs is none of them either. Shipped
+        weights are named by their hash, since another version of the package may ship others.
         """
         idle = {
             "sam": {"checkpoints", "attention"},
             "training": {"workers", "checkpoint_minutes"},
         }
-        return fingerprint(self.model_dump(mode="json", exclude=idle))
+        values = self.model_dump(mode="json", exclude=idle)
+        if self.sam.checkpoint == "shipped":
+            values["sam"]["checkpoint"] = f"shipped {shipped_sha256(self.sam.backbone)}"
+        return fingerprint(values)
 
 
 class Study(Settings):

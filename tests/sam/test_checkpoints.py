@@ -136,7 +136,7 @@ def test_unknown_backbone(saved):
     sam, path = saved
     state = {n: v for n, v in sam.state_dict().items() if ".blocks.3." not in n}
     torch.save(state, path)
-    assert "an unknown backbone (width 64, depth 3), not of tiny" in failure(path)
+    assert "an unknown backbone (width 64, depth 3, patches of 16 pixels)" in failure(path)
 
 
 def test_not_a_sam(tmp_path):
@@ -146,7 +146,9 @@ def test_not_a_sam(tmp_path):
 
 def test_not_a_state_dict(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "other.pth")
-    assert "holds no state dict" in failure(tmp_path / "other.pth")
+    assert "holds no SAM: it has no image encoder" in failure(tmp_path / "other.pth")
+    torch.save([torch.zeros(3)], tmp_path / "other.pth")
+    assert "it is a list, not a dict of weights" in failure(tmp_path / "other.pth")
 
 
 @pytest.mark.parametrize("name", ["mask_decoder.mask_tokens.weight", "image_encoder.neck.0.weight"])
