@@ -24,7 +24,7 @@ from naslora.data.prepare import prepare
 from naslora.evaluation.evaluate import evaluate
 from naslora.study.settings import Study, load_study
 from naslora.training.loop import train
-from naslora.training.pretraining import pretrain
+from naslora.training.pretraining.run import pretrain
 
 TASK, METHOD, METRIC = "kvasir", "nas_pc_lora", "S_measure"
 EPOCHS, START = 8, 2  # T_B is a quarter of the epochs, as in the paper

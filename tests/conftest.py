@@ -31,11 +31,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SMALL = {
     "tasks": ["kvasir"],
     "methods": ["lora", "nas_lora"],
-    "networks": [],
     "seeds": [0],
     "generated": {"kvasir": 24},
-    "sam": {"image_size": 64},
-    "pretraining": {"tasks": ["kvasir"], "images": 8, "epochs": 1},
+    "sam": {"image_size": 64, "checkpoint": "pretrained"},
+    "pretraining": {"scenes": 8, "steps": 1, "batch_size": 8, "validation_scenes": 2},
     "training": {"epochs": 2, "architecture": {"start_epoch": 1}},
 }
 
@@ -62,9 +61,9 @@ def _small(results: Path, overrides: Mapping[str, Any]) -> Study:
 
 @pytest.fixture(scope="session")
 def prepared_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """24 generated images and a tiny SAM that was trained on 8; no run. Not to be written to."""
+    """24 generated images and a tiny SAM that was trained for a step. Not to be written to."""
     from naslora.data.prepare import prepare
-    from naslora.training.pretraining import pretrain
+    from naslora.training.pretraining.run import pretrain
 
     study = _small(tmp_path_factory.mktemp("prepared"), {})
     prepare(study, "kvasir", ROOT / "config")

@@ -78,3 +78,28 @@ def params(
 
     variants = load(study, set_).variants
     typer.echo(counts_text(count_parameters(backbone, variants), format_), nl=False)
+
+
+@app.command(rich_help_panel=RESULTS)
+def check(
+    every: Annotated[bool, typer.Option("--all", help="List the points that pass too.")] = False,
+    study: StudyOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Check that the scores of a study could tell a good method from a broken one.
+
+    Exit with 1 where a point fails.
+    """
+    from naslora.results.aggregate import aggregate
+    from naslora.results.check import check as check_points
+
+    settings = load(study, set_)
+    points = check_points(settings, aggregate(settings))
+    for point in points:
+        if every or not point.passed:
+            mark = "passed" if point.passed else "FAILED"
+            typer.echo(f"{mark}  {point.where}: {point.name}\n        {point.found}")
+    failed = sum(not point.passed for point in points)
+    typer.echo(f"{len(points) - failed} of {len(points)} points passed")
+    if failed:
+        raise typer.Exit(1)

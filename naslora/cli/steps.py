@@ -82,7 +82,7 @@ def fetch(
 @app.command(rich_help_panel=STEPS)
 def pretrain(study: StudyOption = None, set_: SetOption = None) -> None:
     """Train a whole small SAM on generated images, to have something to adapt."""
-    from naslora.training.pretraining import pretrain as pretrain_backbone
+    from naslora.training.pretraining.run import pretrain as pretrain_backbone
 
     settings = load(study, set_)
     pretrain_backbone(settings)

@@ -25,7 +25,6 @@ from naslora.synthetic.fields import Drawing
 from naslora.synthetic.generators import find_generator
 from naslora.synthetic.streams import part_streams
 
-# Far from the small seeds of pretraining, which draws from the same generators.
 _SEED = 1_000_003
 
 

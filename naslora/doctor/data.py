@@ -134,8 +134,7 @@ def checkpoint_check(study: Study, verifying: bool) -> Check:
     name = f"SAM {sam.backbone}"
     if sam.checkpoint == "pretrained":
         here = Layout.of(study).backbone().is_file()
-        images = study.pretraining.images * len(study.pretraining.tasks)
-        finding = "is here" if here else f"will be trained on {images} images"
+        finding = "is here" if here else f"will be trained in {study.pretraining.steps} steps"
         return Check("model", name, "ok" if here else "note", f"own small backbone, {finding}")
     if sam.checkpoint == "random":
         return Check("model", name, "warning", "random weights, as sam.checkpoint says")

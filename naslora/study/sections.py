@@ -40,15 +40,26 @@ class SamSettings(Settings):
 
 
 class PretrainingSettings(Settings):
-    """Training of a small backbone on generated images of some tasks."""
+    """Training of a small backbone on generated scenes, as SAM was trained.
 
-    tasks: list[Name]
-    images: Annotated[int, Field(ge=0)]
-    epochs: Annotated[int, Field(ge=0)]
-    threads: Annotated[int, Field(ge=1)]
+    `prompts` and `objective`: see `naslora.training.pretraining.run`.
+    """
+
+    objective: Literal["promptable", "prompt_free", "both"]
+    start: Path | None
+    scenes: Annotated[int, Field(ge=0)]
+    steps: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=1)]
+    prompts: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
-    seed: int
+    weight_decay: Annotated[float, Field(ge=0)]
+    warm_up: Annotated[int, Field(ge=0)]
+    validation_scenes: Annotated[int, Field(ge=1)]
+    validate_every: Annotated[int, Field(ge=1)]
+    precision: Literal["32-true", "bf16-mixed"]
+    threads: Annotated[int, Field(ge=1)]
+    checkpoint_minutes: Annotated[float, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0)]
 
 
 class DataSettings(Settings):

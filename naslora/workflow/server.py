@@ -34,7 +34,7 @@ ADDRESS = "NASLORA_SERVER"
 _TRAINING = ("lightning_fabric", "naslora.training.loop")
 _MEASURING = ("lightning_fabric", "py_sod_metrics", "pyarrow.parquet")
 _PRELOADED = {
-    "pretrain": (*_TRAINING, "naslora.training.pretraining"),
+    "pretrain": (*_TRAINING, "naslora.training.pretraining.run"),
     "train": _TRAINING,
     "evaluate": (*_MEASURING, "naslora.evaluation.evaluate"),
     "controls": (*_MEASURING, "naslora.evaluation.controls"),

@@ -31,7 +31,7 @@ STUDY = {
     "seeds": [0, 1],
     "generated": {"kvasir": 24},
     "sam": {"backbone": "tiny", "image_size": 64, "checkpoint": "pretrained"},
-    "pretraining": {"tasks": ["kvasir"], "images": 8, "epochs": 1},
+    "pretraining": {"scenes": 8, "steps": 1, "batch_size": 8, "validation_scenes": 2},
     "training": {
         "epochs": 3,
         "learning_rate": 1e-3,

@@ -199,12 +199,11 @@ CHECKPOINTS = {
     "to download": ({}, None, "note", "will be downloaded, 375 MB"),
     "truncated": ({}, b"x" * 1000, "problem", "1,000 bytes instead of 375,042,383"),
     "random": ({"sam.checkpoint": "random"}, None, "warning", "random weights"),
-    "pretrained": ({"sam.checkpoint": "pretrained"}, None, "note", "will be trained on 400 images"),
-    "two tasks": (
-        {"sam.checkpoint": "pretrained", "pretraining.tasks": ["kvasir", "leaf"]},
+    "pretrained": (
+        {"sam.checkpoint": "pretrained", "pretraining.steps": 700},
         None,
         "note",
-        "will be trained on 800 images",
+        "will be trained in 700 steps",
     ),
     "no file": ({"sam.checkpoint": "mine.pth"}, None, "problem", "checkpoint not found: mine.pth"),
 }

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from naslora.methods.names import NETWORK_NAMES
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 from naslora.workflow.server import ADDRESS, delegate
@@ -76,8 +75,7 @@ def new_run(
 
     def make(variant: str, folder: str, **training: Any) -> Run:
         overrides = {
-            "methods": [MOMENTS] if variant in NETWORK_NAMES else [variant, MOMENTS],
-            "networks": [variant] if variant in NETWORK_NAMES else [],
+            "methods": [variant, MOMENTS],
             "sam": {"image_size": 32},
             "training": {"epochs": 2, "architecture": {"start_epoch": 1}, **training},
         }

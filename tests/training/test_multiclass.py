@@ -28,7 +28,6 @@ from naslora.sam.inference import semantic_probabilities
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt, read_record
 from naslora.study.settings import Study, load_study
-from naslora.training import pretraining
 from naslora.training.initial import initial_sam
 from naslora.training.loop import train
 
@@ -50,7 +49,7 @@ def make_study(prepared_study: Study, tmp_path_factory: pytest.TempPathFactory) 
             "generated": {V1: 60, V2: 24},
             "methods": METHODS,
             "seeds": [0],
-            "sam": {"image_size": 64},
+            "sam": {"image_size": 64, "checkpoint": "pretrained"},
             "pretraining": prepared_study.pretraining.model_dump(),
             "results": str(results),
             "training": {"epochs": 2, "architecture": {"start_epoch": 1}},
@@ -207,16 +206,6 @@ def test_the_picture_is_drawn(learnt: Study, tmp_path: Path) -> None:
     assert records.status(V1, "decoder_only", 0) == "done"
     draw_visual_comparison(learnt, records, tmp_path / "maps.png", task=V1)
     assert (tmp_path / "maps.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_pretraining_takes_a_multi_class_task_as_foreground(make_study: MakeStudy) -> None:
-    """One decoder is shared by all tasks, so that glass of any kind is foreground."""
-    changes = {"tasks": ["kvasir", V2], "images": 3, "epochs": 1}
-    study = make_study(pretraining={**make_study().pretraining.model_dump(), **changes})
-    images, labels = pretraining._draw(study)
-    assert images.shape == (6, 3, 64, 64)
-    for mask in labels:
-        assert set(mask.unique().tolist()) == {0, 1}
 
 
 def _manifest(layout: Layout, task: str) -> Any:

@@ -1,0 +1,173 @@
+"""Whether the records of a study could have told a good method from a broken one.
+
+Scores mean something where methods are clearly better than predictions that look at no image, where
+they differ from each other by more than chance, and where what is pretrained helps. Each of these
+is a point that a study passes or fails on its records alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.evaluation.names import metric_name
+from naslora.paper.published import NOT_PEFT
+from naslora.results.aggregate import Aggregate
+from naslora.results.comparison import Comparison, Comparisons
+from naslora.results.ranking import main_comparisons
+from naslora.study.records import CONTROLS
+from naslora.study.settings import Study
+
+# By how much the median method must be better than the best control, in the unit of the tables.
+MARGINS = {
+    "S_measure": 10.0,
+    "E_measure": 10.0,
+    "weighted_F": 15.0,
+    "IoU": 15.0,
+    "T_Jac": 15.0,
+    "Dice": 15.0,
+    "BER": 15.0,
+    "BER_image": 15.0,
+    "mIoU_foreground": 10.0,
+}
+# Eleven classes to tell apart are harder.
+MARGINS_OF_TASK = {("trans10k_v2", "mIoU_foreground"): 8.0}
+FEWEST_IMAGES = 24
+FEWEST_VALUES = 8  # different ones among the methods of a table
+_SHARE = 2 / 3  # of the test sets: 8 of 12
+_DECIMALS = 1
+
+
+@dataclass(frozen=True)
+class Point:
+    """Something that is asked of a study.
+
+    Attributes:
+        name: what is asked.
+        where: task, test set and metric, or the whole study.
+        found: what the records say, for people.
+        passed: whether that is enough.
+    """
+
+    name: str
+    where: str
+    found: str
+    passed: bool
+
+
+def check(study: Study, records: Aggregate, comparisons: Comparisons | None = None) -> list[Point]:
+    """All points of a study, those about single metrics first.
+
+    A run that is missing or not done fails the first point, and the others take what there is.
+    """
+    made = comparisons or Comparisons(study, records)
+    mains = main_comparisons(study, made)
+    points = [_complete(study, records)]
+    for one in mains:
+        points.append(_images(one))
+    for task in study.tasks:
+        benchmark = get_benchmark(task)
+        for test_set in benchmark.test_sets:
+            for metric in benchmark.metrics:
+                margin = MARGINS_OF_TASK.get((task, metric), MARGINS.get(metric))
+                if margin is not None:
+                    points.append(_margin(study, made.of(task, test_set, metric), margin))
+    points += [_values(study, mains), _pairs(study, mains)]
+    if "scratch" in study.methods:
+        points.append(_scratch(study, mains))
+    return points
+
+
+def _complete(study: Study, records: Aggregate) -> Point:
+    runs = study.runs()
+    done = sum(records.status(*run) == "done" for run in runs)
+    found = f"{done} of {len(runs)} runs are done"
+    return Point("every run has a record", study.study, found, done == len(runs))
+
+
+def _images(one: Comparison) -> Point:
+    found = f"{one.images} images"
+    enough = one.images >= FEWEST_IMAGES
+    return Point(f"at least {FEWEST_IMAGES} test images", _place(one, ""), found, enough)
+
+
+def _margin(study: Study, one: Comparison, margin: float) -> Point:
+    """The median method is better than the best control."""
+    name = f"the median method is {margin:g} better than the best control"
+    where = _place(one, metric_name(one.metric).title)
+    methods = one.means.reindex(_methods(study)).dropna()
+    controls = one.means.reindex([*CONTROLS]).dropna()
+    if methods.empty or controls.empty:
+        return Point(name, where, "no records of methods, or none of controls", False)
+    sign = metric_name(one.metric).sign
+    best = str((sign * controls).idxmax())
+    gain = sign * float(methods.median() - controls[best])
+    found = (
+        f"{methods.median():.1f}, {CONTROLS[best].lower()} {controls[best]:.1f}: {gain:+.1f} better"
+    )
+    return Point(name, where, found, gain >= margin)
+
+
+def _values(study: Study, mains: list[Comparison]) -> Point:
+    """Methods that do the same by accident of a dead branch have the same value."""
+    wanted = min(FEWEST_VALUES, len(study.methods))
+    counts = [len(set(one.means.reindex(study.methods).dropna().round(_DECIMALS))) for one in mains]
+    enough = sum(count >= wanted for count in counts)
+    needed = int(np.ceil(_SHARE * len(mains)))
+    return Point(
+        f"at least {wanted} different values among the methods on {needed} test sets",
+        study.study,
+        f"on {enough} of {len(mains)}; values by test set: {', '.join(map(str, counts))}",
+        enough >= needed,
+    )
+
+
+def _pairs(study: Study, mains: list[Comparison]) -> Point:
+    """Some methods differ by more than seeds and images explain."""
+    told = [_told(one, _methods(study)) for one in mains]
+    some = sum(count > 0 for count in told)
+    return Point(
+        "pairs of methods that differ by more than chance on most test sets",
+        study.study,
+        f"on {some} of {len(mains)}; pairs by test set: {', '.join(map(str, told))}",
+        2 * some > len(mains),
+    )
+
+
+def _told(one: Comparison, methods: list[str]) -> int:
+    pairs = list(combinations(methods, 2))
+    differences = (one.difference(a, b) for a, b in pairs)
+    return sum(bool(d.told(among=len(pairs))) for d in differences if d is not None)
+
+
+def _scratch(study: Study, mains: list[Comparison]) -> Point:
+    """What is pretrained and adapted is better than what is trained from random weights."""
+    gains = list(_gains_over_scratch(study, mains))
+    above = sum(gain > 0 for gain in gains)
+    needed = int(np.ceil(_SHARE * len(mains)))
+    return Point(
+        f"the median method is better than training from scratch on {needed} test sets",
+        study.study,
+        f"on {above} of {len(mains)}; by {', '.join(f'{gain:+.1f}' for gain in gains)}",
+        above >= needed,
+    )
+
+
+def _gains_over_scratch(study: Study, mains: list[Comparison]) -> Iterator[float]:
+    for one in mains:
+        methods = one.means.reindex(_methods(study)).dropna()
+        if not methods.empty and "scratch" in one.means:
+            yield metric_name(one.metric).sign * float(methods.median() - one.means["scratch"])
+
+
+def _methods(study: Study) -> list[str]:
+    """The methods that adapt what is pretrained."""
+    return [name for name in study.methods if name not in NOT_PEFT]
+
+
+def _place(one: Comparison, metric: str) -> str:
+    return " ".join(part for part in (one.task, one.test_set, metric) if part)

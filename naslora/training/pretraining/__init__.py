@@ -1,0 +1,1 @@
+"""Training of small SAMs on generated scenes, with prompts as SAM was trained."""

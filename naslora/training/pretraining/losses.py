@@ -1,0 +1,65 @@
+"""The losses that SAM was trained with (Kirillov et al., 2023, Appendix A)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from naslora.training.losses import bce_loss, dice_loss
+from naslora.training.pretraining.model import Masks
+
+_FOCAL, _GAMMA, _ALPHA = 20.0, 2.0, 0.25
+
+
+def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Focal loss, mean over the pixels (..., h, w); targets may be shares of a pixel in [0, 1]."""
+    probability = logits.sigmoid()
+    surprise = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    missed = probability + target - 2 * probability * target
+    weight = _ALPHA * target + (1 - _ALPHA) * (1 - target)
+    return (weight * missed**_GAMMA * surprise).flatten(-2).mean(-1)
+
+
+def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Focal and Dice loss, 20 to 1, of masks (N, T, h, w) and their targets (N, h, w): (N, T)."""
+    goal = target[:, None].expand_as(logits)
+    dice = dice_loss(logits.flatten(0, 1), goal.flatten(0, 1)).view(logits.shape[:2])
+    return _FOCAL * focal_loss(logits, goal) + dice
+
+
+def prompt_loss(masks: Masks, target: Tensor, single: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of N prompts.
+
+    Args:
+        masks: of the prompts.
+        target: (N, h, w), shares of each pixel.
+        single: bool (N,), whether the prompt has one answer: then mask 0 is the answer, else the
+            one of masks 1 to 3 with the lowest loss.
+
+    Returns:
+        The mean loss, with the squared error of the estimated IoU of all masks that could have
+        been the answer, and the logits (N, h, w) of the answers.
+    """
+    losses = mask_loss(masks.logits, target)
+    allowed = torch.ones_like(losses, dtype=torch.bool)
+    allowed[:, 0], allowed[:, 1:] = single, ~single[:, None]
+    best = losses.detach().masked_fill(~allowed, torch.inf).argmin(1)
+    rows = torch.arange(len(best))
+    error = (masks.quality - intersection_over_union(masks.logits, target)).square()
+    quality = (error * allowed).sum(1) / allowed.sum(1)
+    return (losses[rows, best] + quality).mean(), masks.logits[rows, best]
+
+
+@torch.no_grad()
+def intersection_over_union(logits: Tensor, target: Tensor) -> Tensor:
+    """IoU of masks (N, T, h, w) with targets (N, h, w), above a logit of 0 and half a pixel."""
+    said, true = logits > 0, (target > 0.5)[:, None]
+    both = (said & true).flatten(2).sum(2)
+    either = (said | true).flatten(2).sum(2)
+    return both / either.clamp_min(1)
+
+
+def foreground_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy plus Dice of prompt-free masks (B, h, w), as in the training of a method."""
+    return (bce_loss(logits, target) + dice_loss(logits, target)).mean()

@@ -1,0 +1,77 @@
+"""How good a promptable SAM is: mean IoU from one click, from a box, and without prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from naslora.training.pretraining.batches import SceneBatch, Stack
+from naslora.training.pretraining.losses import intersection_over_union
+from naslora.training.pretraining.model import PromptableSam
+from naslora.training.pretraining.prompts import Prompts, boxed, centre_click
+
+_TOGETHER = 16
+_INSTANCES = 4  # of a scene
+
+
+def validate(model: PromptableSam, stacks: Sequence[Stack]) -> dict[str, float]:
+    """Mean IoU over the instances of scenes, at the scenes' own size.
+
+    Args:
+        model: is left in training mode.
+        stacks: scenes, uint8 (4, S, S).
+
+    Returns:
+        `click` (at the pixel farthest from the edge of the instance; of the three candidates the
+        one that the model believes the best), `box`, and `prompt_free` (over scenes, what stands
+        out).
+    """
+    model.eval()
+    found: dict[str, list[float]] = {"click": [], "box": [], "prompt_free": []}
+    with torch.inference_mode():
+        for at in range(0, len(stacks), _TOGETHER):
+            batch = SceneBatch.of(list(stacks[at : at + _TOGETHER]))
+            embeddings = model.encode(batch.images)
+            found["prompt_free"] += _iou(model.without_prompts(embeddings), batch.foreground)
+            for embedding, instances in zip(embeddings, batch.instances, strict=True):
+                masks = np.stack(list(_some(instances)))
+                for kind, values in prompted(model, embedding[None], masks).items():
+                    found[kind] += values
+    model.train()
+    return {kind: float(np.mean(values)) for kind, values in found.items()}
+
+
+def prompted(
+    model: PromptableSam, embedding: Tensor, masks: NDArray[np.bool_]
+) -> dict[str, list[float]]:
+    """IoU of each mask (N, S, S) of one image, given its embedding (1, C, h, w)."""
+    clicks = _prompts([centre_click(mask) for mask in masks])
+    said = model(embedding, clicks)
+    best = said.quality[:, 1:].argmax(1) + 1
+    click = said.logits[torch.arange(len(masks)), best]
+    box = model(embedding, _prompts([boxed(None, mask) for mask in masks])).logits[:, 0]
+    return {"click": _iou(click, masks), "box": _iou(box, masks)}
+
+
+def _prompts(drawn: list[tuple[list[tuple[float, float]], list[int]]]) -> Prompts:
+    points = torch.tensor([points for points, _ in drawn], dtype=torch.float32)
+    return Prompts(points, torch.tensor([kinds for _, kinds in drawn]))
+
+
+def _some(instances: NDArray[np.uint8]) -> Iterator[NDArray[np.bool_]]:
+    """The objects that were drawn last, and leaves where there are few objects."""
+    for number in np.unique(instances[instances > 0])[-_INSTANCES:]:
+        yield instances == number
+
+
+def _iou(logits: Tensor, masks: NDArray[np.bool_]) -> list[float]:
+    size = (masks.shape[-2], masks.shape[-1])
+    resized = F.interpolate(logits[:, None], size, mode="bilinear", align_corners=False)
+    target = torch.from_numpy(masks.astype(np.float32))
+    values: list[float] = intersection_over_union(resized, target)[:, 0].tolist()
+    return values
