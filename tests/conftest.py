@@ -31,6 +31,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SMALL = {
     "tasks": ["kvasir"],
     "methods": ["lora", "nas_lora"],
+    "networks": [],
     "seeds": [0],
     "generated": {"kvasir": 24},
     "sam": {"image_size": 64, "checkpoint": "pretrained"},

@@ -18,6 +18,7 @@ from naslora.data import images, masks
 from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.images import read_image, resized, resized_labels
 from naslora.data.manifest import Manifest, ManifestSample
+from naslora.data.masks import IGNORE
 from naslora.data.resized import resized_images
 
 Pair = tuple[Tensor, Tensor]
@@ -27,8 +28,8 @@ class SegmentationDataset(Dataset[Pair]):
     """One split of a prepared task, resized to a square.
 
     An item is an image uint8 (3, S, S), resized bilinearly with antialiasing, and its labels uint8
-    (S, S), resized by nearest neighbour. With a folder `cache`, all are decoded once, now, and
-    kept there in one file, which other data sets of the same images open.
+    (S, S), resized by nearest neighbour; void pixels are `IGNORE`. With a folder `cache`, all are
+    decoded once, now, and kept there in one file, which other data sets of the same images open.
 
     Raises:
         ManifestError: there is no such split, or a file is not there; with a cache, also if a
@@ -136,14 +137,17 @@ class SegmentationDataset(Dataset[Pair]):
 def _sources(benchmark: Benchmark) -> list[str]:
     """The text of all files that turn a benchmark's files into pixels and labels."""
     shared = [Path(inspect.getfile(m)) for m in (images, masks, Benchmark, SegmentationDataset)]
-    own = Path(inspect.getfile(type(benchmark).samples))
-    return [path.read_text(encoding="utf-8") for path in (*shared, own)]
+    own = [Path(inspect.getfile(kind)) for kind in type(benchmark).__mro__[:-1]]
+    paths = dict.fromkeys([*shared, *own])
+    return [path.read_text(encoding="utf-8") for path in paths]
 
 
 def mean_mask(
     manifest: Manifest, root: Path, size: int, split: str = "train"
 ) -> NDArray[np.float32]:
     """How often each pixel of a split's masks, resized to a square, belongs to each class.
+
+    Void pixels do not count.
 
     Returns:
         float32 in [0, 1]: (size, size) of the foreground for a binary task, else
@@ -156,9 +160,10 @@ def mean_mask(
     binary = len(manifest.classes) == 1
     wanted = np.arange(1, 2) if binary else np.arange(len(manifest.classes))
     counts = np.zeros((len(wanted), size, size), np.int64)
-    samples = manifest.of(split)
-    for sample in samples:
+    total = np.zeros((size, size), np.int64)
+    for sample in manifest.of(split):
         labels = resized_labels(benchmark.read_mask(root / sample.mask), size)
         counts += labels == wanted[:, None, None]
-    mean = (counts / len(samples)).astype(np.float32)
+        total += labels != IGNORE
+    mean = (counts / np.maximum(total, 1)).astype(np.float32)
     return np.asarray(mean[0] if binary else mean, np.float32)

@@ -85,9 +85,11 @@ class PaletteMask:
 
     Attributes:
         classes: number of classes, the background among them.
+        void: whether 255 is void, and not an unknown index.
     """
 
     classes: int
+    void: bool = False
 
     def decode(self, mask: Image.Image) -> DecodedMask:
         if mask.mode not in ("1", "L", "P"):
@@ -95,6 +97,8 @@ class PaletteMask:
             return DecodedMask(empty, 0.0, f"pixels are stored as {mask.mode}, not as indices")
         labels = np.asarray(mask, np.uint8)
         unknown = labels >= self.classes
+        if self.void:
+            unknown &= labels != IGNORE
         problem = None
         if unknown.any():
             values = ", ".join(map(str, np.unique(labels[unknown])[:5]))

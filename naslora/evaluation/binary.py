@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from naslora.core.errors import DivergedError
+from naslora.data.masks import IGNORE
 from naslora.evaluation.means import ExactMean, balanced_error
 
 FloatArray = npt.NDArray[np.floating]
@@ -103,6 +104,9 @@ class BinaryMetrics:
     image without foreground is 0, and misses cost less within three pixels of the image's border.
     In one place the definition gives no number: S of a mask whose centroid lies in the last row
     or column, where the image's other part is empty and weighs nothing; it counts as 0.
+
+    Void pixels (`IGNORE`) are in no pixel count. S, E and weighted F compare whole images: there,
+    a void pixel is background, predicted with the image's lowest probability.
     """
 
     def __init__(self, names: Iterable[str] = BINARY_METRICS):
@@ -120,18 +124,22 @@ class BinaryMetrics:
 
         Args:
             probability: foreground probabilities, (H, W) or (1, H, W), in [0, 1].
-            target: the true mask, (H, W), 0 or 1.
+            target: the true mask, (H, W), 0 or 1, or 255 for void.
 
         Returns:
             The image's own values; for `BER`, the four pixel counts that it is made of.
 
         Raises:
             DivergedError: a probability is not finite.
-            ValueError: shapes or values are not as above.
+            ValueError: shapes or values are not as above, or all pixels are void.
         """
-        prediction, truth = _checked(probability, target)
+        prediction, truth, void = _checked(probability, target)
         row: dict[str, float] = {}
-        counts = Counts.of(prediction > THRESHOLD, truth)
+        if void is None:
+            counts = Counts.of(prediction > THRESHOLD, truth)
+        else:
+            counts = Counts.of(prediction[~void] > THRESHOLD, truth[~void])
+            prediction = np.where(void, prediction[~void].min(), prediction)
         for name, metric in _FROM_COUNTS.items():
             row[name] = metric(counts)
         if "S_measure" in self.names:
@@ -185,7 +193,8 @@ class BinaryMetrics:
 
 def _checked(
     probability: FloatArray, target: LabelArray
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
+    """Prediction, truth and, if there are any, the void pixels."""
     prediction, truth = np.asarray(probability, dtype=np.float64), np.asarray(target)
     if prediction.ndim == 3 and len(prediction) == 1:
         prediction = prediction[0]
@@ -199,9 +208,14 @@ def _checked(
         raise DivergedError("the model predicts values that are not finite")
     if prediction.min() < 0 or prediction.max() > 1:
         raise ValueError("probabilities must lie in [0, 1]")
+    void = truth == IGNORE
+    if void.any():
+        if void.all():
+            raise ValueError("a mask of void pixels alone")
+        truth = np.where(void, 0, truth)
     if truth.max() > 1 or truth.min() < 0:
         raise ValueError(f"a binary mask holds 0 and 1, not {truth.min()} to {truth.max()}")
-    return prediction, truth.astype(bool)
+    return prediction, truth.astype(bool), void if void.any() else None
 
 
 # The library is imported where it is used: it loads OpenCV and scikit-image, which takes seconds.

@@ -27,6 +27,7 @@ from naslora.core.files import sha256
 from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.dataset import SegmentationDataset, mean_mask
 from naslora.data.manifest import Manifest, read_manifest
+from naslora.data.masks import IGNORE
 from naslora.data.prepare import prepared_images
 from naslora.evaluation.evaluate import score, write_per_image
 from naslora.evaluation.names import main_metric
@@ -60,7 +61,7 @@ def evaluate_controls(study: Study, task: str) -> list[Path]:
         threshold = (
             least_ber_threshold(mean)
             if main_metric(benchmark.metrics) == "BER"
-            else best_iou_threshold(mean, (masks.labels(i) == 1 for i in range(len(masks))))
+            else best_iou_threshold(mean, (masks.labels(i) for i in range(len(masks))))
         )
         controls = binary_controls(mean, threshold)
     else:
@@ -108,21 +109,22 @@ def multiclass_controls(mean: NDArray[np.float32], threshold: float) -> dict[str
     }
 
 
-def best_iou_threshold(mean: NDArray[np.float32], masks: Iterable[NDArray[np.bool_]]) -> float:
+def best_iou_threshold(mean: NDArray[np.float32], masks: Iterable[NDArray[np.uint8]]) -> float:
     """The threshold of a mean mask with the highest mean IoU over masks, of equals the lowest.
 
     Args:
         mean: (S, S).
-        masks: (S, S) each, in any order.
+        masks: (S, S) each, 0, 1 or `IGNORE`, in any order.
     """
     # Number of thresholds below the pixel's mean: it is foreground for exactly those.
     below = np.searchsorted(THRESHOLDS, mean.ravel(), side="left")
     size = len(THRESHOLDS) + 1
-    predicted = _from_above(np.bincount(below, minlength=size))
+    everywhere = _from_above(np.bincount(below, minlength=size))
     total = np.zeros(len(THRESHOLDS))
     for mask in masks:
-        flat = mask.ravel()
+        flat, void = mask.ravel() == 1, mask.ravel() == IGNORE
         both = _from_above(np.bincount(below[flat], minlength=size))
+        predicted = everywhere - _from_above(np.bincount(below[void], minlength=size))
         either = predicted + np.count_nonzero(flat) - both
         total += np.divide(both, either, out=np.ones(len(both)), where=either > 0)
     return float(THRESHOLDS[total.argmax()])

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from naslora.data.masks import IGNORE
 from naslora.evaluation.means import ExactMean, balanced_error
 
 Confusion = npt.NDArray[np.int64]
@@ -33,6 +34,8 @@ class MultiClassMetrics:
     - `mBER`: for each image and each foreground class in it, half of the error on the class's
       pixels plus half of the error on all others (which are right only with their own class);
       averaged over images, then over classes.
+
+    Void pixels (`IGNORE`) count nowhere.
     """
 
     def __init__(self, classes: Sequence[str], names: Iterable[str] | None = None):
@@ -54,7 +57,7 @@ class MultiClassMetrics:
 
         Args:
             predicted: predicted class numbers, (H, W), 0 to K - 1; 0 is the background.
-            target: the true ones, likewise.
+            target: the true ones, likewise, or 255 for void.
 
         Returns:
             The image's own values, and the pixel counts that the set's are made of, of each class:
@@ -63,7 +66,7 @@ class MultiClassMetrics:
             it, and without foreground `Acc_foreground`, `mBER` and `mIoU_foreground`.
 
         Raises:
-            ValueError: shapes or values are not as above.
+            ValueError: shapes or values are not as above, or all pixels are void.
         """
         confusion = self._confusion_of(np.asarray(predicted), np.asarray(target))
         mae, errors = _mae(confusion), _balanced_errors(confusion)
@@ -121,6 +124,11 @@ class MultiClassMetrics:
             raise ValueError(
                 f"prediction {predicted.shape} and truth {target.shape} must be of one size (H, W)"
             )
+        counted = target != IGNORE
+        if not counted.all():
+            predicted, target = predicted[counted], target[counted]
+        if not target.size:
+            raise ValueError("a mask of void pixels alone")
         for numbers in (predicted, target):
             if not np.issubdtype(numbers.dtype, np.integer):
                 raise ValueError(f"class numbers are whole numbers, not {numbers.dtype}")

@@ -13,7 +13,7 @@ from torch import nn
 
 from naslora.core.registry import Registry
 from naslora.core.validation import Settings, readable_errors
-from naslora.methods.names import METHOD_NAMES
+from naslora.methods.names import METHOD_NAMES, NETWORK_NAMES
 from naslora.sam.building import Sam
 
 MergeMode = Literal["exact", "collapsed", "dense"]
@@ -57,7 +57,10 @@ class Method:
 
 
 METHODS: Registry[Method] = Registry(
-    "method", {name: f"naslora.methods.{name}" for name in METHOD_NAMES}, '@register("NAME", ...)'
+    "method",
+    {name: f"naslora.methods.{name}" for name in METHOD_NAMES}
+    | dict.fromkeys(NETWORK_NAMES, "naslora.methods.networks"),
+    '@register("NAME", ...)',
 )
 
 
@@ -97,8 +100,11 @@ def get_method(name: str) -> Method:
 
 
 def method_names() -> list[str]:
-    """Names of all methods, in the order of Table 1; those of a user's own files last."""
-    return METHODS.names()
+    """Names of all methods, in the order of Table 1; those of a user's own files last.
+
+    Networks that are no SAM, which are registered beside them, are not among these.
+    """
+    return [name for name in METHODS.names() if name not in NETWORK_NAMES]
 
 
 def load_method_files(paths: Iterable[Path]) -> None:

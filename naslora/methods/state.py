@@ -55,7 +55,7 @@ def save_adapter(sam: Sam, path: Path) -> None:
         "seed": adaptation.seed,
         "model": _model(sam),
         # A SAM that was trained whole needs no particular weights to start from.
-        "probe": None if sam.image_encoder.patch_embed.proj.weight.requires_grad else _probe(sam),
+        "probe": None if _is_trained_whole(sam) else _probe(sam),
     }
     write_bytes(path, save(tensors, {_KEY: canonical_json(content)}))
 
@@ -160,6 +160,10 @@ def _model(sam: Sam) -> dict[str, Any]:
         "mask_tokens": sam.mask_decoder.mask_tokens.num_embeddings,
         "hypernetworks": sam.mask_decoder.hypernetworks,
     }
+
+
+def _is_trained_whole(sam: Sam) -> bool:
+    return all(parameter.requires_grad for parameter in sam.image_encoder.parameters())
 
 
 def _probe(sam: Sam) -> list[float]:

@@ -26,8 +26,8 @@ METHOD_ROWS: Mapping[str, str] = {
     "nas_pc_lora": "NAS-PC-LoRA",
 }
 
-# The paper's two groups: it ranks the rows of the second one.
-NOT_PEFT = frozenset({"scratch"})
+# Not parameter-efficient: the paper has the first in a group of its own, which it does not rank.
+NOT_PEFT = frozenset({"scratch", "full_finetuning"})
 
 # Leading columns that name a row together; one column where a table is not listed.
 _KEY_COLUMNS = {"9": 2}

@@ -9,6 +9,8 @@ from pathlib import Path
 from naslora.data.archives.catalogue import Archive, find
 from naslora.data.archives.sources import choose
 from naslora.data.benchmarks.contract import Benchmark
+from naslora.methods.names import NETWORK_NAMES
+from naslora.paper.published import NOT_PEFT
 from naslora.sam.backbones import BACKBONES
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
@@ -16,6 +18,7 @@ from naslora.study.settings import CONFIG_FOLDER, Study
 # Images hardly shrink in an archive, and masks are small.
 _UNPACKED = 1.2
 _ADAPTER = 64_000_000
+_NETWORK = 160_000_000  # DeepLabv3, the largest
 _UNKNOWN = 1_000_000_000
 
 
@@ -94,7 +97,10 @@ def _runs_bytes(study: Study, layout: Layout, task: str) -> tuple[int, int]:
     total = checkpoint = 0
     for variant in study.run_names(task):
         method = study.variants[variant].method if variant in study.variants else variant
-        final = weights if method == "scratch" else min(_ADAPTER, weights)
+        if method in NETWORK_NAMES:
+            final = _NETWORK
+        else:
+            final = weights if method in NOT_PEFT else min(_ADAPTER, weights)
         open_runs = sum(not layout.receipt(task, variant, seed).is_file() for seed in study.seeds)
         total += open_runs * final
         if open_runs:

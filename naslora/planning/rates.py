@@ -152,7 +152,7 @@ def _from_paper(study: Study) -> dict[str, Rate]:
         for method, cost in paper_costs().items()
         if method not in _DOUBTFUL
     }
-    for method in study.methods:
+    for method in (*study.methods, *study.networks):
         like = _LIKE.get(method, "lora")
         rates.setdefault(method, replace(rates[like], source=f"{source}: as {like}"))
     return rates

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from naslora.core.errors import SettingsError
 from naslora.core.registry import did_you_mean
 from naslora.data.benchmarks.contract import benchmark_names, load_benchmark_files
-from naslora.methods.names import METHOD_NAMES
+from naslora.methods.names import METHOD_NAMES, NETWORK_NAMES
 from naslora.study.settings import Study
 
 
@@ -22,11 +22,13 @@ def check_names(study: Study) -> None:
     methods = [*METHOD_NAMES, *study.method_files]
     tasks = benchmark_names()
     _check(study, "method", study.methods, methods, "methods")
-    _check(study, "method", study.method_settings, methods, "method_settings")
+    _check(study, "network", study.networks, [*NETWORK_NAMES], "networks")
+    _check(study, "method", study.method_settings, [*methods, *NETWORK_NAMES], "method_settings")
     _check(study, "benchmark", study.tasks, tasks, "tasks")
     _check(study, "benchmark", study.generated, tasks, "generated")
     for name, variant in study.variants.items():
-        _check(study, "method", [variant.method], methods, f"variants.{name}.method")
+        known = [*methods, *NETWORK_NAMES]
+        _check(study, "method", [variant.method], known, f"variants.{name}.method")
         _check(study, "benchmark", variant.tasks or [], tasks, f"variants.{name}.tasks")
 
 

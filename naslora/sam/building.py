@@ -81,7 +81,7 @@ class Sam(MetaSam, nn.Module):  # type: ignore[misc]  # nn.Module has types
             )
         if images.is_floating_point() and not images.is_meta and 0 < images.max() <= 1:
             raise ValueError("this SAM takes images in 0..255, and these are in 0..1")
-        dtype = self.image_encoder.patch_embed.proj.weight.dtype
+        dtype = next(self.image_encoder.parameters()).dtype
         images = images.to(torch.promote_types(dtype, torch.float32))
         images = (images - self.pixel_mean) / self.pixel_std
         embeddings: Tensor = self.image_encoder(images.to(dtype))

@@ -17,12 +17,16 @@ def semantic_probabilities(prediction: Prediction, size: tuple[int, int]) -> Ten
     single mask. With one, the class branch gives each token a distribution over K classes, the
     background among them, and a last entry, "no object". That entry is dropped after the softmax,
     and the map of class c is  sum_q p_q(c) sigmoid(mask_q)  (MaskFormer's semantic inference). The
-    maps of a pixel are scores: they need not sum to one.
+    maps of a pixel are scores: they need not sum to one. Masks of exclusive classes need no branch:
+    the maps are their softmax.
 
     Returns:
         (B, 1, H, W) in [0, 1], or (B, K, H, W) in [0, T]; float32 or wider.
     """
     masks = prediction.masks.to(torch.promote_types(prediction.masks.dtype, torch.float32))
+    if prediction.exclusive:
+        logits = F.interpolate(masks, size, mode="bilinear", align_corners=False)
+        return logits.softmax(1)
     if prediction.class_logits is None:
         masks = masks[:, :1]
     # In place: at an image's own size, these maps are the most of what an evaluation holds.

@@ -18,6 +18,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         masks: logits (B, T, 4H, 4W), for an embedding of H x W.
+        exclusive: whether the masks are those of K classes, background first, of which each pixel
+            has one; this is what a network without mask tokens says, at (B, K, H, W).
         class_logits: (B, T, K + 1) of a multi-class decoder, else None. K counts the background;
             the last index is "no object".
         iou: the original decoder's estimate (B, T) of its masks' quality, else None.
@@ -26,6 +28,7 @@ class Prediction(NamedTuple):
     masks: Tensor
     class_logits: Tensor | None = None
     iou: Tensor | None = None
+    exclusive: bool = False
 
     def images(self, chosen: slice) -> Prediction:
         """The predictions for some of the images."""
@@ -33,6 +36,7 @@ class Prediction(NamedTuple):
             self.masks[chosen],
             None if self.class_logits is None else self.class_logits[chosen],
             None if self.iou is None else self.iou[chosen],
+            self.exclusive,
         )
 
 

@@ -80,6 +80,7 @@ class Study(Settings):
 
     A method or a benchmark from outside the package is listed in `methods` or `tasks` by its file,
     `FOLDER/NAME.py`; here it is under its name, and its file in `method_files` or `task_files`.
+    `networks` are trained like methods and are no SAM: rivals, which tables show with the controls.
     """
 
     study: Name
@@ -89,6 +90,7 @@ class Study(Settings):
     task_files: dict[Name, Path]
     methods: list[Name]
     method_files: dict[Name, Path]
+    networks: list[Name]
     seeds: list[Annotated[int, Field(ge=0)]]
     variants: dict[Name, Variant]
     generated: dict[Name, Annotated[int, Field(ge=1)]]
@@ -122,8 +124,9 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _distinct_names(self) -> Study:
-        if both := set(self.variants) & set(self.methods):
-            raise ValueError(f"variants named like a method: {', '.join(sorted(both))}")
+        names = [*self.methods, *self.networks, *self.variants]
+        if both := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two rows with one name: {', '.join(sorted(both))}")
         if self.analysis_task not in self.tasks:
             raise ValueError(f"analysis.task {self.analysis_task} is none of the study's tasks")
         return self
@@ -134,9 +137,10 @@ class Study(Settings):
         return self.analysis.task or self.tasks[0]
 
     def run_names(self, task: str | None = None) -> list[str]:
-        """Methods in table order, then variants; of a task, or of any task of the study."""
+        """Methods in table order, networks, then variants; of a task, or of any of the study."""
         tasks = self.tasks if task is None else [task]
-        return [*self.methods, *(v for v in self.variants if set(self.tasks_of(v)) & set(tasks))]
+        rows = [*self.methods, *self.networks]
+        return [*rows, *(v for v in self.variants if set(self.tasks_of(v)) & set(tasks))]
 
     def tasks_of(self, variant: str) -> list[str]:
         """The study's tasks that a method or a variant runs on."""
@@ -163,7 +167,7 @@ class Study(Settings):
             raise SettingsError(_unknown("task", task, self.tasks, self.study))
         if variant in self.variants:
             chosen = self.variants[variant]
-        elif variant in self.methods:
+        elif variant in (*self.methods, *self.networks):
             chosen = Variant(method=variant)
         else:
             raise SettingsError(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from naslora.sam.mask_decoder import Prediction
 from naslora.study.settings import TrainingSettings
+from naslora.training.pixel_loss import pixel_loss
 
 
 def bce_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -114,6 +115,8 @@ def task_loss(
     Raises:
         ValueError: labels are none of these classes; see `binary_loss` and `multiclass_loss`.
     """
+    if prediction.exclusive:
+        return settings.lambda_seg * pixel_loss(prediction, labels)
     if classes == 1:
         return settings.lambda_seg * binary_loss(prediction, labels)
     return multiclass_loss(prediction, labels, classes, settings)

@@ -282,7 +282,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="one size"):
         metrics.update(good[:-1], target)
     with pytest.raises(ValueError, match="0 and 1"):
-        metrics.update(good, FULL * np.uint8(255))
+        metrics.update(good, FULL * np.uint8(254))
     with pytest.raises(ValueError, match="two pixels"):
         metrics.update(good[:1, :1], target[:1, :1])
     with pytest.raises(ValueError, match="no image"):

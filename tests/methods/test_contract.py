@@ -23,7 +23,7 @@ Build = Callable[..., Sam]
 Draw = Callable[..., Tensor]
 
 # What a method trains of the SAM itself, beside the mask decoder. All others train new layers only.
-TRAINS_OLD = {"bitfit": r"image_encoder\..*bias", "scratch": r".*"}
+TRAINS_OLD = {"bitfit": r"image_encoder\..*bias", "scratch": r".*", "full_finetuning": r".*"}
 # DoRA takes the norm of the changed weight for a constant, by definition.
 INEXACT_GRADIENTS = {"dora"}
 

@@ -15,6 +15,7 @@ from naslora.study.settings import load_study
     ("overrides", "message"),
     [
         ({"methods": ["lorra"]}, "did you mean lora?"),
+        ({"networks": ["unt"]}, "did you mean unet?"),
         ({"method_settings": {"lorra": {}}}, "method_settings of study"),
         ({"tasks": ["kvasi"]}, "did you mean kvasir?"),
         ({"generated": {"kvasi": 3}}, "generated of study"),

@@ -34,7 +34,7 @@ WriteRun = Callable[..., Path]
 
 
 def make_study(results: Path, **overrides: Any) -> Study:
-    settings = {"results": str(results), "seeds": [0, 1, 2], **overrides}
+    settings = {"results": str(results), "seeds": [0, 1, 2], "networks": [], **overrides}
     return load_study("sample", settings, CONFIG)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from naslora.methods.names import NETWORK_NAMES
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 from naslora.workflow.server import ADDRESS, delegate
@@ -75,7 +76,8 @@ def new_run(
 
     def make(variant: str, folder: str, **training: Any) -> Run:
         overrides = {
-            "methods": [variant, MOMENTS],
+            "methods": [MOMENTS] if variant in NETWORK_NAMES else [variant, MOMENTS],
+            "networks": [variant] if variant in NETWORK_NAMES else [],
             "sam": {"image_size": 32},
             "training": {"epochs": 2, "architecture": {"start_epoch": 1}, **training},
         }

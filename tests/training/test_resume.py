@@ -31,7 +31,7 @@ def ends_the_same(killed: Any, faults: list[str], reference: Any) -> None:
     assert 1 <= read_receipt(killed.receipt).attempts <= len(faults) + 1
 
 
-@pytest.mark.parametrize("method", method_names())
+@pytest.mark.parametrize("method", [*method_names(), "unet"])
 def test_killed_at_random_moments(method: str, new_run: NewRun) -> None:
     """At steps and stages of writing: six to each of the ten steps, and as many before."""
     reference = new_run(method, "whole")

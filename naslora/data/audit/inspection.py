@@ -12,6 +12,7 @@ from naslora.data import images
 from naslora.data.audit.perceptual import Look, look
 from naslora.data.benchmarks.contract import Benchmark
 from naslora.data.benchmarks.listing import Finding, Sample
+from naslora.data.masks import IGNORE
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Inspected:
 
     Attributes:
         width, height: of the upright image, in pixels.
-        foreground: share of pixels with a label above 0.
+        foreground: share of the pixels with a label above 0, void pixels left aside.
         grey: share of mask pixels that are not exactly one of the encoding's values.
         look: what duplicates are found by; None for an image of one colour, or of a bad mode.
     """
@@ -71,10 +72,13 @@ def inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
     if image.width * image.height < 2:
         findings.append(_error("one_pixel", "image of one pixel", sample.image))
     decoded = benchmark.decode_mask(mask)
-    foreground = float((decoded.labels > 0).mean())
+    counted = decoded.labels[decoded.labels != IGNORE]
+    foreground = float((counted > 0).mean()) if counted.size else 0.0
     if decoded.problem is not None:
         item = f"{sample.mask} ({decoded.problem})"
         findings.append(_error("mask_values", "mask values that are no labels", item))
+    elif not counted.size:
+        findings.append(_error("void_mask", "mask of void pixels alone", sample.mask))
     elif foreground in (0, 1):
         kind = "full" if foreground else "empty"
         findings.append(Finding(f"{kind}_mask", "oddity", f"{kind} mask", [sample.mask]))

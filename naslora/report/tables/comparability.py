@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from naslora.nas.settings import PAPER_COUNT
+from naslora.paper.published import METHOD_ROWS
 from naslora.report.tables.model import Column
 from naslora.results.aggregate import Aggregate
 from naslora.study.settings import Study
@@ -59,7 +60,9 @@ def changed_methods(study: Study) -> list[str]:
     return sorted(
         method
         for method, settings in study.method_settings.items()
-        if settings and (settings != PAPER_COUNT or method not in PAPER_CELLS)
+        if settings
+        and method in METHOD_ROWS
+        and (settings != PAPER_COUNT or method not in PAPER_CELLS)
     )
 
 

@@ -1,0 +1,26 @@
+"""Full fine-tuning: the pre-trained SAM, all of it trained; the upper end of the cost."""
+
+from __future__ import annotations
+
+from naslora.core.validation import StrictSettings
+from naslora.methods.registry import register
+from naslora.sam.building import Sam
+
+
+class FullFinetuningSettings(StrictSettings):
+    """There is nothing to set."""
+
+
+@register(
+    "full_finetuning",
+    title="Full fine-tuning",
+    settings=FullFinetuningSettings,
+    merges=("exact",),
+)
+def apply(sam: Sam, settings: FullFinetuningSettings) -> None:
+    """Free all parameters that a prediction depends on, as `scratch` does, and keep their values.
+
+    Not in the paper. It takes the memory of `scratch`: weights, gradients and two moments of each.
+    """
+    sam.image_encoder.requires_grad_(True)
+    sam.prompt_encoder.no_mask_embed.requires_grad_(True)

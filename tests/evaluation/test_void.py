@@ -1,0 +1,88 @@
+"""Void pixels count in no metric and in no control."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from naslora.data.masks import IGNORE, PaletteMask
+from naslora.evaluation.binary import BinaryMetrics
+from naslora.evaluation.controls import best_iou_threshold
+from naslora.evaluation.multiclass import MultiClassMetrics
+
+COUNTED = ("IoU", "Dice", "Acc", "T_Jac", "BER_image", "BER")
+CLASSES = ("background", "cup", "door")
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def scene(seed: int, highest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, probabilities and void pixels of an image of 12 x 9 pixels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, highest + 1, (12, 9), np.uint8)
+    return labels, rng.random((12, 9)), rng.random((12, 9)) < rng.uniform(0, 0.9)
+
+
+@given(SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_counts_are_those_of_the_other_pixels(seed: int) -> None:
+    """The same numbers as of an image that consists of the pixels that are not void."""
+    labels, probability, void = scene(seed, 1)
+    void.ravel()[:2] = False
+    target = np.where(void, IGNORE, labels).astype(np.uint8)
+    rest = BinaryMetrics(COUNTED).update(probability[~void][None], labels[~void][None])
+    assert BinaryMetrics(COUNTED).update(probability, target) == rest
+    noise = np.where(void, np.random.default_rng(seed).random(void.shape), probability)
+    names = (*COUNTED, "S_measure", "E_measure", "weighted_F")
+    assert BinaryMetrics(names).update(noise, target) == BinaryMetrics(names).update(
+        probability, target
+    ), "what is predicted on void pixels does not matter"
+
+
+@given(SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_classes_are_counted_on_the_other_pixels(seed: int) -> None:
+    labels, _, void = scene(seed, 2)
+    predicted = np.random.default_rng(seed + 1).integers(0, 3, labels.shape, np.uint8)
+    void.ravel()[0] = False
+    target = np.where(void, IGNORE, labels).astype(np.uint8)
+    rest = MultiClassMetrics(CLASSES).update(predicted[~void][None], labels[~void][None])
+    assert MultiClassMetrics(CLASSES).update(predicted, target) == rest
+
+
+def test_structure_compares_void_pixels_as_background() -> None:
+    labels, probability, void = scene(3, 1)
+    target = np.where(void, IGNORE, labels).astype(np.uint8)
+    names = ("S_measure", "E_measure", "E_measure_max", "weighted_F")
+    lowest = probability[~void].min()
+    same = BinaryMetrics(names).update(
+        np.where(void, lowest, probability), np.where(void, 0, labels).astype(np.uint8)
+    )
+    assert BinaryMetrics(names).update(probability, target) == same
+
+
+def test_an_image_without_any_other_pixel_is_an_error() -> None:
+    target = np.full((4, 4), IGNORE, np.uint8)
+    with pytest.raises(ValueError, match="void pixels alone"):
+        BinaryMetrics().update(np.zeros((4, 4)), target)
+    with pytest.raises(ValueError, match="void pixels alone"):
+        MultiClassMetrics(CLASSES).update(np.zeros((4, 4), np.uint8), target)
+
+
+def test_the_best_threshold_leaves_void_pixels_aside() -> None:
+    mean = np.array([[0.9, 0.6], [0.4, 0.1]], np.float32)
+    mask = np.array([[1, 0], [0, 0]], np.uint8)
+    assert 0.6 <= best_iou_threshold(mean, [mask]) < 0.62
+    mask[0, 1] = IGNORE
+    assert 0.4 <= best_iou_threshold(mean, [mask]) < 0.42
+
+
+def test_a_mask_of_indices_with_void() -> None:
+    from PIL import Image
+
+    pixels = np.array([[0, 1], [2, 255]], np.uint8)
+    decoded = PaletteMask(3, void=True).decode(Image.fromarray(pixels))
+    assert decoded.problem is None
+    assert decoded.labels.tolist() == [[0, 1], [2, IGNORE]]
+    assert "255" in str(PaletteMask(3).decode(Image.fromarray(pixels)).problem)
