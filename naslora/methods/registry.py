@@ -154,11 +154,8 @@ def adapt(
     parsed = chosen.parse(settings or {})
     before = _persistent_buffers(sam)
     sam.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would seed the generators of all devices for good.
-        torch.default_generator.manual_seed(seed)
-        with _single_precision():
-            chosen.apply(sam, parsed)
+    with new_weights(seed):
+        chosen.apply(sam, parsed)
     sam.train(sam.training)  # new layers start in training mode, whatever the SAM is in
     if chosen.trains_decoder:
         sam.mask_decoder.requires_grad_(True)
@@ -182,14 +179,20 @@ def trainable_parameters(sam: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @contextmanager
-def _single_precision() -> Iterator[None]:
-    """Draw new weights in float32, so that the same seed gives the same under any default."""
+def new_weights(seed: int) -> Iterator[None]:
+    """Draw weights from a seed alone, in float32 under any default dtype.
+
+    The global random state is afterwards as before.
+    """
     default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(default)
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed the generators of all devices for good.
+        torch.default_generator.manual_seed(seed)
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
 
 
 def _persistent_buffers(model: nn.Module) -> set[str]:

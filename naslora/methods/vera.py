@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from naslora.core.errors import SettingsError
 from naslora.core.validation import StrictSettings
 from naslora.methods.layers import AdaptedLinear, encoder_blocks, plain_linear, replace_qkv
 from naslora.methods.registry import register
@@ -61,6 +62,12 @@ def apply(sam: Sam, settings: VeRASettings) -> None:
     ).to(like.dtype)
 
     def build(base: nn.Linear) -> VeRALinear:
+        if base.weight.shape != like.shape:
+            raise SettingsError(
+                "VeRA shares its matrices among all layers, and the qkv layers of this model have"
+                f" shapes {list(like.shape)} and {list(base.weight.shape)}",
+                remedy="choose layers of one shape, or another method",
+            )
         return VeRALinear(base, shared, settings.projections, settings.d_initial)
 
     replace_qkv(sam, build, settings.layers)

@@ -1,0 +1,158 @@
+"""Methods of the fused qkv layer on other vision transformers, such as timm's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from naslora.core.errors import SettingsError
+from naslora.methods.layers import AdaptedLinear, LowRankLinear
+from naslora.methods.registry import get_method, new_weights
+from naslora.sam.building import Sam
+
+
+def adapt_vit(
+    model: nn.Module,
+    method: str,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    *,
+    train: Iterable[str] = (),
+    prefix_tokens: int | None = None,
+) -> list[str]:
+    """Freeze a vision transformer, and put a method on its fused qkv layers.
+
+    It takes the methods that change qkv alone: LoRA, DoRA, VeRA, Conv-LoRA, NAS-LoRA. The layers
+    are found by `fused_qkv`. Cells and convolutions see the patches as a map, or those of a window
+    where qkv is called with windows; class and register tokens have no neighbours.
+
+    Args:
+        model: for example one of `timm.create_model`.
+        method: the name in the registry.
+        settings: the method's settings.
+        seed: that new layers are initialised from.
+        train: names of parameters or modules that are trained too, such as "head".
+        prefix_tokens: tokens before the patches; by default `model.num_prefix_tokens`, or none.
+
+    Returns:
+        The names of the layers that carry the method.
+
+    Raises:
+        SettingsError: the method changes more than qkv, or a setting is invalid.
+        ValueError: the model has no fused qkv layer, carries a method already, or has no parameter
+            of a name in `train`.
+    """
+    chosen = get_method(method)
+    parsed = chosen.parse(settings or {})
+    attentions = fused_qkv(model)
+    if not attentions:
+        if any(isinstance(module, AdaptedLinear) for module in model.modules()):
+            raise ValueError(f"this {type(model).__name__} carries a method already")
+        raise ValueError(f"{type(model).__name__} has no fused qkv layer")
+    before = {name: attention.qkv for name, attention in attentions.items()}
+    required = {name: p.requires_grad for name, p in model.named_parameters()}
+    model.requires_grad_(False)
+    try:
+        with new_weights(seed):
+            chosen.apply(cast(Sam, _OnlyQKV(chosen.title, attentions.values())), parsed)
+        adapted = {
+            name: attention
+            for name, attention in attentions.items()
+            if isinstance(attention.qkv, AdaptedLinear)
+        }
+        if not adapted:
+            raise _more_than_qkv(chosen.title)
+    except SettingsError:
+        for name, attention in attentions.items():
+            attention.qkv = before[name]
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(required[name])
+        raise
+    if prefix_tokens is None:
+        prefix_tokens = int(getattr(model, "num_prefix_tokens", 0))
+    for attention in adapted.values():
+        if sees_neighbours(cast(AdaptedLinear, attention.qkv)):
+            attention.qkv = OnTokens(cast(AdaptedLinear, attention.qkv), prefix_tokens)
+    for start in train:
+        parameters = [
+            parameter
+            for name, parameter in model.named_parameters()
+            if f"{name}.".startswith(f"{start}.")
+        ]
+        if not parameters:
+            raise ValueError(f"{type(model).__name__} has no parameter or module named {start!r}")
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+    model.train(model.training)  # new layers start in training mode, whatever the model is in
+    return [f"{name}.qkv" for name in adapted]
+
+
+def fused_qkv(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules with an `nn.Linear` named `qkv` that makes queries, keys and values, by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if type(qkv := getattr(module, "qkv", None)) is nn.Linear and qkv.out_features % 3 == 0
+    }
+
+
+def sees_neighbours(layer: AdaptedLinear) -> bool:
+    """Whether a layer's output at a position depends on other positions."""
+    return not layer.pointwise or (
+        isinstance(layer, LowRankLinear)
+        and any(branch.middle is not None for _, branch in layer.named_branches())
+    )
+
+
+class OnTokens(nn.Module):
+    """A layer on maps (B, H, W, C), called with tokens (B, P + H*W, C) or with maps.
+
+    The P tokens before the patches are maps of one position each. Maps are square, unless qkv is
+    called with maps.
+    """
+
+    def __init__(self, layer: AdaptedLinear, prefix_tokens: int):
+        super().__init__()
+        self.layer = layer
+        self.prefix_tokens = prefix_tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 4:
+            return cast(Tensor, self.layer(x))
+        side = math.isqrt(x.shape[1] - self.prefix_tokens)
+        if side**2 != x.shape[1] - self.prefix_tokens:
+            raise ValueError(
+                f"{x.shape[1]} tokens less {self.prefix_tokens} before them are no square map"
+            )
+        before, patches = torch.split(x, [self.prefix_tokens, side**2], 1)
+        outputs = []
+        if self.prefix_tokens:  # before the patches: a layer keeps the loss of its last call
+            alone = self.layer(before.flatten(0, 1)[:, None, None])
+            outputs.append(alone.reshape(*before.shape[:2], -1))
+        outputs.append(self.layer(patches.reshape(len(x), side, side, -1)).flatten(1, 2))
+        return torch.cat(outputs, 1)
+
+
+class _OnlyQKV:
+    """The qkv layers of a model, where methods look for those of a SAM."""
+
+    def __init__(self, title: str, attentions: Iterable[nn.Module]):
+        self._title = title
+        self.backbone = "this model"
+        self.image_encoder = self
+        self.blocks = [SimpleNamespace(attn=attention) for attention in attentions]
+
+    def __getattr__(self, name: str) -> Any:
+        raise _more_than_qkv(self._title)
+
+
+def _more_than_qkv(title: str) -> SettingsError:
+    return SettingsError(
+        f"{title} is not a method of the qkv layers, and can only be put on a SAM",
+        remedy="choose lora, dora, vera, conv_lora, nas_lora or nas_pc_lora",
+    )
