@@ -10,15 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from pydantic import ValidationError
+
 from naslora.core.errors import NasloraError, RecordError
 from naslora.core.files import sha256
+from naslora.results.set_metrics import set_metric
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, Record, read_record
-from naslora.study.settings import Study
+from naslora.study.settings import RunSettings, Study
 
 # Records that are read sooner by another process than without its start.
 WORTH_A_PROCESS = 1000
 _AT_ONCE = 64
+_ROUNDING = 1e-9  # of means that are summed in another order
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | P
     try:
         record = read_record(path)
         start = _check(record, path, study, manifests)
+        verify_metrics(record, path)
     except NasloraError as error:
         return Problem(path, error.what, _run_of(path))
     except OSError as error:
@@ -119,9 +125,65 @@ def _check(record: Record, path: Path, study: Study, manifests: Mapping[str, str
         raise RecordError("a trained run without the receipt of its training", where=path)
     if record.training.fingerprint != receipt:
         raise RecordError("trained with other settings than the study has now", where=path)
+    _check_settings(record.training.settings, path)
     if record.training.status != record.status and record.status == "done":
         raise RecordError(f"evaluated though training is {record.training.status}", where=path)
     return start
+
+
+def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
+    """Raise RecordError where a receipt's settings are not those of a run, whole and in range."""
+    try:
+        RunSettings.model_validate({**settings, "sam": {"checkpoints": ".", **settings["sam"]}})
+    except (ValidationError, KeyError, TypeError) as error:
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        else:
+            what = "the section sam is missing"
+        raise RecordError(f"its training settings are damaged: {what}", where=path) from None
+
+
+def verify_metrics(record: Record, path: Path) -> None:
+    """Compute a record's metrics again from the per-image file beside it.
+
+    The maximum of E, which is one of a mean curve, does not follow from images: it is checked to
+    lie between the set's mean E and the mean of the images' maxima.
+
+    Args:
+        record: as it was read.
+        path: its file.
+
+    Raises:
+        RecordError: the file cannot be read, has other images than the record counts, or gives
+            other values.
+    """
+    if record.per_image is None:
+        if record.metrics:
+            raise RecordError("it has no per-image metrics that its scores follow from", where=path)
+        return
+    file = path.with_name(record.per_image.name)
+    try:
+        every = pd.read_parquet(file)
+        by_set = {str(name): rows for name, rows in every.groupby("test_set")}
+    except (OSError, ValueError, KeyError) as error:
+        raise RecordError(f"its per-image metrics cannot be read: {error}", where=file) from None
+    if {name: len(rows) for name, rows in by_set.items()} != record.images:
+        raise RecordError("its per-image metrics are of other images than it counts", where=file)
+    for test_set, values in record.metrics.items():
+        rows = by_set[test_set]
+        for metric, value in values.items():
+            if metric == "E_measure_max" and metric in rows:
+                low, high = values.get("E_measure", 0.0), float(rows[metric].mean())
+                same = low - _ROUNDING <= value <= high + _ROUNDING
+            else:
+                found = set_metric(metric, rows)
+                same = found is None or abs(found.value() - value) <= _ROUNDING
+            if not same:
+                raise RecordError(
+                    f"{metric} on {test_set} is {value}, which its per-image metrics do not give",
+                    where=path,
+                )
 
 
 def _run_of(path: Path) -> tuple[str, str, int] | None:

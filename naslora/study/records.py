@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from naslora.core.documents import D, Document, parse_document
 from naslora.core.errors import RecordError
-from naslora.core.files import sha256, write_json
+from naslora.core.files import fingerprint, sha256, write_json
 
 SCHEMA_VERSION: Literal[1] = 1
 # Predictions that look at no test image, by the variant of their records, with their titles; what
@@ -24,14 +25,21 @@ CONTROLS = {
 }
 Status = Literal["done", "diverged", "failed", "interrupted"]
 _REMEDY = "delete it and run the same command again"
+_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Count = Annotated[int, Field(ge=0)]
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Metrics that are no fractions, with their largest values; see naslora.evaluation.names.
+_LARGEST = {"BER": 100.0, "BER_image": 100.0, "mBER": 100.0, "MAE": 255.0}
+# E divides by N - 1 for N pixels, so that a perfect mask has N / (N - 1).
+_TOLERANCE = 1e-2
 
 
 class FileHash(Document):
     """A file beside the document, by name."""
 
-    name: str
-    sha256: str
-    bytes: int
+    name: Annotated[str, Field(pattern=r"^[^/\\\\]+$")]
+    sha256: _Hash
+    bytes: _Count
 
     @classmethod
     def of(cls, path: Path) -> FileHash:
@@ -68,15 +76,26 @@ class Receipt(Document):
     manifest_sha256: str
     checkpoint_sha256: str | None
     adapter: FileHash | None
-    trainable_parameters: int
-    total_parameters: int
-    original_parameters: int | None = None
+    trainable_parameters: _Count
+    total_parameters: _Count
+    original_parameters: Annotated[int, Field(ge=1)] | None = None
     history: list[dict[str, float]]
     alpha: list[dict[str, list[float]]] = Field(default_factory=list)
     attempts: int = 1
-    wall_time_s: float
-    peak_memory_bytes: int
+    wall_time_s: _Seconds
+    peak_memory_bytes: _Count
     provenance: Provenance
+
+    @field_validator("history")
+    @classmethod
+    def _epochs_in_order(cls, history: list[dict[str, float]]) -> list[dict[str, float]]:
+        for number, epoch in enumerate(history, 1):
+            if epoch.get("epoch") != number or "loss" not in epoch:
+                raise ValueError(f"entry {number} is not of epoch {number} with its loss")
+            for name, value in epoch.items():
+                if not math.isfinite(value):
+                    raise ValueError(f"{name} of epoch {number} is {value}")
+        return history
 
     @model_validator(mode="after")
     def _consistent(self) -> Receipt:
@@ -102,7 +121,8 @@ class Attempt(Document):
 class Record(Document):
     """One evaluated run, or one control. `metrics` maps test set to metric to value.
 
-    `title` is the method's name in tables.
+    `title` is the method's name in tables. `digest` is the SHA-256 of all other fields, as
+    `naslora.core.files.fingerprint` takes it; None in a record of an older version.
 
     Metrics are in the unit of their definition: fractions in [0, 1], except for balanced error
     rates, which are percentages.
@@ -116,29 +136,35 @@ class Record(Document):
     variant: str
     method: str
     title: str
-    seed: int
+    seed: _Count
     training: Receipt | None
     evaluation: dict[str, Any]
     manifest_sha256: str
     metrics: dict[str, dict[str, float]]
-    images: dict[str, int]
+    images: dict[str, Annotated[int, Field(ge=1)]]
     per_image: FileHash | None
-    evaluation_time_s: float
+    evaluation_time_s: _Seconds
     provenance: Provenance
+    digest: str | None = None
 
     @field_validator("metrics")
     @classmethod
-    def _finite(cls, metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    def _in_range(cls, metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
         for test_set, values in metrics.items():
+            if not values:
+                raise ValueError(f"there is no metric on {test_set}")
             for name, value in values.items():
-                if not math.isfinite(value):
-                    raise ValueError(f"{name} on {test_set} is {value}")
+                largest = _LARGEST.get(name, 1 + _TOLERANCE)
+                if not 0 <= value <= largest:  # neither is NaN
+                    raise ValueError(f"{name} on {test_set} is {value}, not from 0 to {largest:g}")
         return metrics
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
         if (self.status == "done") != bool(self.metrics):
             raise ValueError("metrics belong to a run that is done, and to no other")
+        if self.images.keys() != self.metrics.keys():
+            raise ValueError("images are counted of other test sets than metrics are of")
         return self
 
 
@@ -148,7 +174,10 @@ def write_document(path: Path, document: Receipt | Attempt | Record) -> None:
     Raises:
         DiskError: the file cannot be written.
     """
-    write_json(path, document.model_dump(mode="json"))
+    content = document.model_dump(mode="json")
+    if isinstance(document, Record):
+        content["digest"] = _digest(content)
+    write_json(path, content)
 
 
 def read_receipt(path: Path) -> Receipt:
@@ -170,14 +199,26 @@ def read_attempt(path: Path) -> Attempt:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record and check that its per-image file is the one that it names.
+    """Read a record, and check that it and its per-image file are as they were written.
 
     Raises:
-        RecordError: it is missing, damaged, of an unknown schema version, or its per-image file
-            is missing or has another hash.
+        RecordError: it is missing, damaged, changed, or of an unknown schema version; or its
+            per-image file is missing or has another hash.
     """
     record = _read(path, Record)
+    if record.digest is not None and record.digest != _digest(json.loads(path.read_bytes())):
+        raise RecordError(
+            "this record was changed after it was written",
+            where=path,
+            remedy="delete it and evaluate the run again",
+        )
     if record.per_image is not None:
+        if record.per_image.name != path.with_suffix(".parquet").name:
+            raise RecordError(
+                f"this record names {record.per_image.name}, which is not the file beside it",
+                where=path,
+                remedy=_REMEDY,
+            )
         per_image = path.with_name(record.per_image.name)
         if not per_image.is_file():
             raise RecordError("the per-image metrics of a record are missing", where=per_image)
@@ -188,6 +229,14 @@ def read_record(path: Path) -> Record:
                 remedy="delete both files and run the evaluation again",
             )
     return record
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """The hash of a record's content but for the hash itself."""
+    try:
+        return fingerprint({name: value for name, value in content.items() if name != "digest"})
+    except ValueError:  # it holds NaN, which is never written
+        return ""
 
 
 def _read(path: Path, kind: type[D]) -> D:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
+import functools
 import json
+import operator
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pandas as pd
 import pytest
 
 from naslora.core.files import sha256, write_json
+from naslora.report.tables.products import write_tables
 from naslora.report.tables.status import write_status
 from naslora.results import reading
 from naslora.results.aggregate import aggregate
@@ -17,9 +21,15 @@ from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, Attempt
 from naslora.study.settings import Study
 
+WriteRun = Callable[..., Path]
+_MISSING = object()
 
-def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+
+def edit(path: Path, change: Callable[[dict[str, Any]], None], *, signed: bool = False) -> None:
+    """Change a record; without its hash, as records of older versions are, if not `signed`."""
     content = json.loads(path.read_text())
+    if not signed:
+        del content["digest"]
     change(content)
     path.write_text(json.dumps(content))
 
@@ -112,6 +122,34 @@ def _a_folder(path: Path) -> None:
     path.mkdir()
 
 
+def _a_better_score(path: Path) -> None:
+    edit(path, lambda c: c["metrics"]["test"].update(S_measure=0.9876))
+
+
+def _a_negative_score(path: Path) -> None:
+    edit(path, lambda c: c["metrics"]["test"].update(S_measure=-42.5))
+
+
+def _another_file(path: Path) -> None:
+    edit(path, lambda c: c["per_image"].update(name="seed2.parquet"))
+
+
+def _a_path(path: Path) -> None:
+    edit(path, lambda c: c["per_image"].update(name="../lora/seed1.parquet"))
+
+
+def _other_images(path: Path) -> None:
+    edit(path, lambda c: c["images"].update(test=99))
+
+
+def _no_epoch(path: Path) -> None:
+    edit(path, lambda c: c["training"]["history"][1].pop("epoch"))
+
+
+def _no_schedule(path: Path) -> None:
+    edit(path, lambda c: c["training"]["settings"].pop("training"))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -128,6 +166,13 @@ def _a_folder(path: Path) -> None:
         (_other_size, "another size"),
         (_no_training, "without the receipt"),
         (_a_list, "schema version None"),
+        (_a_better_score, "S_measure on test is 0.9876, which its per-image metrics do not give"),
+        (_a_negative_score, "S_measure on test is -42.5, not from 0 to 1"),
+        (_another_file, "names seed2.parquet, which is not the file beside it"),
+        (_a_path, "per_image.name"),
+        (_other_images, "of other images"),
+        (_no_epoch, "entry 2 is not of epoch 2"),
+        (_no_schedule, "training settings are damaged: training"),
         (_a_folder, "cannot be read"),
     ],
 )
@@ -146,6 +191,70 @@ def test_bad_record_is_named_and_left_out(
     assert len(after.runs) == len(before.runs) - 1
     left = before.scores.query("not (variant == 'lora' and seed == 1)").reset_index(drop=True)
     assert after.scores.equals(left)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["metrics"]["test"].update(S_measure=0.9876),
+        lambda content: content["training"].update(trainable_parameters=7),
+        lambda content: content["training"]["history"][0].update(loss=0.1),
+        lambda content: content.update(title="The best"),
+        lambda content: content.update(evaluation_time_s=0.5),
+        lambda content: content["provenance"]["hardware"].update(load=float("nan")),
+    ],
+)
+def test_a_changed_record_is_named_and_left_out(
+    full_study: Study, change: Callable[[dict[str, Any]], None]
+) -> None:
+    path = Layout.of(full_study).record("kvasir", "lora", 1)
+    edit(path, change, signed=True)
+    [problem] = aggregate(full_study).problems
+    assert problem.path == path
+    assert problem.message == "this record was changed after it was written"
+
+
+def test_another_layout_of_the_same_record_is_no_change(full_study: Study) -> None:
+    path = Layout.of(full_study).record("kvasir", "lora", 1)
+    edit(path, lambda content: None, signed=True)  # without spaces and line breaks
+    assert aggregate(full_study).problems == ()
+
+
+def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values in a document, those of containers too."""
+    if at:
+        yield at
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value[:1]):
+            yield from _places(item, (*at, key))
+
+
+def test_no_damage_to_a_record_stops_the_tables(study: Study, write_run: WriteRun) -> None:
+    """Each of its values missing, or something odd; what is not refused gets into tables."""
+    path = write_run(study, "nas_lora", 1)
+    content = json.loads(path.read_text())
+    del content["digest"]
+    refused = accepted = 0
+    for place in _places(content):
+        shown = False
+        for value in (_MISSING, None, "[<b>", -1, 1e300, [], {}):
+            changed = copy.deepcopy(content)
+            *parents, last = place
+            holder = functools.reduce(operator.getitem, parents, changed)
+            if value is _MISSING:
+                del holder[last]
+            else:
+                holder[last] = value
+            path.write_text(json.dumps(changed))
+            records = aggregate(study)
+            assert len(records.runs) + len(records.problems) == 1, (place, value)
+            if records.problems:
+                refused += 1
+            elif not shown:
+                write_tables(study, ["table1", "status"])
+                shown, accepted = True, accepted + 1
+    assert refused > 300
+    assert accepted > 20
 
 
 def test_reading_in_several_processes_gives_the_same(

@@ -69,7 +69,8 @@ def test_documents_come_back_bit_for_bit(tmp_path: Path) -> None:
     write_document(tmp_path / "training.json", receipt())
     write_document(tmp_path / "seed0.json", record())
     assert read_receipt(tmp_path / "training.json") == receipt()
-    assert read_record(tmp_path / "seed0.json") == record()
+    read = read_record(tmp_path / "seed0.json")
+    assert read.model_copy(update={"digest": None}) == record()
     before = (tmp_path / "seed0.json").read_bytes()
     write_document(tmp_path / "seed0.json", read_record(tmp_path / "seed0.json"))
     assert (tmp_path / "seed0.json").read_bytes() == before
@@ -87,14 +88,67 @@ def test_metrics_that_are_not_finite_are_refused(tmp_path: Path, value: float) -
 
 def test_a_loss_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
-        write_document(tmp_path / "a.json", receipt(history=[{"loss": float("nan")}]))
+        write_document(tmp_path / "a.json", receipt(wall_time_s=1.0, alpha=[{"a": [float("nan")]}]))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ([{"epoch": 1.0, "loss": float("nan")}], "loss of epoch 1 is nan"),
+        ([{"epoch": 2.0, "loss": 1.0}], "entry 1 is not of epoch 1"),
+        ([{"epoch": 1.0}], "entry 1 is not of epoch 1 with its loss"),
+    ],
+)
+def test_a_history_is_of_epochs_in_order(history: list[dict[str, float]], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        receipt(history=history)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "fits"),
+    [
+        ("IoU", 1.0, True),
+        ("E_measure", 1.0001, True),
+        ("IoU", 1.2, False),
+        ("IoU", -0.1, False),
+        ("BER", 50.0, True),
+        ("BER", 101.0, False),
+        ("MAE", 1.5, True),
+    ],
+)
+def test_metrics_have_ranges(metric: str, value: float, fits: bool) -> None:
+    if fits:
+        record(metrics={"test": {metric: value}})
+    else:
+        with pytest.raises(ValidationError, match=f"{metric} on test is"):
+            record(metrics={"test": {metric: value}})
+
+
+@pytest.mark.parametrize("name", ["a/b.parquet", "..\\b", "", "../seed0.parquet"])
+def test_a_file_beside_a_document_has_no_path(name: str) -> None:
+    with pytest.raises(ValidationError, match="name"):
+        FileHash(name=name, sha256="0" * 64, bytes=1)
+
+
+def test_a_changed_record_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "seed0.json"
+    write_document(path, record())
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content))
+    read_record(path)  # in another layout
+    path.write_text(json.dumps({**content, "title": "Best"}))
+    with pytest.raises(RecordError, match="changed after it was written"):
+        read_record(path)
+    del content["digest"]
+    path.write_text(json.dumps(content))
+    read_record(path)  # of an older version
 
 
 def test_status_and_content_agree() -> None:
     for status in ("diverged", "failed", "interrupted"):
         receipt(status=status, adapter=None)
-        record(status=status, metrics={})
+        record(status=status, metrics={}, images={})
         with pytest.raises(ValidationError, match="adapter weights belong"):
             receipt(status=status)
         with pytest.raises(ValidationError, match="metrics belong"):
