@@ -51,7 +51,7 @@ def _explained(
     """Read a document that was refused, step by step, to say what is wrong with it."""
     try:
         content = json.loads(data.decode("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise error(f"this {noun} is damaged: {problem}", where=where, remedy=remedy) from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     known = kind.model_fields["schema_version"].default
@@ -62,7 +62,7 @@ def _explained(
             remedy=f"use the naslora that wrote it, or a newer one; or {remedy}",
         )
     try:
-        return kind.model_validate(content)
+        return kind.model_validate_json(data)
     except ValidationError as problem:
         first = problem.errors()[0]
         place = ".".join(map(str, first["loc"])) or noun

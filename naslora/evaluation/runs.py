@@ -8,6 +8,7 @@ from pathlib import Path
 
 import naslora.sam
 from naslora.core.errors import CheckpointError, StateError
+from naslora.methods.adapter_file import read_content
 from naslora.methods.state import load_adapted_sam
 from naslora.sam.building import Sam
 
@@ -55,8 +56,10 @@ def load_run(run: Path, checkpoint: Path | None = None) -> LoadedRun:
         return LoadedRun(load_adapted_sam(adapter))  # a method that starts from random weights
     except CheckpointError as error:
         missing = error
+    base = read_content(adapter).base
+    name = base.file if base else None
     tried = []
-    for candidate in _candidates(adapter):
+    for candidate in sorted(_candidates(adapter), key=lambda path: path.name != name):
         try:
             return LoadedRun(load_adapted_sam(adapter, candidate))
         except (CheckpointError, StateError) as error:

@@ -78,6 +78,7 @@ def merge(
     for path, plain in merged.items():
         sam.set_submodule(path, plain)
     sam.adaptation = None
+    sam.checkpoint = None  # the weights are no longer those of the file
     return sam
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -21,6 +22,14 @@ _MASK_CHANNELS = 16
 _FREQUENCIES = "positional_encoding_gaussian_matrix"
 
 
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A file of weights: its name without the folder, and its SHA-256."""
+
+    name: str
+    sha256: str
+
+
 class Sam(MetaSam, nn.Module):  # type: ignore[misc]  # nn.Module has types
     """Segment Anything on batches of images without prompts.
 
@@ -33,6 +42,7 @@ class Sam(MetaSam, nn.Module):  # type: ignore[misc]  # nn.Module has types
         classes: 1 for a binary task; else the number of classes, background included.
         decoder: "semantic" for the paper's decoder, "original" for Meta's.
         adaptation: the method that was put on this model and its settings; None if there is none.
+        checkpoint: the file that the weights were loaded from; None if there is none.
     """
 
     image_encoder: ImageEncoderViT
@@ -58,6 +68,7 @@ class Sam(MetaSam, nn.Module):  # type: ignore[misc]  # nn.Module has types
         self.classes = classes
         self.decoder: DecoderKind = decoder
         self.adaptation: Any = None
+        self.checkpoint: CheckpointFile | None = None
         device = image_encoder.pos_embed.device
         for name in ("pixel_mean", "pixel_std"):  # Meta's code makes them on the CPU
             self.register_buffer(name, getattr(self, name).to(device), persistent=False)

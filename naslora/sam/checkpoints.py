@@ -13,7 +13,7 @@ from torch import Tensor
 from naslora.core.errors import CheckpointError
 from naslora.core.files import whole_file
 from naslora.sam.backbones import BACKBONES
-from naslora.sam.building import Sam, build_sam
+from naslora.sam.building import CheckpointFile, Sam, build_sam
 from naslora.sam.conversion import convert
 from naslora.sam.formats import PATCHES
 from naslora.sam.official import fetch_checkpoint, find_checkpoint
@@ -42,6 +42,7 @@ def load_checkpoint(sam: Sam, path: Path) -> str:
         raise ValueError(f"load a checkpoint before {sam.adaptation.method} is put on the SAM")
     state, digest = read_weights(path)
     load_weights(sam, state, path)
+    sam.checkpoint = CheckpointFile(path.name, digest)
     return digest
 
 

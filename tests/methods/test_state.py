@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from naslora.core.errors import StateError
+from naslora.core.files import sha256
 from naslora.methods.merge import merge
-from naslora.methods.state import load_adapter, save_adapter
+from naslora.methods.registry import adapt
+from naslora.methods.state import load_adapted_sam, load_adapter, save_adapter
 from naslora.sam.building import Sam
+from naslora.sam.checkpoints import load_checkpoint, save_checkpoint
 
 Build = Callable[..., Sam]
 DARTS = {"style": "darts", "conv_bias": True}
@@ -96,7 +100,7 @@ def test_other_method_on_the_sam(
         ({"size": (128, 128)}, r"image_size \[144, 112\]"),
         ({"classes": 3}, "classes 1"),
         ({"decoder": "original"}, "semantic"),
-        ({"seed": 1}, "pre-trained weights"),
+        ({"seed": 1}, "trained on other weights"),
     ],
 )
 def test_other_model(values: dict[str, Any], message: str, plain: Build, saved: Path) -> None:
@@ -141,11 +145,191 @@ def test_rank_that_contradicts_the_tensors(plain: Build, saved: Path) -> None:
         load_adapter(plain(), saved)
 
 
-@pytest.mark.parametrize("change", [{"method": "unknown"}, {"settings": {"rnak": 1}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "unknown"},
+        {"settings": {"rnak": 1}},
+        {"settings": {"rank": 1_000_000_000}},
+        {"settings": {"layers": [0, 99]}},
+    ],
+)
 def test_unknown_method_or_setting(change: dict[str, Any], plain: Build, saved: Path) -> None:
     rewrite(saved, lambda content, _: content.update(change))
     with pytest.raises(StateError, match="restore"):
         load_adapter(plain(), saved)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("method", None, "method"),
+        ("method", ["lora"], "method"),
+        ("method", "../lora", "method"),
+        ("settings", [], "settings"),
+        ("settings", None, "settings"),
+        ("seed", "0", "seed"),
+        ("seed", -1, "seed"),
+        ("seed", 2**64, "seed"),
+        ("seed", True, "seed"),
+        ("model", [], "model"),
+        ("model.backbone", [], r"model\.backbone"),
+        ("model.image_size", 144, r"model\.image_size"),
+        ("model.image_size", [144], r"model\.image_size"),
+        ("model.image_size", [10**9, 10**9], r"model\.image_size"),
+        ("model.classes", 0, r"model\.classes"),
+        ("model.mask_tokens", 10**9, r"model\.mask_tokens"),
+        ("model.decoder", "other", r"model\.decoder"),
+        ("model.hypernetworks", None, r"model\.hypernetworks"),
+        ("base", "abc", "base"),
+        ("base.file", 3, r"base\.file"),
+        ("base.file_sha256", "abc", r"base\.file_sha256"),
+        ("base.weights_sha256", {"float32": 1.5}, r"base\.weights_sha256"),
+        ("surplus", 1, "surplus"),
+    ],
+)
+def test_invalid_content_is_named(
+    place: str, value: object, told: str, plain: Build, saved: Path
+) -> None:
+    def change(content: dict[str, Any], _: dict[str, Tensor]) -> None:
+        *parents, last = place.split(".")
+        for name in parents:
+            content = content[name]
+        content[last] = value
+
+    rewrite(saved, change)
+    for load in (lambda: load_adapter(plain(), saved), lambda: load_adapted_sam(saved)):
+        with pytest.raises(StateError, match=f"adapter is invalid: {told}") as caught:
+            load()
+        assert str(saved) in str(caught.value)
+        assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "place", ["method", "settings", "seed", "model", "model.backbone", "base", "base.file"]
+)
+def test_missing_content_is_named(place: str, plain: Build, saved: Path) -> None:
+    def change(content: dict[str, Any], _: dict[str, Tensor]) -> None:
+        *parents, last = place.split(".")
+        for name in parents:
+            content = content[name]
+        del content[last]
+
+    rewrite(saved, change)
+    with pytest.raises(StateError, match=f"invalid: {place}: Field required"):
+        load_adapter(plain(), saved)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", "{", "[" * 100_000, '{"schema_version": 2}'])
+def test_metadata_that_is_no_content(text: str, plain: Build, saved: Path) -> None:
+    _, tensors = read(saved)
+    save_file(tensors, saved, {"naslora": text})
+    with pytest.raises(StateError, match="adapter"):
+        load_adapter(plain(), saved)
+
+
+def test_an_unknown_backbone(saved: Path) -> None:
+    rewrite(saved, lambda content, _: content["model"].update(backbone="vit_x"))
+    with pytest.raises(StateError, match="vit_x"):
+        load_adapted_sam(saved, saved)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"rank": 65536}, {"rank": 60000, "projections": ["q", "k", "v"]}]
+)
+def test_settings_are_compared_with_shapes_before_memory_is_taken(
+    settings: dict[str, Any], adapted: Build, plain: Build, tmp_path: Path
+) -> None:
+    path = tmp_path / "adapter.safetensors"
+    for method in ("lora", "vera"):
+        save_adapter(adapted(method, {"rank": 2}), path)
+        rewrite(path, lambda content, _: content["settings"].update(settings))
+        sam = plain()
+        before = peak_bytes()
+        with pytest.raises(StateError, match=r"shape|missing"):
+            load_adapter(sam, path)
+        assert sam.adaptation is None
+        assert peak_bytes() - before < 60 << 20  # each would take more than 200 MB
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.int64, torch.complex64])
+def test_numbers_that_no_weight_has(dtype: torch.dtype, plain: Build, saved: Path) -> None:
+    name = "mask_decoder.mask_tokens.weight"
+    rewrite(saved, lambda _, tensors: tensors.update({name: tensors[name].to(dtype)}))
+    with pytest.raises(StateError, match=rf"{name} holds numbers of type"):
+        load_adapter(plain(), saved)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite(value: float, plain: Build, saved: Path) -> None:
+    name = "mask_decoder.mask_tokens.weight"
+    rewrite(saved, lambda _, tensors: tensors[name][0].fill_(value))
+    sam = plain()
+    with pytest.raises(StateError, match=rf"{name} holds values that are not finite"):
+        load_adapter(sam, saved)
+    assert sam.adaptation is None
+
+
+@pytest.mark.parametrize("method", ["lora", "bitfit", "decoder_only", "nas_pc_lora"])
+def test_a_merged_sam_is_no_base(method: str, adapted: Build, plain: Build, tmp_path: Path) -> None:
+    """Not even where no more than one weight differs from the base that the adapter had."""
+    adapter, file = tmp_path / "adapter.safetensors", tmp_path / "sam.pth"
+    save_checkpoint(plain(), file)
+    sam = load_checkpoint_into(plain(seed=3), file)
+    adapt(sam, method, seed=1)
+    save_adapter(sam, adapter)
+    content, _ = read(adapter)
+    assert content["base"]["file"] == "sam.pth"
+    assert content["base"]["file_sha256"] == sha256(file)
+    load_adapter(load_checkpoint_into(plain(seed=3), file), adapter)
+    with torch.no_grad():
+        other = plain()
+        other.image_encoder.blocks[-1].mlp.lin2.weight[5, 7] += 1e-4
+    with pytest.raises(StateError, match="trained on other weights") as caught:
+        load_adapter(other, adapter)
+    assert "sam.pth" in str(caught.value)
+
+
+def test_a_merged_file_is_refused_as_base(adapted: Build, plain: Build, tmp_path: Path) -> None:
+    adapter, file = tmp_path / "adapter.safetensors", tmp_path / "merged.pth"
+    sam = adapted("lora")
+    save_adapter(sam, adapter)
+    save_checkpoint(merge(sam), file)
+    assert sam.checkpoint is None
+    with pytest.raises(StateError, match=r"than the model has \(it has those of merged\.pth\)"):
+        load_adapted_sam(adapter, file)
+
+
+def load_checkpoint_into(sam: Sam, path: Path) -> Sam:
+    load_checkpoint(sam, path)
+    return sam
+
+
+def test_other_positions_are_the_same_base(
+    adapted: Build, plain: Build, tmp_path: Path, images: Any
+) -> None:
+    """They are interpolated to the image size, in other last digits on other machines."""
+    path = tmp_path / "adapter.safetensors"
+    save_adapter(adapted("lora"), path)
+    sam = plain()
+    with torch.no_grad():
+        sam.image_encoder.pos_embed += 1e-7
+        sam.image_encoder.blocks[0].attn.rel_pos_h += 1e-7
+    load_adapter(sam, path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_weights_in_another_precision(dtype: torch.dtype, plain: Build, saved: Path) -> None:
+    load_adapter(plain().to(dtype), saved)
+    with torch.no_grad():
+        other = plain().to(dtype)
+        other.image_encoder.blocks[0].mlp.lin1.weight *= 1.01
+    with pytest.raises(StateError, match="trained on other weights"):
+        load_adapter(other, saved)
 
 
 def test_other_schema_version(plain: Build, saved: Path) -> None:
