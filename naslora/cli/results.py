@@ -36,14 +36,19 @@ def figure(
     names: Annotated[
         list[str], typer.Argument(help="Figures, e.g. figure3, or all.", metavar="NAME")
     ],
+    allow_empty: Annotated[
+        bool,
+        typer.Option("--allow-empty", help="Write a figure that has nothing to show; it says why."),
+    ] = False,
     study: StudyOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Draw figures from records and adapter weights."""
+    """Draw figures from records and adapter weights, each with its caption and its numbers."""
     from naslora.report.figures.catalogue import write_figures
 
-    for path in write_figures(load(study, set_), names):
-        say("figure", path)
+    write_figures(
+        load(study, set_), names, allow_empty=allow_empty, written=lambda path: say("figure", path)
+    )
 
 
 @app.command(rich_help_panel=RESULTS)

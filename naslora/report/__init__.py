@@ -1,1 +1,1 @@
-"""Tables and figures, made from records alone."""
+"""What a study shows: tables, figures, claims and a page, from its records."""

@@ -33,7 +33,8 @@ _RUN_COLUMNS = [
     "code",
 ]
 _SCORE_COLUMNS = ["task", "test_set", "variant", "method", "seed", "metric", "value", "status"]
-_LOSS_COLUMNS = ["task", "variant", "seed", "epoch", "loss", "seconds", "searching"]
+_LOSS_COLUMNS = ["task", "variant", "seed", "epoch", "loss"]
+_LOSS_COLUMNS += ["val_score", "val_loss", "seconds", "searching"]
 _Key = tuple[str, str, str, str]
 
 
@@ -48,8 +49,9 @@ class Aggregate:
             its message, its parameter counts (trainable, and those of Meta's SAM; None for a
             control), `searches` (whether it has architecture parameters), `images`, a mapping of
             test set to number of images, and `code`, which names revision, torch and device.
-        losses: one row per trained run and epoch (from 1) with its mean training loss, its
-            seconds, and whether alpha was trained in it.
+        losses: one row per trained run and epoch (from 1) with its mean training loss, validation
+            score and loss (none in records that are older than these), its seconds, and whether
+            alpha was trained in it.
         problems: the records that were left out, in path order.
         attempts: for runs without a record, what became of the last attempt to train them.
     """

@@ -6,7 +6,7 @@ checkpoints in them; they say what a study cost, and are no benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -37,10 +37,32 @@ class Cost:
     """Seconds per epoch of training, and seconds per image of inference.
 
     Training is the mean over the schedule, with and without updates of alpha.
+
+    Attributes:
+        epoch_s: seconds per epoch.
+        image_s: seconds per image.
+        epoch_range, image_range: the least and the greatest of what these are the middle of.
     """
 
     epoch_s: float
     image_s: float
+    epoch_range: tuple[float, float]
+    image_range: tuple[float, float]
+
+    @classmethod
+    def of(
+        cls,
+        epochs: Sequence[float],
+        images: Sequence[float],
+        middle: Callable[[Sequence[float]], float],
+    ) -> Cost:
+        """The cost of several measurements, by their mean or median."""
+        return cls(
+            middle(epochs),
+            middle(images),
+            (min(epochs), max(epochs)),
+            (min(images), max(images)),
+        )
 
 
 @dataclass(frozen=True)
@@ -49,13 +71,15 @@ class Costs:
 
     Attributes:
         by_method: methods without numbers are not in it.
-        source: a phrase.
+        source: where they are from; a phrase.
+        spread: what a cost and its range are of several measurements; a phrase.
         inference: what `image_s` is the time of.
         problems: files that could not be used, and why.
     """
 
     by_method: dict[str, Cost]
     source: str
+    spread: str
     inference: str
     problems: tuple[str, ...] = ()
 
@@ -81,19 +105,21 @@ def read_costs(study: Study, records: Aggregate, task: str) -> Costs:
             training = schedule_seconds(study, measurement, timing.batch_size)
             inference = measurement.passes["inference"].batches[timing.batch_size].seconds
             if measurement.method in study.methods and training and inference:
-                epoch = median(training) * timing.images_per_epoch
-                measured[measurement.method] = Cost(epoch, median(inference))
+                epochs = [seconds * timing.images_per_epoch for seconds in training]
+                measured[measurement.method] = Cost.of(epochs, inference, median)
         if measured:
             machine = hardware_title(timing.provenance.hardware)
             source = f"measured by the timing protocol on {machine}"
-            return Costs(measured, source, "inference", problems)
+            spread = "median, least and greatest of the repeats"
+            return Costs(measured, source, spread, "inference", problems)
     found = {
         method: cost
         for method in study.methods
         if (cost := _from_records(study, records, task, method)) is not None
     }
     source = f"wall times of the runs on {task}, jobs sharing the machine: not a benchmark"
-    return Costs(found, source, "evaluation, metrics included", problems)
+    spread = "mean, least and greatest over seeds"
+    return Costs(found, source, spread, "evaluation, metrics included", problems)
 
 
 def machine_titles(timings: Mapping[str, Timing]) -> dict[str, str]:
@@ -146,7 +172,7 @@ def paper_costs() -> dict[str, Cost]:
         without = minutes[method, "training"]
         searching = minutes.get((method, "searching"), without)
         mean = PAPER_START_EPOCH * without + (PAPER_EPOCHS - PAPER_START_EPOCH) * searching
-        costs[method] = Cost(60 * mean / PAPER_EPOCHS, 1 / rate)
+        costs[method] = Cost.of([60 * mean / PAPER_EPOCHS], [1 / rate], fmean)
     return costs
 
 
@@ -162,4 +188,4 @@ def _from_records(study: Study, records: Aggregate, task: str, method: str) -> C
             record = read_record(Layout.of(study).record(task, method, seed))
             epochs.append(float(seconds.mean()))
             images.append(record.evaluation_time_s / sum(record.images.values()))
-    return Cost(fmean(epochs), fmean(images)) if epochs else None
+    return Cost.of(epochs, images, fmean) if epochs else None

@@ -234,6 +234,8 @@ def _epochs(record: Record, start: int) -> dict[str, list[Any]]:
     return {
         "epoch": epochs,
         "loss": [epoch["loss"] for epoch in history],
+        "val_score": [epoch.get("val_score") for epoch in history],
+        "val_loss": [epoch.get("val_loss") for epoch in history],
         "seconds": [epoch.get("seconds") for epoch in history],
         "searching": [searches and epoch > start for epoch in epochs],
     }

@@ -36,12 +36,14 @@ class Shares:
         operations: names, in the order of alpha.
         blocks: block of each cell, from 0.
         projections: "qkv", or "q", "k" or "v" of each cell.
+        seeds: of the runs.
         values: (seeds, cells, operations).
     """
 
     operations: tuple[str, ...]
     blocks: tuple[int, ...]
     projections: tuple[str, ...]
+    seeds: tuple[int, ...]
     values: NDArray[np.float64]
 
 
@@ -51,22 +53,24 @@ def read_shares(study: Study, records: Aggregate, task: str, method: str) -> Sha
     Raises:
         RecordError: a record changed since the records were read.
     """
-    receipts: list[Receipt] = []
+    receipts: dict[int, Receipt] = {}
     for seed in study.seeds:
         if records.status(task, method, seed) == "done":
             training = read_record(Layout.of(study).record(task, method, seed)).training
             if training is not None and training.alpha:
-                receipts.append(training)
+                receipts[seed] = training
     if not receipts:
         return None
-    last = [receipt.alpha[-1] for receipt in receipts]
+    last = [receipt.alpha[-1] for receipt in receipts.values()]
     places = {name: _place(name) for name in last[0]}
     names = sorted(places, key=lambda name: (places[name][0], "qkv".find(places[name][1])))
     values = np.array([[cells[name] for name in names] for cells in last])
+    settings = next(iter(receipts.values())).settings["method_settings"]
     return Shares(
-        operations=_operations(receipts[0].settings["method_settings"], values.shape[-1]),
+        operations=_operations(settings, values.shape[-1]),
         blocks=tuple(places[name][0] for name in names),
         projections=tuple(places[name][1] for name in names),
+        seeds=tuple(receipts),
         values=values,
     )
 

@@ -45,11 +45,12 @@ _PRELOADED = {
         "matplotlib.backends.backend_pdf",
         "matplotlib.pyplot",
         "pyarrow.parquet",
-        "naslora.report.figures.curves",
+        "seaborn",
+        "skimage.transform",
+        "naslora.analysis.grad_cam",
+        "naslora.evaluation.predictions",
         "naslora.report.figures.features",
         "naslora.report.figures.figure4",
-        "naslora.report.tables.products",
-        "naslora.report.figures.visual_comparison",
     ),
 }
 SERVED = frozenset(_PRELOADED)

@@ -20,9 +20,11 @@ from naslora.evaluation import evaluate as evaluation
 from naslora.evaluation.controls import evaluate_controls
 from naslora.evaluation.evaluate import evaluate
 from naslora.evaluation.loading import trained_sam
+from naslora.evaluation.multiclass import MultiClassMetrics
 from naslora.evaluation.predictions import predictions
 from naslora.evaluation.predictions import test_images as images_of
-from naslora.report.figures.visual_comparison import draw_visual_comparison
+from naslora.report.figures.gallery import draw_gallery
+from naslora.report.figures.inputs import Inputs
 from naslora.results.aggregate import aggregate
 from naslora.sam.inference import semantic_probabilities
 from naslora.study.layout import Layout
@@ -202,10 +204,16 @@ def test_scores_that_are_not_finite_make_a_diverged_record(
 
 
 def test_the_picture_is_drawn(learnt: Study, tmp_path: Path) -> None:
-    records = aggregate(learnt)
-    assert records.status(V1, "decoder_only", 0) == "done"
-    draw_visual_comparison(learnt, records, tmp_path / "maps.png", task=V1)
+    inputs = Inputs(learnt, aggregate(learnt))
+    assert inputs.records.status(V1, "decoder_only", 0) == "done"
+    draw_gallery(inputs, tmp_path / "maps.png", V1)
     assert (tmp_path / "maps.png").read_bytes().startswith(b"\x89PNG")
+    found = inputs.images(V1)
+    assert found is not None
+    metric = MultiClassMetrics(found.choice.benchmark.classes, ["mIoU_foreground"])
+    predicted = found.predicted["decoder_only"]["best"]
+    score = metric.update(predicted, found.truths["best"])["mIoU_foreground"]
+    assert found.note("best", "decoder_only") == f"{100 * score:.1f}", "as in the table"
 
 
 def _manifest(layout: Layout, task: str) -> Any:

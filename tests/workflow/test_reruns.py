@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from naslora.report.figures.catalogue import figures_from
+from naslora.report.figures.catalogue import figures_of
 from naslora.report.tables.products import TABLES, tables_of
 from naslora.study.records import CONTROLS
 from naslora.study.settings import load_study
@@ -37,7 +37,7 @@ STUDY = load_study("paper", {"tasks": list(TASKS)}, Path(__file__).parents[2] / 
 NAMES = " ".join(name for name in tables_of(STUDY) if TABLES[name].from_records)
 TIMING_NAMES = " ".join(name for name in tables_of(STUDY) if not TABLES[name].from_records)
 WRITTEN = [f"table {NAMES}", f"table {TIMING_NAMES}"]
-FIGURES = " ".join(figures_from("records", "analyses"))
+FIGURES = " ".join(figures_of(STUDY, weights=False))
 
 
 def write_records(root: Path) -> None:

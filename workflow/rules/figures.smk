@@ -1,4 +1,5 @@
-# Two jobs for all figures: starting one takes longer than drawing most figures does.
+# Two jobs for all figures: starting one takes longer than drawing most figures does. A picture
+# without content is written too, and says why: Snakemake waits for every file.
 
 
 rule figures:
@@ -7,7 +8,7 @@ rule figures:
         analyses(),
         timings(),
     output:
-        shown(figures("records", "analyses"), "figure"),
+        shown(figures(weights=False), "figure"),
     log:
         layout.log("figures"),
     conda:
@@ -17,17 +18,17 @@ rule figures:
         runtime=growing(10),
     params:
         selection=selection_fingerprint,
-        names=figures_from("records", "analyses"),
+        names=figures_of(study, weights=False),
         study=study_options,
     shell:
-        "naslora figure {params.study} {params.names} > {log} 2>&1"
+        "naslora figure {params.study} {params.names} --allow-empty > {log} 2>&1"
 
 
 rule pictures:
     input:
         records(),
     output:
-        shown(figures("weights"), "figure"),
+        shown(figures(weights=True), "figure"),
     log:
         layout.log("pictures"),
     conda:
@@ -39,7 +40,7 @@ rule pictures:
         gpu=min(GPUS, 1),
     params:
         selection=selection_fingerprint,
-        names=figures_from("weights"),
+        names=figures_of(study, weights=True),
         study=study_options,
     shell:
-        "naslora figure {params.study} {params.names} > {log} 2>&1"
+        "naslora figure {params.study} {params.names} --allow-empty > {log} 2>&1"

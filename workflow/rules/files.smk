@@ -6,7 +6,7 @@ from naslora.analysis.document import PRETRAINED, RANDOM, TABLE_MODELS
 from naslora.data.archives.catalogue import find
 from naslora.data.archives.sources import choose
 from naslora.study.records import CONTROLS
-from naslora.report.figures.catalogue import FIGURES, figure_paths, figures_from
+from naslora.report.figures.catalogue import figure_paths, figures_of
 from naslora.report.tables.products import TABLES, table_paths, tables_of
 from naslora.sam.backbones import BACKBONES
 
@@ -105,23 +105,23 @@ def timings():
     return there if records_alone() else sorted({*there, TIMED_HERE})
 
 
-def figures(*sources):
-    """The files of figures that are made from one of these; of all figures without any."""
-    names = figures_from(*sources) if sources else FIGURES
+def figures(weights=None):
+    """The files of the figures that need weights and images, of those that do not, or of all."""
+    names = figures_of(study, weights=weights)
     return [path for name in names for path in figure_paths(study, name)]
 
 
 def shown(paths, kind):
     """The same files; `snakemake --report` shows those that a browser can."""
     options = {"caption": f"../report/{kind}.rst", "category": f"{kind}s"}
-    visible = (".csv", ".png")
-    return [p if p.suffix not in visible else report(p, **options) for p in paths]
+    visible = {"figure": ".png", "table": ".csv"}[kind]
+    return [report(p, **options) if p.suffix == visible else p for p in paths]
 
 
 def drawable_figures():
     """A copy of the results may hold records alone, or have no images to draw pictures of."""
     whole = not records_alone() and not images_missing()
-    return figures() if whole else figures("records", "analyses")
+    return figures() if whole else figures(weights=False)
 
 
 def images_missing():

@@ -53,6 +53,7 @@ class Benchmark:
         expected: number of samples of each split of the whole benchmark (Appendix B); splits
             that are counted together are joined by a plus: "easy+hard".
         count_exception: set where Appendix B's counts are not the `expected` ones.
+        may_be_shown: whether the data's terms let figures and reports show the real images.
     """
 
     name: ClassVar[str]
@@ -65,6 +66,7 @@ class Benchmark:
     masks: ClassVar[MaskEncoding]
     expected: ClassVar[Mapping[str, int]]
     count_exception: ClassVar[CountException | None] = None
+    may_be_shown: ClassVar[bool] = False
 
     def samples(self, root: Path) -> Listing:
         """List the pairs under the folder of unpacked archives; reports problems, never raises.

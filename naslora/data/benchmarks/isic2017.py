@@ -25,6 +25,7 @@ class ISIC2017(Benchmark):
 
     name = "isic2017"
     title = "ISIC 2017"
+    may_be_shown = True
     archives = (
         "isic2017_train_data",
         "isic2017_train_masks",

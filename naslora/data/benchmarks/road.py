@@ -36,6 +36,7 @@ class Road(Benchmark):
 
     name = "road"
     title = "Road"
+    may_be_shown = True
     archives = ("massachusetts_roads",)
     classes = ("road",)
     metrics = ("IoU", "Dice")

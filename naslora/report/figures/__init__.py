@@ -1,1 +1,1 @@
-"""The figures of a study."""
+"""The figures of a study: from records, analyses and timings, and some from trained weights."""

@@ -1,9 +1,10 @@
-"""The figures of a study, by name, and what each is made from."""
+"""The figures of a study, by name: what each shows, what it is made from, and its files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,148 +13,257 @@ from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
 if TYPE_CHECKING:
-    from naslora.results.aggregate import Aggregate
+    from naslora.report.figures.inputs import Inputs
 
-Source = Literal["records", "analyses", "weights"]
-SUFFIXES = ("png", "pdf")
+# Records are those of runs and controls; weights are those of runs, and come with test images.
+Source = Literal["records", "timings", "analyses", "weights"]
+# In the order of `figure_paths`: the picture twice, its numbers, and its caption twice.
+SUFFIXES = ("png", "pdf", "csv", "md", "tex")
 ALL = "all"
+Draw = Callable[["Inputs", Path], None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a figure.
+
+    Attributes:
+        name: of its files, without suffix.
+        title: what it shows.
+        draw: draws it to a path ending in .png, with the other files beside it.
+    """
+
+    name: str
+    title: str
+    draw: Draw
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that can be drawn.
+    """A figure: one picture or several.
 
     Attributes:
         title: what it shows.
-        source: what it is made from; `weights` stands for adapter weights and images.
-        draw: draws it to a path ending in .png, and beside it as .pdf, given the study and its
-            records.
-        parts: of further pictures that come with it, named `<figure>_<part>`.
+        sources: what it is made from.
+        pictures: those that a study has; none where the study cannot have this figure.
     """
 
     title: str
-    source: Source
-    draw: Callable[[Study, Aggregate, Path], None]
-    parts: tuple[str, ...] = ()
+    sources: tuple[Source, ...]
+    pictures: Callable[[Study], list[Picture]]
 
 
-# Imports that take longer than a figure's name are inside the functions: the workflow reads names.
+# Modules that draw are imported when they are asked to: the workflow reads names alone.
 
 
-def _scores(study: Study, records: Aggregate, path: Path) -> None:
-    from naslora.report.figures.figure1b import draw_scores
+def _draw(module: str, function: str, *arguments: str) -> Draw:
+    """A function of a module of this package, imported when it is called."""
 
-    draw_scores(study, records, path)
+    def draw(inputs: Inputs, path: Path) -> None:
+        from importlib import import_module
 
+        found = getattr(import_module(f"naslora.report.figures.{module}"), function)
+        found(inputs, path, *arguments)
 
-def _costs(study: Study, records: Aggregate, path: Path) -> None:
-    from naslora.report.figures.figure1c import draw_costs
-
-    draw_costs(study, records, path)
-
-
-def _comparisons(study: Study, records: Aggregate, path: Path) -> None:
-    from naslora.report.figures.figure3 import draw_comparisons
-
-    draw_comparisons(study, records, path)
+    return draw
 
 
-def _grad_cam(study: Study, records: Aggregate, path: Path) -> None:
-    from naslora.report.figures.figure4 import draw_grad_cams
-
-    draw_grad_cams(study, records, path)
-
-
-def _losses(study: Study, records: Aggregate, path: Path) -> None:
-    from naslora.report.figures.curves import draw_losses
-
-    draw_losses(study, records, path)
+def _ranking(study: Study) -> list[Picture]:
+    if "lora" not in study.methods or len(study.methods) == 1:
+        return []
+    return [Picture("ranking", "Ranking of the methods", _draw("ranking", "draw_ranking"))]
 
 
-def _shares(study: Study, records: Aggregate, path: Path) -> None:
-    from naslora.report.figures.figure_c2 import draw_shares, draw_shares_by_block
+def _figure1b(study: Study) -> list[Picture]:
+    from naslora.report.figures.radar import has_radar
+    from naslora.report.figures.scores import any_printed
 
-    draw_shares(study, records, path)
-    draw_shares_by_block(study, records, path.with_stem(f"{path.stem}_blocks"))
-
-
-def _distances(study: Study, records: Aggregate, path: Path) -> None:
-    from naslora.report.figures.features import draw_attention_distances
-
-    draw_attention_distances(study, path)
-
-
-def _amplitudes(study: Study, records: Aggregate, path: Path) -> None:
-    from naslora.report.figures.features import draw_log_amplitudes
-
-    draw_log_amplitudes(study, path)
+    found = [Picture("figure1b", "Scores on every data set", _draw("figure1b", "draw_scores"))]
+    if any_printed(study):
+        draw = _draw("figure1b", "draw_printed_scores")
+        found.append(Picture("figure1b_paper", "Scores that the paper prints", draw))
+    if has_radar(study):
+        draw = _draw("radar", "draw_radar")
+        found.append(Picture("figure1b_radar", "The same as a radar chart", draw))
+    return found
 
 
-def _outlines(study: Study, records: Aggregate, path: Path) -> None:
-    from naslora.report.figures.visual_comparison import draw_visual_comparison
+def _figure1c(study: Study) -> list[Picture]:
+    title = "Training time and inference time"
+    return [Picture("figure1c", title, _draw("figure1c", "draw_costs"))]
 
-    draw_visual_comparison(study, records, path)
+
+def _figure3(study: Study) -> list[Picture]:
+    return [
+        Picture(
+            "figure3" if rank == "median" else f"figure3_{rank}",
+            f"Predictions for the {rank} test image of every task",
+            _draw("figure3", "draw_comparison", rank),
+        )
+        for rank in ("median", "best", "worst")
+    ]
+
+
+def _figure4(study: Study) -> list[Picture]:
+    title = "Grad-CAM of the image encoder"
+    return [Picture("figure4", title, _draw("figure4", "draw_grad_cams"))]
+
+
+def _figure_c1(study: Study) -> list[Picture]:
+    title = "Validation score and training loss over epochs"
+    return [Picture("figureC1", title, _draw("figure_c1", "draw_convergence"))]
+
+
+def _figure_c2(study: Study) -> list[Picture]:
+    if not {"nas_lora", "nas_pc_lora"} & {*study.methods}:
+        return []
+    draw, by_block = (_draw("figure_c2", f"draw_shares{part}") for part in ("", "_by_block"))
+    return [
+        Picture("figureC2", "Shares of the operations, by task", draw),
+        Picture("figureC2_blocks", "Shares of the operations, by block", by_block),
+    ]
+
+
+def _features(name: str, title: str, study: Study) -> list[Picture]:
+    return [Picture(name, title, _draw("features", f"draw_{name}s"))]
+
+
+def _gallery(study: Study) -> list[Picture]:
+    from naslora.data.benchmarks.contract import get_benchmark
+
+    return [
+        Picture(
+            f"gallery_{task}",
+            f"Test images of {get_benchmark(task).title} with every method's prediction",
+            _draw("gallery", "draw_gallery", task),
+        )
+        for task in study.tasks
+    ]
 
 
 FIGURES: dict[str, Drawing] = {
-    "figure1b": Drawing("Figure 1b: methods on every data set", "records", _scores),
-    "figure1c": Drawing("Figure 1c: training cost and inference time", "records", _costs),
+    "ranking": Drawing("Differences to LoRA, and mean ranks over tasks", ("records",), _ranking),
+    "figure1b": Drawing("Figure 1b: scores on every data set", ("records",), _figure1b),
+    "figure1c": Drawing(
+        "Figure 1c: training time and inference time", ("records", "timings"), _figure1c
+    ),
     "figure3": Drawing(
-        "Figure 3: predictions on an image of every task",
-        "weights",
-        _comparisons,
-        parts=("best", "worst"),
+        "Figure 3: predictions on an image of every task", ("records", "weights"), _figure3
     ),
-    "figure4": Drawing("Figure 4: Grad-CAM of the image encoder", "weights", _grad_cam),
-    "figureC1": Drawing("Figure C1: convergence", "records", _losses),
-    "figureC2": Drawing(
-        "Figure C2: shares of the operations", "records", _shares, parts=("blocks",)
-    ),
+    "figure4": Drawing("Figure 4: Grad-CAM of the image encoder", ("records", "weights"), _figure4),
+    "figureC1": Drawing("Figure C1: convergence", ("records",), _figure_c1),
+    "figureC2": Drawing("Figure C2: shares of the operations", ("records",), _figure_c2),
     "attention_distance": Drawing(
-        "Attention distance of all layers (Table 4)", "analyses", _distances
+        "Attention distance of all layers (Table 4)",
+        ("analyses",),
+        partial(_features, "attention_distance", "Attention distance of all layers"),
     ),
-    "log_amplitude": Drawing("Log amplitude of all layers (Table 4)", "analyses", _amplitudes),
-    "outlines": Drawing("Outlines on three test images of one task", "weights", _outlines),
+    "log_amplitude": Drawing(
+        "Log amplitude of all layers (Table 4)",
+        ("analyses",),
+        partial(_features, "log_amplitude", "Log amplitude of all layers"),
+    ),
+    "gallery": Drawing(
+        "Test images of every task with every method's prediction", ("records", "weights"), _gallery
+    ),
 }
 
 
-def figures_from(*sources: Source) -> list[str]:
-    """Names of the figures that are made from one of these."""
-    return [name for name, drawing in FIGURES.items() if drawing.source in sources]
+def figures_of(study: Study, *, weights: bool | None = None) -> list[str]:
+    """The names of the figures that a study has.
+
+    Args:
+        study: the study.
+        weights: those that are made from weights and images, or those that are not; by default all.
+    """
+    return [
+        name
+        for name, drawing in FIGURES.items()
+        if weights in (None, "weights" in drawing.sources) and drawing.pictures(study)
+    ]
 
 
-def pictures(name: str) -> list[str]:
-    """The file names of a figure and its parts, without suffixes."""
-    return [name, *(f"{name}_{part}" for part in FIGURES[name].parts)]
+def picture_paths(study: Study, picture: str) -> list[Path]:
+    """The files of one picture, in the order of `SUFFIXES`."""
+    layout = Layout.of(study)
+    return [layout.figure(picture, suffix) for suffix in SUFFIXES]
 
 
 def figure_paths(study: Study, name: str) -> list[Path]:
-    """The files of a figure and its parts, each PNG followed by its PDF."""
-    layout = Layout.of(study)
-    return [layout.figure(picture, suffix) for picture in pictures(name) for suffix in SUFFIXES]
+    """The files of all pictures of a figure."""
+    pictures = FIGURES[name].pictures(study)
+    return [path for picture in pictures for path in picture_paths(study, picture.name)]
 
 
-def write_figures(study: Study, names: Sequence[str]) -> list[Path]:
-    """Draw figures, each as PNG and as PDF; `all` are all of them.
+def write_figures(
+    study: Study,
+    names: Sequence[str],
+    *,
+    allow_empty: bool = False,
+    written: Callable[[Path], object] | None = None,
+) -> list[Path]:
+    """Draw figures, each picture as PNG and PDF with its numbers and its caption.
 
-    What was not run is missing in a figure, which says so.
+    Runs that are missing are left out of a picture, and its caption says so.
+
+    Args:
+        study: the study.
+        names: of figures; `all` are those that the study has.
+        allow_empty: a picture without content is written too, and says why it has none.
+        written: called with each file when it is written.
+
+    Returns:
+        The files.
 
     Raises:
-        SettingsError: there is no such figure.
+        SettingsError: there is no such figure, or the study cannot have it.
+        NothingToDrawError: some picture has no content; raised after the others are written.
         RecordError: weights or images are not those of the records.
         DiskError: a file cannot be written.
     """
-    chosen = list(dict.fromkeys(n for name in names for n in (FIGURES if name == ALL else [name])))
+    chosen = _chosen(study, names)
+    if not chosen:
+        return []
+    from naslora.report.figures.inputs import Inputs, NothingToDrawError
+    from naslora.report.figures.saving import save_reason
+    from naslora.results.aggregate import aggregate
+
+    inputs = Inputs(study, aggregate(study))
+    paths: list[Path] = []
+    empty = {}
     for name in chosen:
-        if name not in FIGURES:
+        for picture in FIGURES[name].pictures(study):
+            path = Layout.of(study).figure(picture.name)
+            try:
+                picture.draw(inputs, path)
+            except NothingToDrawError as error:
+                if not allow_empty:
+                    empty[picture.name] = error.what
+                    continue
+                save_reason(path, error.what)
+            for beside in picture_paths(study, picture.name):
+                paths.append(beside)
+                if written is not None:
+                    written(beside)
+    if empty:
+        raise NothingToDrawError(
+            "; ".join(f"{name}: {reason}" for name, reason in empty.items()),
+            where=Layout.of(study).root,
+            remedy=f"run the study first: naslora run --study {study.study}",
+        )
+    return paths
+
+
+def _chosen(study: Study, names: Sequence[str]) -> list[str]:
+    known = figures_of(study)
+    for name in names:
+        if name not in (*FIGURES, ALL):
             raise SettingsError(
                 f"no figure named {name!r}", remedy=f"choose from {', '.join((*FIGURES, ALL))}"
             )
-    if not chosen:
-        return []
-    from naslora.results.aggregate import aggregate
-
-    records = aggregate(study)
-    for name in chosen:
-        FIGURES[name].draw(study, records, Layout.of(study).figure(name))
-    return [path for name in chosen for path in figure_paths(study, name)]
+        if name not in (*known, ALL):
+            raise SettingsError(
+                f"study {study.study} has not the methods of {name}",
+                remedy=f"choose from {', '.join((*known, ALL))}",
+            )
+    return list(dict.fromkeys(one for name in names for one in (known if name == ALL else [name])))

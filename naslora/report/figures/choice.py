@@ -1,20 +1,25 @@
-"""Which test images a figure shows: by a rule, and not by eye."""
+"""Which test images a figure shows: chosen by a rule, not by eye."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 
 from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.manifest import read_manifest
+from naslora.evaluation.names import main_metric, metric_name
+from naslora.report.figures.captions import counted, listed, test_set_title
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
-Rank = Literal["best", "median", "worst"]
-RANKS: tuple[Rank, ...] = ("best", "median", "worst")
+Rank = Literal["best", "upper quartile", "median", "lower quartile", "worst"]
+RANKS: tuple[Rank, ...] = get_args(Rank)
+# Of few images, these come first.
+_MATTER: tuple[Rank, ...] = ("best", "worst", "median", "upper quartile", "lower quartile")
 
 
 @dataclass(frozen=True)
@@ -24,46 +29,50 @@ class Choice:
     Attributes:
         benchmark: of the task.
         test_set: whose images.
-        measure: the score, IoU or mIoU.
+        metric: the task's main metric, as records name it.
         runs: how many runs the mean is over.
         images: how many images were ranked.
         chosen: rank to image id.
-        scores: rank to mean score.
+        scores: one row per image id, one column per run (method, seed), in the record's unit.
     """
 
     benchmark: Benchmark
     test_set: str
-    measure: str
+    metric: str
     runs: int
     images: int
-    chosen: dict[Rank, str]
-    scores: dict[Rank, float]
+    chosen: Mapping[Rank, str]
+    scores: pd.DataFrame
 
-    @property
-    def distinct(self) -> tuple[Rank, ...]:
-        """The ranks, each image once: of two images there is no median."""
+    def distinct(self, ranks: Sequence[Rank] = RANKS) -> tuple[Rank, ...]:
+        """These ranks without those whose image another one shows: of two, there is no median."""
         shown: dict[str, Rank] = {}
-        ends_first: tuple[Rank, ...] = ("best", "worst", "median")
-        for rank in ends_first:
+        for rank in (rank for rank in _MATTER if rank in ranks):
             shown.setdefault(self.chosen[rank], rank)
         return tuple(rank for rank in RANKS if rank in shown.values())
 
+    def score(self, rank: Rank, method: str, seed: int) -> float:
+        """The score of a run on an image, in the unit that tables show."""
+        of_run: pd.Series[float] = self.scores[(method, seed)]
+        return metric_name(self.metric).scale * float(of_run[self.chosen[rank]])
+
     @property
-    def caption(self) -> str:
-        """Which images these are, and by which rule."""
-        ranks = self.distinct
-        named = ranks[0] if len(ranks) == 1 else f"{', '.join(ranks[:-1])} and {ranks[-1]}"
-        several = f" {self.test_set}" if len(self.benchmark.test_sets) > 1 else ""
+    def title(self) -> str:
+        """The name of the benchmark, and of the test set where it has several."""
+        return test_set_title(self.benchmark.name, self.test_set)
+
+    def caption(self, ranks: Sequence[Rank] = RANKS) -> str:
+        """Which images these are, and by which rule; a clause."""
         return (
-            f"{self.benchmark.title}{several}: {named} of {self.images} test images by their mean "
-            f"{self.measure} over {self.runs} runs"
+            f"{self.title}: {listed(self.distinct(ranks))} of {counted(self.images, 'test image')} "
+            f"by {metric_name(self.metric).title}, averaged over {counted(self.runs, 'run')}"
         )
 
 
 def choose(study: Study, records: Aggregate, task: str) -> Choice | None:
-    """Choose the best, the median and the worst image; None where no run is done.
+    """Rank the images of a task's first test set; None where no run is done.
 
-    An image counts if every run has a score of it. Ties are ordered by id, and of two in the
+    An image counts if every run has a score of it. Ties are ordered by id; of two images in the
     middle the better one is the median.
 
     Raises:
@@ -80,28 +89,25 @@ def choose(study: Study, records: Aggregate, task: str) -> Choice | None:
         return None
     benchmark = get_benchmark(task)
     test_set = read_manifest(layout.manifest(task)).evaluated[0]
-    measure = "IoU" if len(benchmark.classes) == 1 else "mIoU"
-    columns = []
-    for method, seed in runs:
-        rows = pd.read_parquet(layout.per_image(task, method, seed))
-        rows = rows[rows["test_set"] == test_set]
-        columns.append(rows.set_index("id")[measure])
-    means = pd.concat(columns, axis=1).dropna().mean(axis=1)
-    scores = {str(name): float(score) for name, score in means.items()}
-    order = sorted(scores, key=lambda name: (-scores[name], name))
-    if not order:
+    metric = main_metric(benchmark.metrics)
+    columns = {}
+    for run in runs:
+        rows = pd.read_parquet(layout.per_image(task, *run))
+        columns[run] = rows[rows["test_set"] == test_set].set_index("id")[metric]
+    scores = pd.DataFrame(columns).dropna()
+    if scores.empty:
         return None
-    chosen: dict[Rank, str] = dict(
-        zip(RANKS, (order[0], order[(len(order) - 1) // 2], order[-1]), strict=True)
-    )
+    means = metric_name(metric).sign * scores.mean(axis=1)
+    order = sorted(map(str, scores.index), key=lambda name: (-means[name], name))
+    last = len(order) - 1
     return Choice(
         benchmark=benchmark,
         test_set=test_set,
-        measure=measure,
+        metric=metric,
         runs=len(runs),
         images=len(order),
-        chosen=chosen,
-        scores={rank: scores[name] for rank, name in chosen.items()},
+        chosen={rank: order[last * i // (len(RANKS) - 1)] for i, rank in enumerate(RANKS)},
+        scores=scores,
     )
 
 

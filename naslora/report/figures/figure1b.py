@@ -1,130 +1,147 @@
-"""Figure 1b: every method on every data set, ours beside the paper's numbers."""
+"""Figure 1b: every method on every data set, ours and the paper's, as points with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+import pandas as pd
 
-from naslora.paper.published import METHOD_ROWS, printed, rows
-from naslora.report.figures.style import OTHERS, PAPER, SEARCHED, figure, save_figure, say
-from naslora.report.tables import table1, table2, table3
-from naslora.report.tables.model import Column, TableSpec, run_title
-from naslora.results.aggregate import Aggregate
-from naslora.study.settings import Study
+from naslora.evaluation.names import metric_name
+from naslora.report.figures.captions import over_seeds, setting
+from naslora.report.figures.inputs import Inputs, NothingToDrawError
+from naslora.report.figures.saving import save_figure
+from naslora.report.figures.scores import DataSet, comparable, data_sets, score_frame
+from naslora.report.figures.style import figure, method_styles
+from naslora.report.tables.model import run_title
 
-# One column for each data set, the first that the paper prints; Table 3's Acc, as its mIoU mixes
-# two definitions.
-_CHOSEN = (
-    (table1.TABLE, ("kvasir_S", "cvc_S", "isic2017_Jac", "camo_S", "sbu_BER", "leaf_IoU")),
-    (table1.TABLE, ("road_IoU",)),
-    (table2.TABLE, ("easy_mIoU", "hard_mIoU")),
-    (table3.TABLE, ("Acc",)),
-)
-_NAMES = {
-    "easy_mIoU": "Trans10K-v1, easy mIoU",
-    "hard_mIoU": "Trans10K-v1, hard mIoU",
-    "Acc": "Trans10K-v2 Acc",
-}
-_ACROSS = 5
-_PANEL_WIDTH, _LABELS, _LINE, _EXTRA, _FOOT = 1.75, 1.15, 0.19, 0.75, 0.55
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ACROSS, _LINE, _EXTRA, _FOOT = 5, 0.125, 0.52, 0.22  # panels in a row; inches
 
 
-def draw_scores(study: Study, records: Aggregate, path: Path) -> None:
-    """Draw a panel per data set of the study and a line per method.
+def draw_scores(inputs: Inputs, path: Path) -> None:
+    """Draw a panel per data set with a line per method: mean over seeds and standard deviation.
 
-    A dot is our mean over seeds, with a bar from the least to the greatest; a diamond is the
-    paper's number. Panels have their own scales.
+    Where the study's setting is the paper's, its numbers are diamonds in the same panels. Other
+    settings reach other scores, and on one axis the methods would fall together: the paper's
+    numbers then have a picture of their own, see `draw_printed_scores`. A vertical line is the best
+    of the controls.
 
     Raises:
+        NothingToDrawError: no run of the study is done.
         DiskError: a file cannot be written.
     """
-    panels = [
-        (spec, column)
-        for spec, keys in _CHOSEN
-        for key in keys
-        for column in spec.columns
-        if column.key == key and column.task in study.tasks
+    study = inputs.study
+    frame = score_frame(study, inputs.records)
+    ours = frame[frame["source"] == "study"]
+    if ours.empty:
+        raise NothingToDrawError("no run is done, so there are no scores")
+    together = comparable(study)
+    shown = frame if together else frame[frame["source"] != "paper"]
+    caption = [
+        "Scores of every method on every data set, in percent.",
+        setting(study),
+        over_seeds(study, "Error bars"),
+        "Dotted lines: the best control, which sees no image.",
+        "Hollow diamonds: printed in the paper."
+        if together
+        else "The paper's numbers are of another setting, and in a picture of their own.",
     ]
-    methods = study.methods[::-1]
-    across = min(len(panels), _ACROSS) or 1
-    down = -(-len(panels) // across) or 1
-    width = max(_LABELS + across * _PANEL_WIDTH, 6.0)
-    height = down * (_LINE * len(methods) + _EXTRA) + _FOOT
-    with figure(width, height) as canvas:
-        if panels:
-            grid = canvas.subplots(down, across, sharey=True, squeeze=False).ravel()
-            for axes, (spec, column) in zip(grid, panels, strict=False):
-                _panel(axes, study, records, spec, column, methods)
-            for axes in grid[len(panels) :]:
-                axes.set_axis_off()
-            titles = [run_title(records, method) for method in methods]
-            grid[0].set_yticks(range(len(methods)), titles)
-            grid[0].set_ylim(-0.6, len(methods) - 0.4)
-        else:
-            say(canvas, f"study {study.study} has none of the paper's data sets")
-        _legend(canvas, study)
-        canvas.tight_layout(rect=(0, _FOOT / height, 1, 1))
-        save_figure(canvas, path)
+    _draw(inputs, shown, data_sets(study), path, " ".join(caption))
 
 
-def _panel(
-    axes: Axes,
-    study: Study,
-    records: Aggregate,
-    spec: TableSpec,
-    column: Column,
-    methods: Sequence[str],
+def draw_printed_scores(inputs: Inputs, path: Path) -> None:
+    """Draw the paper's numbers in the same way.
+
+    Raises:
+        NothingToDrawError: the study has none of the paper's data sets.
+        DiskError: a file cannot be written.
+    """
+    frame = score_frame(inputs.study, inputs.records)
+    frame = frame[frame["source"] == "paper"]
+    if frame.empty:
+        raise NothingToDrawError("the study has none of the paper's data sets or methods")
+    shown = [one for one in data_sets(inputs.study) if one.title in set(frame["data_set"])]
+    caption = (
+        "Scores that the paper prints (Tables 1 to 3: SAM ViT-H at 1024 px), in percent. "
+        "Its mIoU of Trans10K-v2 is with background in some rows and without in others."
+    )
+    _draw(inputs, frame, shown, path, caption)
+
+
+def _draw(
+    inputs: Inputs, frame: pd.DataFrame, shown: Sequence[DataSet], path: Path, caption: str
 ) -> None:
-    data_set, _, metric = _NAMES.get(column.key, column.title).rpartition(" ")
-    axes.set_title(data_set)
-    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    methods = inputs.study.methods
+    across = min(len(shown), _ACROSS)
+    down = -(-len(shown) // across)
+    height = down * (_LINE * len(methods) + _EXTRA) + _FOOT
+    with figure(height) as canvas:
+        grid = canvas.subplots(down, across, sharey=True, squeeze=False).ravel()
+        for axes, one in zip(grid, shown, strict=False):
+            _panel(axes, frame[frame["data_set"] == one.title], one, methods)
+        for axes in grid[len(shown) :]:
+            axes.set_axis_off()
+        grid[0].set_yticks(
+            range(len(methods)), [run_title(inputs.records, method) for method in methods]
+        )
+        grid[0].set_ylim(len(methods) - 0.4, -0.6)
+        canvas.tight_layout(pad=0.3, w_pad=0.6, h_pad=0.8)
+        save_figure(canvas, path, caption, frame)
+
+
+def _panel(axes: Axes, frame: pd.DataFrame, one: DataSet, methods: Sequence[str]) -> None:
+    import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
+
+    styles = method_styles(methods)
+    markers: list[Any] = [style.marker for style in styles.values()]
+    ours = frame[frame["source"] == "study"]
+    paper = frame[frame["source"] == "paper"]
+    controls = frame[frame["source"] == "control"]
+    solid = ours if len(ours) else paper
+    sns.pointplot(
+        solid,
+        x="value",
+        y="method",
+        hue="method",
+        order=methods,
+        hue_order=methods,
+        palette={method: style.colour for method, style in styles.items()},
+        markers=markers,
+        linestyles="none",
+        errorbar="sd",
+        err_kws={"linewidth": 1.0},
+        markersize=3,
+        legend=False,
+        ax=axes,
+    )
+    if len(ours) and len(paper):
+        sns.stripplot(
+            paper[paper["same_definition"]],
+            x="value",
+            y="method",
+            order=methods,
+            jitter=False,
+            marker="D",
+            size=3.5,
+            facecolor="none",
+            edgecolor="black",
+            linewidth=0.8,
+            ax=axes,
+        )
+    if len(controls):
+        best = (
+            controls["value"].max() if metric_name(one.metric).sign > 0 else controls["value"].min()
+        )
+        axes.axvline(best, color="0.3", linestyle=":", linewidth=0.8, zorder=0)
+    axes.set(title=one.title, xlabel=one.axis, ylabel="")
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"{metric} (%) {column.arrow}")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
-    empty = True
-    for place, method in enumerate(methods):
-        found = records.values(column.task, column.test_set, method, column.metric)
-        values = [v * column.scale for seed, v in found.items() if seed in study.seeds]
-        colour = SEARCHED.get(method, OTHERS)
-        if values:
-            empty = False
-            axes.plot([min(values), max(values)], [place] * 2, color=colour, linewidth=2)
-            axes.plot(fmean(values), place, "o", color=colour, markersize=5)
-        row = METHOD_ROWS.get(method)
-        number = printed(spec.paper, row, column.key) if row in rows(spec.paper) else None
-        if number is not None:
-            axes.plot(number.value, place, "D", color=PAPER, markersize=4.5, fillstyle="none")
-    if empty:
+    if frame.empty:
         axes.text(0.03, 0.98, "no run is done", transform=axes.transAxes, va="top", color="0.4")
-
-
-def _legend(canvas: Figure, study: Study) -> None:
-    seeds = "one seed" if len(study.seeds) == 1 else f"{len(study.seeds)} seeds, mean and range"
-    handles = [
-        Line2D([], [], color=colour, marker="o", markersize=5, linewidth=2)
-        for colour in (*(SEARCHED[m] for m in study.methods if m in SEARCHED), OTHERS)
-    ]
-    names = [METHOD_ROWS[method] for method in study.methods if method in SEARCHED]
-    handles.append(
-        Line2D([], [], color=PAPER, marker="D", markersize=4.5, fillstyle="none", linestyle="")
-    )
-    canvas.legend(
-        handles,
-        [*names, "other methods", "printed in the paper"],
-        loc="lower center",
-        ncols=len(handles),
-        bbox_to_anchor=(0.5, 0.16 / canvas.get_figheight()),
-    )
-    canvas.text(
-        0.01,
-        0.04 / canvas.get_figheight(),
-        f"Study {study.study}: SAM {study.sam.backbone}, {study.sam.image_size} px; {seeds}.",
-        fontsize=7,
-        va="bottom",
-    )

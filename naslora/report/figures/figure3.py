@@ -2,127 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.artist import Artist
+import pandas as pd
+from numpy.typing import NDArray
 
-from naslora.core.errors import ManifestError
 from naslora.data.benchmarks.contract import get_benchmark
-from naslora.evaluation.binary import THRESHOLD, Counts
-from naslora.evaluation.multiclass import MultiClassMetrics
-from naslora.evaluation.predictions import Predicted
-from naslora.methods.registry import load_method_files
-from naslora.report.figures.choice import RANKS, Choice, Rank, choose, first_done
-from naslora.report.figures.predictions import chosen_images, predict
-from naslora.report.figures.thumbnails import (
-    Cell,
-    class_legend,
+from naslora.evaluation.names import metric_name
+from naslora.report.figures.captions import counted, setting
+from naslora.report.figures.choice import Rank
+from naslora.report.figures.grid import Cell, Row, draw_grid
+from naslora.report.figures.inputs import Inputs, NothingToDrawError, TaskImages
+from naslora.report.figures.overlays import (
+    FALSE_ALARM,
+    MISSED,
+    RIGHT,
+    Picture,
+    class_colour,
     class_map,
-    draw_grid,
-    error_legend,
     error_map,
 )
+from naslora.report.figures.saving import save_figure
 from naslora.report.tables.model import run_title
-from naslora.results.aggregate import Aggregate
-from naslora.study.settings import Study
 
-Row = tuple[str, list[Cell | None]]
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+
+# The picture of the median images is the figure itself, the others are its parts.
+PARTS: tuple[Rank, ...] = ("best", "worst")
 
 
-def draw_comparisons(study: Study, records: Aggregate, path: Path) -> None:
-    """Draw a row per task with its median image, and beside it with the best and the worst.
+def draw_comparison(inputs: Inputs, path: Path, rank: Rank = "median") -> None:
+    """Draw a row per task with its image of a rank.
 
-    Images are ranked by their mean IoU, or mIoU, over methods and seeds in the task's first test
-    set. Each method's prediction is that of its first seed that is done.
+    Images are ranked by their mean score over methods and seeds in the task's first test set. Each
+    method's prediction is that of its first seed that is done.
 
     Args:
-        study: the study.
-        records: its records.
-        path: of the figure with the median images; the others are `<stem>_best.png` and
-            `<stem>_worst.png`. Each has a PDF beside it.
+        inputs: the study with its records.
+        path: where to write the PNG.
+        rank: of the images.
 
     Raises:
+        NothingToDrawError: no run is done, or no image may be shown.
         RecordError: weights, checkpoint or images are not those of the records.
         DiskError: a file cannot be written.
     """
-    load_method_files(study.method_files.values())
-    rows: dict[Rank, list[Row]] = {rank: [] for rank in RANKS}
-    classes: dict[Rank, dict[str, set[int]]] = {rank: {} for rank in RANKS}
-    left_out = []
-    counts = []
-    for task in study.tasks:
-        try:
-            choice = choose(study, records, task)
-        except ManifestError:
-            choice = None  # records without images
-        if choice is None:
-            left_out.append(task)
-            continue
-        counts.append(f"{task} {choice.images}")
-        for rank, (row, seen) in _task_rows(study, records, choice).items():
-            rows[rank].append(row)
-            if len(choice.benchmark.classes) > 1:
-                classes[rank][task] = seen
-    headings = ["Image", "Truth", *(run_title(records, method) for method in study.methods)]
-    for rank in RANKS:
-        captions = [
-            f"Study {study.study}. Of each task the {rank} test image by its mean IoU (mIoU for "
-            "several classes) over methods and seeds; in the corner this image's.",
-            f"Images ranked: {', '.join(counts) or 'none'}."
-            + (f" No run is done: {', '.join(left_out)}." if left_out else ""),
+    study = inputs.study
+    shown = {task: found for task in study.tasks if (found := inputs.images(task)) is not None}
+    if not shown:
+        raise NothingToDrawError("no run is done, or no image may be shown")
+    ranks = {task: _rank_of(found, rank) for task, found in shown.items()}
+    rows = [_row(found, ranks[task], study.methods) for task, found in shown.items()]
+    headings = ["Image", "Truth", *(run_title(inputs.records, name) for name in study.methods)]
+    legend = [*error_legend(), *_class_legends(shown, ranks)]
+    with draw_grid(rows, headings, legend=legend) as canvas:
+        caption = [
+            f"The {rank} test image of each task, by its score averaged over methods and seeds; "
+            "under each mask its score, in percent.",
+            setting(study),
+            f"Images ranked: {_counts(shown)}.",
+            inputs.left_out(study.tasks),
         ]
-        target = path if rank == "median" else path.with_stem(f"{path.stem}_{rank}")
-        legend = [*error_legend(), *_class_legends(classes[rank])] if rows[rank] else []
-        draw_grid(rows[rank], headings, target, legend=legend, captions=captions)
+        frame = image_frame(shown, {task: [one] for task, one in ranks.items()})
+        save_figure(canvas, path, " ".join(filter(None, caption)), frame)
 
 
-def _task_rows(
-    study: Study, records: Aggregate, choice: Choice
-) -> Mapping[Rank, tuple[Row, set[int]]]:
-    """A row for each rank, with the class numbers that are in its pictures."""
-    images, indices = chosen_images(study, choice)
-    task, names = choice.benchmark.name, choice.benchmark.classes
-    binary = len(names) == 1
-    truths = [images.native_mask(i) for i in indices]
-    seen = [set(np.unique(truth).tolist()) for truth in truths]
-    cells: list[list[Cell | None]] = [
-        [Cell(images.native_image(i)), _truth_cell(truth, binary)]
-        for i, truth in zip(indices, truths, strict=True)
+def image_frame(
+    shown: Mapping[str, TaskImages], ranks: Mapping[str, Sequence[Rank]]
+) -> pd.DataFrame:
+    """The images of a figure, and the score of each method on them in the unit of tables."""
+    lines = [
+        (
+            *(task, found.choice.test_set, rank, found.choice.chosen[rank], found.choice.metric),
+            *(method, seed, found.choice.score(rank, method, seed)),
+        )
+        for task, found in shown.items()
+        for rank in ranks[task]
+        for method, seed in found.seeds.items()
     ]
-    for method in study.methods:
-        seed = first_done(study, records, task, method)
-        if seed is None:
-            for row in cells:
-                row.append(None)
-            continue
-        predicted = predict(study, choice, method, seed, images, indices)
-        for place, prediction in enumerate(predicted):
-            if binary:
-                found, true = prediction > THRESHOLD, truths[place] > 0
-                cell = Cell(error_map(found, true), f"{Counts.of(found, true).iou():.2f}")
-            else:
-                seen[place] |= set(np.unique(prediction).tolist())
-                metrics = MultiClassMetrics(names, ["mIoU"])
-                miou = metrics.update(prediction, truths[place])["mIoU"]
-                cell = Cell(class_map(prediction), f"{miou:.2f}")
-            cells[place].append(cell)
-    several = f", {choice.test_set}" if len(choice.benchmark.test_sets) > 1 else ""
-    label = f"{choice.benchmark.title}{several}"
-    return {
-        rank: ((label, row), numbers) for rank, row, numbers in zip(RANKS, cells, seen, strict=True)
-    }
+    columns = ["task", "test_set", "rank", "image", "metric", "method", "seed", "score"]
+    return pd.DataFrame(lines, columns=columns)
 
 
-def _truth_cell(truth: Predicted, binary: bool) -> Cell:
-    return Cell(error_map(truth > 0, truth > 0) if binary else class_map(truth))
+def error_legend() -> list[tuple[Artist, str]]:
+    """What the colours of `error_map` mean."""
+    from matplotlib.patches import Patch
+
+    names = {RIGHT: "right", MISSED: "missed", FALSE_ALARM: "false alarm"}
+    return [(Patch(facecolor=c, edgecolor="0.4", linewidth=0.5), n) for c, n in names.items()]
 
 
-def _class_legends(classes: Mapping[str, set[int]]) -> list[tuple[Artist, str]]:
+def class_legend(numbers: Sequence[int], classes: Sequence[str]) -> list[tuple[Artist, str]]:
+    """What the colours of classes mean; background has none."""
+    from matplotlib.patches import Patch
+
+    return [(Patch(color=class_colour(n)), f"{n} {classes[n]}") for n in numbers if n]
+
+
+def classes_shown(found: TaskImages, ranks: Sequence[Rank]) -> list[int]:
+    """The class numbers in the truths and predictions of these images."""
+    maps = [labels[rank] for labels in (found.truths, *found.predicted.values()) for rank in ranks]
+    return sorted(set[int]().union(*(np.unique(labels).tolist() for labels in maps)))
+
+
+def _rank_of(found: TaskImages, rank: Rank) -> Rank:
+    """The rank under which an image is kept: of few images, one has several ranks."""
+    wanted = found.choice.chosen[rank]
+    return next(kept for kept in found.ranks if found.choice.chosen[kept] == wanted)
+
+
+def _row(found: TaskImages, rank: Rank, methods: Sequence[str]) -> Row:
+    truth = found.truths[rank]
+    draw = partial(_binary, truth) if found.binary else class_map
+    cells: list[Cell | None] = [Cell(found.images[rank]), Cell(draw(truth))]
+    for method in methods:
+        mine = found.predicted.get(method)
+        cells.append(Cell(draw(mine[rank]), found.note(rank, method)) if mine else None)
+    metric = metric_name(found.choice.metric).title
+    return Row(f"{found.choice.title}\n{metric}", cells)
+
+
+def _binary(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> Picture:
+    return error_map(predicted > 0, truth > 0)
+
+
+def _class_legends(
+    shown: Mapping[str, TaskImages], ranks: Mapping[str, Rank]
+) -> list[tuple[Artist, str]]:
     legend = []
-    for task, numbers in classes.items():
-        benchmark = get_benchmark(task)
-        entries = class_legend(sorted(numbers), benchmark.classes)
-        legend += [(handle, f"{benchmark.title}: {name}") for handle, name in entries]
+    for task, found in shown.items():
+        if not found.binary:
+            numbers = classes_shown(found, [ranks[task]])
+            entries = class_legend(numbers, found.choice.benchmark.classes)
+            legend += [(handle, f"{get_benchmark(task).title}: {name}") for handle, name in entries]
     return legend
+
+
+def _counts(shown: Mapping[str, TaskImages]) -> str:
+    return ", ".join(
+        f"{found.choice.title} {counted(found.choice.images, 'image')}" for found in shown.values()
+    )

@@ -3,99 +3,108 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from PIL import Image
 
-from naslora.analysis.grad_cam import grad_cam
-from naslora.core.errors import ManifestError
-from naslora.data.dataset import SegmentationDataset
-from naslora.evaluation.loading import current_receipt, evaluation_device, trained_sam
-from naslora.methods.registry import load_method_files
-from naslora.report.figures.choice import Choice, choose, first_done
-from naslora.report.figures.predictions import chosen_images
-from naslora.report.figures.thumbnails import Cell, class_map, draw_grid, error_map, heat_map
+from naslora.report.figures.captions import setting
+from naslora.report.figures.choice import Rank
+from naslora.report.figures.figure3 import image_frame
+from naslora.report.figures.gallery import RANKS
+from naslora.report.figures.grid import Cell, Row, draw_grid
+from naslora.report.figures.inputs import (
+    Inputs,
+    NothingToDrawError,
+    TaskImages,
+    chosen_images,
+    trained_methods,
+)
+from naslora.report.figures.overlays import Picture, class_map, error_map, heat_overlay
+from naslora.report.figures.saving import save_figure
 from naslora.report.tables.model import run_title
-from naslora.results.aggregate import Aggregate
-from naslora.study.settings import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from naslora.study.settings import Study
 
 TASK = "leaf"  # the paper's
-_SWATCHES = 5
+_BAR = 0.34  # inches for the colour bar
 
 
-def draw_grad_cams(study: Study, records: Aggregate, path: Path) -> None:
+def draw_grad_cams(inputs: Inputs, path: Path) -> None:
     """Draw the best, the median and the worst image of Leaf, or else of the task for analyses.
 
     Each method's map is that of its first seed that is done.
 
     Raises:
+        NothingToDrawError: no run on the task is done, or its images may not be shown.
         RecordError: weights, checkpoint or images are not those of the records.
         DiskError: a file cannot be written.
     """
-    load_method_files(study.method_files.values())
-    task = TASK if TASK in study.tasks else study.analysis_task
-    try:
-        choice = choose(study, records, task)
-    except ManifestError:
-        choice = None  # records without images
-    headings = ["Image", "Truth", *(run_title(records, method) for method in study.methods)]
-    if choice is None:
-        captions = [f"Study {study.study}: no run on {task} is done here."]
-        draw_grid([], headings, path, captions=captions)
-        return
-    images, indices = chosen_images(study, choice, choice.distinct)
-    cells: list[list[Cell | None]] = [
-        [Cell(images.native_image(i)), _truth(choice, images.native_mask(i))] for i in indices
-    ]
-    for method in study.methods:
-        seed = first_done(study, records, task, method)
-        if seed is None:
-            for row in cells:
-                row.append(None)
-            continue
-        maps = _maps(study, choice, method, seed, images, indices)
-        for row, heat in zip(cells, maps, strict=True):
-            row.append(Cell(heat_map(row[0].picture if row[0] else heat, heat)))
-    legend: list[tuple[Artist, str]] = [
-        (Patch(color=heat_map(np.zeros((1, 1, 3)), np.full((1, 1), share))[0, 0]), f"{share:.2g}")
-        for share in np.linspace(0, 1, _SWATCHES).tolist()
-    ]
-    captions = [
-        f"Study {study.study}: Grad-CAM of the last block of the image "
-        "encoder for what is predicted; each map is scaled from 0 to 1, and dark where nothing "
-        "counts in favour.",
-        f"{choice.caption}.",
-    ]
-    rows = [(rank, row) for rank, row in zip(choice.distinct, cells, strict=True)]
-    draw_grid(rows, headings, path, legend=legend, captions=captions)
+    study = inputs.study
+    task = grad_cam_task(study)
+    found = inputs.images(task)
+    if found is None:
+        raise NothingToDrawError(inputs.left_out([task]))
+    ranks = [rank for rank in found.choice.distinct(RANKS) if rank in found.ranks]
+    maps = _maps(inputs, found, ranks)
+    rows = []
+    for rank in ranks:
+        cells: list[Cell | None] = [Cell(found.images[rank]), Cell(_truth(found, rank))]
+        for method in study.methods:
+            heat = maps[method][rank] if method in maps else None
+            cells.append(None if heat is None else Cell(heat_overlay(found.images[rank], heat)))
+        rows.append(Row(rank, cells))
+    headings = ["Image", "Truth", *(run_title(inputs.records, name) for name in study.methods)]
+    with draw_grid(rows, headings, foot=_BAR) as canvas:
+        _colour_bar(canvas)
+        caption = [
+            "Grad-CAM of the last block of the image encoder, for what is predicted; each map is "
+            "scaled from 0 to 1.",
+            setting(study),
+            f"{found.choice.caption(RANKS)}.",
+        ]
+        save_figure(canvas, path, " ".join(caption), image_frame({task: found}, {task: ranks}))
 
 
-def _truth(choice: Choice, truth: NDArray[np.uint8]) -> Cell:
-    binary = len(choice.benchmark.classes) == 1
-    return Cell(error_map(truth > 0, truth > 0) if binary else class_map(truth))
+def grad_cam_task(study: Study) -> str:
+    """The task whose images the figure shows."""
+    return TASK if TASK in study.tasks else study.analysis_task
+
+
+def _truth(found: TaskImages, rank: Rank) -> Picture:
+    truth = found.truths[rank]
+    return error_map(truth > 0, truth > 0) if found.binary else class_map(truth)
+
+
+def _colour_bar(canvas: Figure) -> None:
+    """The colours of heat as they are over mid grey."""
+    heat = np.linspace(0, 1, 256)[None]
+    height = canvas.get_figheight()
+    axes = canvas.add_axes((0.36, 0.2 / height, 0.28, 0.08 / height))
+    axes.imshow(heat_overlay(np.full((1, 256, 3), 0.5), heat), aspect="auto", extent=(0, 1, 0, 1))
+    axes.set(yticks=[])
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes.tick_params(length=2, pad=1)
 
 
 def _maps(
-    study: Study,
-    choice: Choice,
-    method: str,
-    seed: int,
-    images: SegmentationDataset,
-    indices: list[int],
-) -> list[NDArray[np.float32]]:
-    """Maps in [0, 1] at the images' own sizes."""
-    receipt = current_receipt(study, choice.benchmark.name, method, seed)
-    device = evaluation_device(study)
-    sam = trained_sam(study, choice.benchmark, method, seed, receipt).to(device)
-    maps = []
-    for index in indices:  # one at a time, as a gradient takes memory
-        heat = grad_cam(sam, images[index][0][None].to(device))[0].cpu().numpy()
-        sample = images.samples[index]
-        sized = Image.fromarray(heat).resize(
-            (sample.width, sample.height), Image.Resampling.BILINEAR
-        )
-        maps.append(np.clip(np.asarray(sized, np.float32), 0, 1))
+    inputs: Inputs, found: TaskImages, ranks: list[Rank]
+) -> dict[str, dict[Rank, NDArray[np.float32]]]:
+    """Maps in [0, 1] at the size of the pictures, by method and rank."""
+    from skimage.transform import resize
+
+    from naslora.analysis.grad_cam import grad_cam
+
+    images, places = chosen_images(inputs.study, found.choice, ranks)
+    maps: dict[str, dict[Rank, NDArray[np.float32]]] = {}
+    for method, _, sam in trained_methods(inputs.study, inputs.records, found.choice):
+        maps[method] = {}
+        for rank in ranks:  # one at a time, as a gradient takes memory
+            image = images[places[rank]][0][None].to(sam.pixel_mean.device)
+            heat = grad_cam(sam, image)[0].cpu().numpy()
+            sized = resize(heat, found.truths[rank].shape, order=1)
+            maps[method][rank] = np.clip(sized, 0, 1)
     return maps

@@ -3,176 +3,212 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
+import pandas as pd
 
 from naslora.data.benchmarks.contract import get_benchmark
-from naslora.paper.published import METHOD_ROWS
-from naslora.report.figures.style import SEARCHED, figure, save_figure, say
-from naslora.results.aggregate import Aggregate
+from naslora.report.figures.captions import listed, over_seeds, setting
+from naslora.report.figures.inputs import Inputs, NothingToDrawError
+from naslora.report.figures.saving import save_figure
+from naslora.report.figures.style import METHOD_STYLES, SEARCHED, WIDTH, figure
+from naslora.report.tables.model import run_title
 from naslora.results.shares import LABELS, Shares, read_shares
-from naslora.study.settings import Study
 
-_PANEL_WIDTH, _PANEL_HEIGHT, _FOOT = 2.4, 2.3, 0.5
-_ACROSS = 3
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from naslora.study.settings import Study
+
+_ACROSS, _HEIGHT, _FOOT = 3, 1.45, 0.25  # panels in a row; inches
+_AXIS = "share minus uniform (points)"
 
 
-def draw_shares(study: Study, records: Aggregate, path: Path) -> None:
-    """Draw the mean share of each operation over cells: a panel per task, a bar per method.
+def draw_shares(inputs: Inputs, path: Path) -> None:
+    """Draw how far the share of each operation is from uniform: a panel per task, a bar per method.
 
-    Whiskers are one standard deviation over seeds; a dotted line is what all alike would be.
+    Shares are means over cells; bars are means over seeds with one standard deviation.
 
     Raises:
+        NothingToDrawError: no run of NAS-LoRA or NAS-PC-LoRA is done.
         RecordError: a record changed while the figure was drawn.
         DiskError: a file cannot be written.
     """
-    methods = [method for method in study.methods if method in SEARCHED]
-    found: dict[str, dict[str, Shares]] = {}
-    for task, method in itertools.product(study.tasks, methods):
-        if shares := read_shares(study, records, task, method):
-            found.setdefault(task, {})[method] = shares
-    tasks = list(found)
-    across, down, height = _grid(tasks)
-    with figure(across * _PANEL_WIDTH + 1.1, height) as canvas:
-        if not tasks:
-            say(canvas, "no run of NAS-LoRA or NAS-PC-LoRA is done")
-        else:
-            grid = canvas.subplots(down, across, sharey=True, squeeze=False).ravel()
-            for axes, task in zip(grid, tasks, strict=False):
-                _bars(axes, task, found[task])
-            _finish(canvas, grid, tasks, height, _caption(study, tasks))
-            canvas.legend(
-                [Line2D([], [], color=SEARCHED[m], linewidth=5) for m in methods],
-                [METHOD_ROWS[m] for m in methods],
-                loc="lower right",
-                ncols=len(methods),
+    import seaborn as sns
+
+    study = inputs.study
+    frame = _frame(inputs)
+    tasks = [task for task in study.tasks if task in set(frame["task"])]
+    methods = [method for method in study.methods if method in set(frame["method"])]
+    # One number per task, method, seed and operation.
+    by_seed = _means(frame, "task", "method", "seed", "operation")
+    operations = list(dict.fromkeys(by_seed["operation"]))
+    across, down, height = _layout(tasks)
+    with figure(height) as canvas:
+        grid = canvas.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, task in zip(grid, tasks, strict=False):
+            sns.barplot(
+                by_seed[by_seed["task"] == task],
+                x="deviation",
+                y="operation",
+                order=operations,
+                hue="method",
+                hue_order=methods,
+                palette={method: METHOD_STYLES[method].colour for method in methods},
+                saturation=1,
+                errorbar="sd" if len(study.seeds) > 1 else None,
+                err_kws={"linewidth": 0.7, "color": "0.2"},
+                legend=False,
+                ax=axes,
             )
-        save_figure(canvas, path)
+            axes.axvline(0, color="0.2", linewidth=0.6)
+            axes.set(title=get_benchmark(task).title, xlabel="", ylabel="")
+            axes.tick_params(axis="y", length=0)
+        _finish(grid.tolist(), tasks, across)
+        _legend(canvas, inputs, methods)
+        canvas.tight_layout(pad=0.3, rect=(0, _FOOT / height, 1, 1))
+        caption = [
+            "Share of each candidate operation (softmax of alpha after the last epoch, mean over "
+            f"cells), minus the share of {100 / len(operations):.1f} % that all have at first.",
+            setting(study),
+            over_seeds(study, "Error bars"),
+            _missing(study, tasks),
+        ]
+        save_figure(canvas, path, " ".join(filter(None, caption)), by_seed)
 
 
-def draw_shares_by_block(study: Study, records: Aggregate, path: Path) -> None:
-    """Draw the mean share over seeds of each operation in each cell: a panel per task.
+def draw_shares_by_block(inputs: Inputs, path: Path) -> None:
+    """Draw the same, mean over seeds, of each cell: a heat map per task.
 
-    It is of NAS-PC-LoRA, or without runs of it of NAS-LoRA. Where q, k and v have cells of their
-    own, they stand side by side in each block.
+    It is of NAS-PC-LoRA, or on a task without runs of it of NAS-LoRA. Where q, k and v have cells
+    of their own, they stand side by side in each block.
 
     Raises:
+        NothingToDrawError: no run of NAS-LoRA or NAS-PC-LoRA is done.
         RecordError: a record changed while the figure was drawn.
         DiskError: a file cannot be written.
     """
-    found: dict[str, tuple[str, Shares]] = {}
-    for task in study.tasks:
-        for method in SEARCHED:
-            shares = read_shares(study, records, task, method) if method in study.methods else None
-            if shares:
-                found[task] = method, shares
-                break
-    tasks = list(found)
-    across, down, height = _grid(tasks)
-    with figure(across * (_PANEL_WIDTH + 0.3) + 1.3, height) as canvas:
-        if not tasks:
-            say(canvas, "no run of NAS-LoRA or NAS-PC-LoRA is done")
-        else:
-            limits = _limits([shares for _, shares in found.values()])
-            grid = canvas.subplots(down, across, sharey=True, squeeze=False).ravel()
-            for axes, (task, (method, shares)) in zip(grid, found.items(), strict=False):
-                image = _map(axes, shares, limits)
-                axes.set_title(f"{get_benchmark(task).title}, {METHOD_ROWS[method]}")
-            width = canvas.get_figwidth()
-            _finish(canvas, grid, tasks, height, _caption(study, tasks), 1 - 0.85 / width)
-            beside = canvas.add_axes((1 - 0.78 / width, 0.25, 0.12 / width, 0.62))
-            canvas.colorbar(image, cax=beside).set_label("share (%)")
-        save_figure(canvas, path)
-
-
-def _grid(tasks: Sequence[str]) -> tuple[int, int, float]:
-    across = min(len(tasks), _ACROSS) or 2
-    down = -(-len(tasks) // across) or 1
-    return across, down, down * _PANEL_HEIGHT + _FOOT
-
-
-def _bars(axes: Axes, task: str, found: Mapping[str, Shares]) -> None:
-    axes.set_title(get_benchmark(task).title)
-    axes.set_xlabel("mean share (%)")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    thick = 0.8 / len(found)
-    for index, (method, shares) in enumerate(found.items()):
-        by_seed = 100 * shares.values.mean(1)
-        places = np.arange(len(shares.operations)) + (index - (len(found) - 1) / 2) * thick
-        axes.barh(
-            places,
-            by_seed.mean(0),
-            thick,
-            color=SEARCHED[method],
-            xerr=by_seed.std(0, ddof=1) if len(by_seed) > 1 else None,
-            error_kw={"elinewidth": 0.8, "ecolor": "0.2"},
-        )
-        axes.axvline(100 / len(shares.operations), color="0.4", linestyle=":", linewidth=0.8)
-        axes.set_yticks(
-            range(len(shares.operations)), [LABELS.get(o, o) for o in shares.operations]
-        )
-    axes.set_xlim(left=0)
-    axes.set_ylim(len(shares.operations) - 0.5, -0.5)
-
-
-def _limits(found: Sequence[Shares]) -> tuple[float, float]:
-    """A range, in percent, around the share that all operations have before the search."""
-    uniform = 100 / len(found[0].operations)
-    reach = max(float(np.abs(100 * shares.values.mean(0) - uniform).max()) for shares in found)
-    return uniform - max(reach, 0.1), uniform + max(reach, 0.1)
-
-
-def _map(axes: Axes, shares: Shares, limits: tuple[float, float]) -> Any:
-    image = axes.imshow(
-        100 * shares.values.mean(0).T,
-        aspect="auto",
-        interpolation="nearest",
-        cmap="PuOr_r",  # white where a share is as before the search
-        vmin=limits[0],
-        vmax=limits[1],
+    study = inputs.study
+    frame = _frame(inputs)
+    tasks = [task for task in study.tasks if task in set(frame["task"])]
+    shown = pd.concat(
+        mine[mine["method"] == max(mine["method"], key=SEARCHED.index)]
+        for task in tasks
+        if len(mine := frame[frame["task"] == task])
     )
-    axes.set_yticks(range(len(shares.operations)), [LABELS.get(o, o) for o in shares.operations])
-    several = list(dict.fromkeys(shares.projections))
-    if len(several) == 1:
-        first = shares.blocks[0] + 1
-        image.set_extent((first - 0.5, shares.blocks[-1] + 1.5, len(shares.operations) - 0.5, -0.5))
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-        axes.set_xlabel("block, counted from 1")
-    else:
-        blocks = list(dict.fromkeys(shares.blocks))
-        step = -(-len(blocks) // 8)
-        middle = (len(several) - 1) / 2
-        chosen = range(0, len(blocks), step)
-        axes.set_xticks(
-            [i * len(several) + middle for i in chosen], [str(blocks[i] + 1) for i in chosen]
-        )
-        axes.set_xlabel(f"block, counted from 1; in each: {', '.join(several)}")
-    return image
+    means = _means(shown, "task", "method", "operation", "block", "projection")
+    reach = max(float(means["deviation"].abs().max()), 0.1)
+    across, down, height = _layout(tasks)
+    bar = 0.55  # inches for the colour bar
+    with figure(height) as canvas:
+        grid = canvas.subplots(down, across, sharey=True, squeeze=False).ravel()
+        for axes, task in zip(grid, tasks, strict=False):
+            mine = means[means["task"] == task]
+            _heat_map(axes, mine, reach)
+            method = run_title(inputs.records, mine["method"].iloc[0])
+            axes.set_title(f"{get_benchmark(task).title}, {method}")
+        for axes in grid[len(tasks) :]:
+            axes.set_axis_off()
+        canvas.tight_layout(pad=0.3, rect=(0, 0, 1 - bar / WIDTH, 1))
+        beside = canvas.add_axes((1 - (bar - 0.08) / WIDTH, 0.25, 0.09 / WIDTH, 0.6))
+        canvas.colorbar(grid[0].collections[0], cax=beside).set_label(_AXIS)
+        several = shown["projection"].nunique() > 1
+        caption = [
+            "Share of each candidate operation in each cell (softmax of alpha after the last "
+            "epoch, mean over seeds), minus the share that all have at first.",
+            setting(study),
+            f"Blocks are counted from 1{'; in each q, k and v from left to right' * several}.",
+            _missing(study, tasks),
+        ]
+        save_figure(canvas, path, " ".join(filter(None, caption)), means)
 
 
-def _caption(study: Study, tasks: Sequence[str]) -> str:
-    missing = [task for task in study.tasks if task not in tasks]
-    text = f"Study {study.study}: softmax of alpha after the last epoch, mean over cells and seeds."
-    return text + (f" Not done: {', '.join(missing)}." if missing else "")
+def _frame(inputs: Inputs) -> pd.DataFrame:
+    """One row per task, method, seed, cell and operation: its share minus uniform, in points."""
+    study = inputs.study
+    parts = []
+    for task, method in itertools.product(study.tasks, SEARCHED):
+        if method in study.methods:
+            shares = read_shares(study, inputs.records, task, method)
+            if shares is not None:
+                parts.append(_tidy(shares, task, method))
+    if not parts:
+        raise NothingToDrawError("no run of NAS-LoRA or NAS-PC-LoRA is done")
+    return pd.concat(parts, ignore_index=True)
 
 
-def _finish(
-    canvas: Figure,
-    grid: NDArray[Any],
-    tasks: Sequence[str],
-    height: float,
-    caption: str,
-    right: float = 1.0,
-) -> None:
+def _means(frame: pd.DataFrame, *by: str) -> pd.DataFrame:
+    """The mean deviation of each group, in the order in which groups come."""
+    return frame.groupby([*by], sort=False)["deviation"].mean().reset_index()
+
+
+def _tidy(shares: Shares, task: str, method: str) -> pd.DataFrame:
+    uniform = 100 / len(shares.operations)
+    lines = [
+        (task, method, seed, LABELS.get(operation, operation), block + 1, projection, share)
+        for seed, cells in zip(shares.seeds, 100 * shares.values - uniform, strict=True)
+        for block, projection, cell in zip(shares.blocks, shares.projections, cells, strict=True)
+        for operation, share in zip(shares.operations, cell.tolist(), strict=True)
+    ]
+    columns = ["task", "method", "seed", "operation", "block", "projection", "deviation"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _layout(tasks: Sequence[str]) -> tuple[int, int, float]:
+    across = min(max(len(tasks), 2), _ACROSS)
+    down = -(-len(tasks) // across)
+    return across, down, down * _HEIGHT + _FOOT
+
+
+def _heat_map(axes: Axes, means: pd.DataFrame, reach: float) -> None:
+    import seaborn as sns
+
+    several = means["projection"].nunique() > 1
+    cells = means.pivot_table(
+        index="operation", columns=["block", "projection"], values="deviation", sort=False
+    )
+    names = [str(block) for block in cells.columns.get_level_values("block")]
+    wide = cells.set_axis(range(len(names)), axis=1)
+    sns.heatmap(
+        wide,
+        cmap="PuOr_r",  # white where a share is as before the search
+        vmin=-reach,
+        vmax=reach,
+        cbar=False,
+        xticklabels=False,
+        ax=axes,
+    )
+    each = means["projection"].nunique()
+    step = each * -(-len(names) // (each * 8))
+    places = range(0, len(names), step)
+    axes.set_xticks([place + each / 2 for place in places], [names[place] for place in places])
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", labelrotation=0)
+    axes.set(ylabel="", xlabel="block: q, k, v" if several else "block")
+
+
+def _finish(grid: Sequence[Axes], tasks: Sequence[str], across: int) -> None:
     for axes in grid[len(tasks) :]:
         axes.set_axis_off()
-    canvas.text(0.01, 0.06 / height, caption, fontsize=7, va="bottom")
-    canvas.tight_layout(rect=(0, 0.32 / height, right, 1))
+    for axes in grid[max(0, len(tasks) - across) : len(tasks)]:
+        axes.set_xlabel(_AXIS)
+        axes.tick_params(labelbottom=True)
+
+
+def _legend(canvas: Figure, inputs: Inputs, methods: Sequence[str]) -> None:
+    from matplotlib.patches import Patch
+
+    canvas.legend(
+        [Patch(color=METHOD_STYLES[method].colour) for method in methods],
+        [run_title(inputs.records, method) for method in methods],
+        loc="lower center",
+        ncols=len(methods),
+    )
+
+
+def _missing(study: Study, tasks: Sequence[str]) -> str:
+    missing = [get_benchmark(task).title for task in study.tasks if task not in tasks]
+    return f"No run is done: {listed(missing)}." if missing else ""

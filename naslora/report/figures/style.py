@@ -1,81 +1,130 @@
-"""One look for all figures, and one way to save them."""
+"""The look of all figures: size, theme, and one colour, marker and dash per method."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-from naslora.core.files import write_bytes
+# Text width of a two-column page in inches. Every figure is this wide, so that included at full
+# width its text has the size that it has here.
+WIDTH = 6.875
+SMALL, NORMAL, LARGE = 6.0, 6.5, 7.5  # points
 
-# Okabe and Ito's palette: told apart with any of the common colour-vision deficiencies.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
-# The paper's own methods; the first, which is drawn over the second, is dashed in curves.
-SEARCHED = {"nas_pc_lora": COLOURS[0], "nas_lora": COLOURS[1]}
-SEARCHED_DASHES: Mapping[str, Literal["-", "--"]] = {"nas_pc_lora": "--", "nas_lora": "-"}
-OTHERS, PAPER = "#8C8C8C", "#000000"
+# Okabe and Ito's palette: told apart with any of the common deficiencies of colour vision.
+BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 
-_STYLE: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so the same on every machine
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "lines.linewidth": 1.5,
-    "legend.frameon": False,
-    "figure.dpi": 150,
-    "savefig.dpi": 150,
-    "figure.facecolor": "white",
-    "pdf.fonttype": 42,  # text as text, which some publishers ask for
+# Foreground classes, in their order. Okabe and Ito's colours come first; eleven classes need more,
+# so that figures also write the number of its class into each region.
+CLASS_COLOURS = (
+    *(ORANGE, SKY_BLUE, VERMILLION, GREEN, YELLOW, BLUE, PURPLE),
+    *("#BBBBBB", "#882255", "#44AA99", "#8C6D31"),
+)
+
+
+@dataclass(frozen=True)
+class MethodStyle:
+    """How a method is drawn in every figure.
+
+    Attributes:
+        colour: of its lines, markers and bars.
+        marker: matplotlib's code.
+        dash: lengths of dashes and gaps, in line widths; empty for a solid line.
+    """
+
+    colour: str
+    marker: str
+    dash: tuple[float, ...] = ()
+
+
+METHOD_STYLES: Mapping[str, MethodStyle] = {
+    "scratch": MethodStyle("#AAAAAA", "X", (1, 1)),
+    "decoder_only": MethodStyle("#666666", "P", (1, 1)),
+    "sam_adapter": MethodStyle(SKY_BLUE, "^", (4, 1.5)),
+    "mona": MethodStyle("#882255", "v", (4, 1.5)),
+    "bitfit": MethodStyle("#999933", "<", (4, 1, 1, 1)),
+    "vpt": MethodStyle("#332288", ">", (4, 1, 1, 1)),
+    "lora": MethodStyle(BLACK, "s"),
+    "conv_lora": MethodStyle(GREEN, "p", (2, 1)),
+    "dora": MethodStyle(PURPLE, "d", (2, 1)),
+    "vera": MethodStyle(ORANGE, "h", (2, 1)),
+    "nas_lora": MethodStyle(VERMILLION, "o"),
+    "nas_pc_lora": MethodStyle(BLUE, "D", (3, 1)),
 }
+# For methods that are not in the table, in the order of the study.
+_FURTHER = (
+    MethodStyle("#44AA99", "*", (1, 1.5)),
+    MethodStyle("#AA4499", "H", (1, 1.5)),
+    MethodStyle("#DDCC77", "8", (1, 1.5)),
+    MethodStyle("#661100", "d", (1, 1.5)),
+)
+# Drawn last, and so on top.
+HIGHLIGHTED = ("lora", "nas_lora", "nas_pc_lora")
+SEARCHED = ("nas_lora", "nas_pc_lora")
+
+
+def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
+    """The style of each method of a study; one of `METHOD_STYLES` has it in every study."""
+    others = [method for method in methods if method not in METHOD_STYLES]
+    further = {method: _FURTHER[i % len(_FURTHER)] for i, method in enumerate(others)}
+    return {method: METHOD_STYLES.get(method) or further[method] for method in methods}
+
+
+def in_drawing_order(methods: Sequence[str]) -> list[str]:
+    """Methods in the order in which lines are drawn: `HIGHLIGHTED` ones last, and so on top."""
+    return sorted(methods, key=lambda method: method in HIGHLIGHTED)
 
 
 @contextmanager
-def figure(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure of a size in inches, in the project's style, whatever the user's own."""
+def figure(height: float, width: float = WIDTH) -> Iterator[Figure]:
+    """An empty figure of a size in inches, in the project's theme, whatever the user's own."""
+    import matplotlib
+    import seaborn as sns
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        sns.set_theme(context="paper", style="ticks", font="DejaVu Sans", rc=_THEME)
         canvas = Figure(figsize=(width, height))
         FigureCanvasAgg(canvas)
         yield canvas
 
 
-def save_png(canvas: Figure, path: Path) -> None:
-    """Write a figure as PNG; the same figure gives the same bytes.
-
-    Raises:
-        DiskError: the file cannot be written.
-    """
-    buffer = io.BytesIO()
-    canvas.savefig(buffer, format="png", metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
-
-
-def save_figure(canvas: Figure, path: Path) -> None:
-    """Write a figure as PNG, and beside it as PDF for papers; the same figure, the same bytes.
-
-    Raises:
-        DiskError: a file cannot be written.
-    """
-    save_png(canvas, path)
-    buffer = io.BytesIO()
-    canvas.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Producer": None})
-    write_bytes(path.with_suffix(".pdf"), buffer.getvalue())
-
-
-def say(canvas: Figure, message: str) -> None:
-    """Write why a figure shows nothing, where it would be."""
-    canvas.text(0.5, 0.5, message, ha="center", va="center", color="0.35", wrap=True)
+# DejaVu Sans comes with matplotlib, so that a figure is the same on every machine.
+_THEME: dict[str, Any] = {
+    "font.size": NORMAL,
+    "axes.titlesize": LARGE,
+    "axes.titlepad": 3,
+    "axes.labelsize": NORMAL,
+    "axes.labelpad": 2,
+    "legend.fontsize": NORMAL,
+    "legend.title_fontsize": NORMAL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": "0.2",
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 4,
+    "patch.linewidth": 0.5,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "figure.dpi": 200,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # text as text, which some publishers ask for
+}

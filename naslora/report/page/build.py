@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from naslora.core.files import write_text
 from naslora.report.claims.audit import READING, audit_claims, summary
-from naslora.report.figures.catalogue import FIGURES, pictures
+from naslora.report.figures.catalogue import FIGURES
 from naslora.report.page.runs import RunPage, run_pages
 from naslora.report.page.views import TableView, method_of, status_view, table_view
 from naslora.report.tables.model import run_title
@@ -120,14 +120,14 @@ def _tables(study: Study, records: Aggregate) -> list[TableView]:
 def _figures(study: Study) -> list[Picture]:
     layout = Layout.of(study)
     found = []
-    for name, drawing in FIGURES.items():
-        for picture in pictures(name):
-            path = layout.figure(picture)
+    for drawing in FIGURES.values():
+        for picture in drawing.pictures(study):
+            path = layout.figure(picture.name)
             if path.is_file():
-                part = picture.removeprefix(name).strip("_")
-                caption = f"{drawing.title} ({part})" if part else drawing.title
+                beside = layout.figure(picture.name, "md")
+                caption = beside.read_text("utf-8") if beside.is_file() else picture.title
                 data = base64.b64encode(path.read_bytes()).decode("ascii")
-                found.append(Picture(picture, caption, f"data:image/png;base64,{data}"))
+                found.append(Picture(picture.name, caption, f"data:image/png;base64,{data}"))
     return found
 
 

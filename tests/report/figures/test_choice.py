@@ -13,7 +13,7 @@ import pytest
 from naslora.core.errors import ManifestError
 from naslora.core.files import sha256
 from naslora.data.manifest import Manifest, ManifestSample, write_manifest
-from naslora.report.figures.choice import Choice, choose
+from naslora.report.figures.choice import RANKS, Choice, Rank, choose
 from naslora.results.aggregate import Aggregate, aggregate
 from naslora.study.layout import Layout
 from naslora.study.records import FileHash, Record, write_document
@@ -21,6 +21,7 @@ from naslora.study.settings import Study
 
 WriteRun = Callable[..., Path]
 NAMES = "abcdefghij"
+SHOWN: tuple[Rank, ...] = ("best", "median", "worst")
 
 
 def write_images(study: Study, count: int) -> None:
@@ -58,7 +59,8 @@ def write_scores(study: Study, write_run: WriteRun, runs: dict[str, list[float]]
     for method, scores in runs.items():
         path = write_run(study, method, 0, images=count)
         parquet = layout.per_image("kvasir", method, 0)
-        frame = pd.DataFrame({"test_set": "test", "id": list(NAMES[:count]), "IoU": scores})
+        ids = list(NAMES[:count])
+        frame = pd.DataFrame({"test_set": "test", "id": ids, "S_measure": scores, "IoU": 0.5})
         frame.sample(frac=1, random_state=1).to_parquet(parquet)
         record = read_record_of(path, parquet, sha256(layout.manifest("kvasir")))
         write_document(path, record)
@@ -82,24 +84,28 @@ def test_by_the_mean_over_methods(study: Study, write_run: WriteRun) -> None:
     """No method alone would rank them so."""
     runs = {"lora": [0.9, 0.5, 0.1, 0.2, 0.6], "nas_lora": [0.1, 0.7, 0.2, 0.9, 0.7]}
     choice = chosen(study, write_scores(study, write_run, runs))
-    assert choice.chosen == {"best": "e", "median": "d", "worst": "c"}
-    assert choice.scores["median"] == pytest.approx(0.55)
+    assert [choice.chosen[rank] for rank in RANKS] == ["e", "b", "d", "a", "c"]
+    assert choice.metric == "S_measure"  # the first that the task's table has
+    assert choice.score("median", "lora", 0) == pytest.approx(20)
+    assert choice.score("median", "nas_lora", 0) == pytest.approx(90)
     assert (choice.runs, choice.images) == (2, 5)
-    assert choice.distinct == ("best", "median", "worst")
-    assert choice.caption == (
-        "Kvasir: best, median and worst of 5 test images by their mean IoU over 2 runs"
+    assert choice.distinct() == RANKS
+    assert choice.distinct(SHOWN) == SHOWN
+    assert choice.caption(SHOWN) == (
+        "Kvasir: best, median and worst of 5 test images by S, averaged over 2 runs"
     )
 
 
 def test_ties_and_few_images(study: Study, write_run: WriteRun) -> None:
     choice = chosen(study, write_scores(study, write_run, {"lora": [0.5, 0.5, 0.5]}))
-    assert choice.chosen == {"best": "a", "median": "b", "worst": "c"}
+    assert [choice.chosen[rank] for rank in SHOWN] == ["a", "b", "c"]
     choice = chosen(study, write_scores(study, write_run, {"lora": [0.5, 0.7]}))
-    assert choice.chosen == {"best": "b", "median": "b", "worst": "a"}
-    assert choice.distinct == ("best", "worst")
-    assert choice.caption.startswith("Kvasir: best and worst of 2 test images")
+    assert [choice.chosen[rank] for rank in SHOWN] == ["b", "b", "a"]
+    assert choice.distinct() == choice.distinct(SHOWN) == ("best", "worst")
+    assert choice.caption().startswith("Kvasir: best and worst of 2 test images by S")
     choice = chosen(study, write_scores(study, write_run, {"lora": [0.5]}))
-    assert choice.distinct == ("best",)
+    assert choice.distinct() == ("best",)
+    assert choice.caption() == "Kvasir: best of 1 test image by S, averaged over 1 run"
 
 
 def test_an_image_without_a_score_does_not_count(study: Study, write_run: WriteRun) -> None:

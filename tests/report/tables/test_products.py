@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from PIL import Image
 
 from naslora.core.errors import DiskError, SettingsError
 from naslora.report.figures.catalogue import FIGURES, write_figures
@@ -45,14 +44,6 @@ def test_unknown_names_are_refused_before_anything_is_written(full_study: Study)
     root = Layout.of(full_study).root
     assert not (root / "tables").exists()
     assert not (root / "figures").exists()
-
-
-def test_the_losses_are_drawn_from_records_alone(full_study: Study) -> None:
-    path, _ = write_figures(full_study, ["figureC1"])
-    assert path == Layout.of(full_study).figure("figureC1")
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        assert min(picture.size) > 200
 
 
 def test_tables_need_no_torch(full_study: Study) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -20,16 +21,19 @@ from naslora.analysis.document import (
     Analysis,
     LayerStatistics,
     analysis_fingerprint,
+    read_analysis,
     write_analysis,
 )
 from naslora.paper.published import columns, printed
 from naslora.paper.published import rows as published_rows
 from naslora.report.figures import features
 from naslora.report.figures.catalogue import write_figures
+from naslora.report.figures.inputs import Inputs
 from naslora.report.tables.cells import Verdict
 from naslora.report.tables.model import Table
 from naslora.report.tables.products import write_tables
 from naslora.report.tables.table4 import block_index, table4
+from naslora.results.aggregate import aggregate
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
@@ -223,7 +227,16 @@ def test_figures_from_analyses(paper: Study) -> None:
     for model in ("random", "nas_lora"):
         write(paper, model)
     paths = write_figures(paper, ["attention_distance", "log_amplitude"])
-    assert all(path.stat().st_size > 5000 for path in paths)
+    assert all(path.stat().st_size > 5000 for path in paths if path.suffix in (".png", ".pdf"))
+    distances, amplitudes = (pd.read_csv(path) for path in paths if path.suffix == ".csv")
+    assert set(distances["model"]) == set(amplitudes["model"]) == {"random", "nas_lora"}
+    analysis = read_analysis(paper, "kvasir", "random", 0)
+    heads = distances.query("model == 'random' and layer == 3 and image_size == 224")
+    np.testing.assert_allclose(heads["distance_px"], analysis.scales["224"].distance[2])
+    curve = amplitudes.query("model == 'random' and block == 3 and image_size == 224")
+    np.testing.assert_allclose(curve["log_amplitude"], analysis.scales["224"].amplitude[3])
+    assert curve["frequency"].iloc[[0, -1]].tolist() == [0, 1]
+    assert "Without numbers: SAM ViT." in paths[3].read_text()
 
 
 def test_no_distance_is_outside_its_panel(paper: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +249,8 @@ def test_no_distance_is_outside_its_panel(paper: Study, monkeypatch: pytest.Monk
         scale["distance"] = [[3 * head for head in heads] for heads in scale["distance"]]
     path.write_text(json.dumps(content))
     canvases: list[Figure] = []
-    monkeypatch.setattr(features, "save_figure", lambda canvas, path: canvases.append(canvas))
-    features.draw_attention_distances(paper, Path("unused.png"))
+    monkeypatch.setattr(features, "save_figure", lambda canvas, *others: canvases.append(canvas))
+    features.draw_attention_distances(Inputs(paper, aggregate(paper)), Path("unused.png"))
     for axes in canvases[0].axes:
         low, high = axes.get_ylim()
         assert low == 0
@@ -248,7 +261,11 @@ def test_no_distance_is_outside_its_panel(paper: Study, monkeypatch: pytest.Monk
 def test_needs_no_torch(paper: Study) -> None:
     write(paper, "random")
     config = Path(__file__).parents[3] / "config"
-    overrides: dict[str, Any] = {"results": str(paper.results), "seeds": [0, 1, 2]}
+    overrides: dict[str, Any] = {
+        "results": str(paper.results),
+        "seeds": [0, 1, 2],
+        "sam": paper.sam.model_dump(mode="json", include={"backbone", "image_size", "checkpoint"}),
+    }
     code = (
         "import sys; from pathlib import Path; from naslora.study.settings import load_study;"
         "from naslora.report.tables.products import write_tables;"

@@ -1,0 +1,51 @@
+"""The wording that captions of figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.study.settings import Study
+
+# Test sets that are data sets of their own.
+_TEST_SETS = {
+    ("cod", "camo"): "CAMO",
+    ("cod", "chameleon"): "CHAMELEON",
+    ("cod", "cod10k"): "COD10K",
+}
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 run", "2 runs"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a list in a sentence: "a", "a and b", "a, b and c"."""
+    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)
+
+
+def test_set_title(task: str, test_set: str) -> str:
+    """The name of a test set in figures; of a task's only one the name of the benchmark."""
+    benchmark = get_benchmark(task)
+    if len(benchmark.test_sets) == 1:
+        return benchmark.title
+    return _TEST_SETS.get((task, test_set), f"{benchmark.title}, {test_set}")
+
+
+def setting(study: Study) -> str:
+    """The study and its SAM; a sentence."""
+    return f"Study {study.study}: SAM {study.sam.backbone} at {study.sam.image_size} px."
+
+
+def over_seeds(study: Study, what: str) -> str:
+    """What intervals are, or that there are none; a sentence.
+
+    Args:
+        study: whose seeds count.
+        what: the intervals, such as "Error bars".
+    """
+    seeds = len(study.seeds)
+    if seeds == 1:
+        return "One seed, so without intervals."
+    return f"{what}: mean of {seeds} seeds plus and minus one standard deviation."

@@ -1,0 +1,240 @@
+"""Figures of images, from a study that was really trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from skimage.transform import resize
+
+from naslora.analysis.grad_cam import grad_cam
+from naslora.core.errors import DivergedError
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.benchmarks.kvasir import Kvasir
+from naslora.data.manifest import read_manifest, write_manifest
+from naslora.evaluation import predictions
+from naslora.evaluation.evaluate import evaluate
+from naslora.evaluation.loading import trained_sam
+from naslora.report.figures import figure3, figure4, gallery
+from naslora.report.figures.catalogue import FIGURES, write_figures
+from naslora.report.figures.grid import Cell, Row, draw_grid
+from naslora.report.figures.inputs import Inputs, NothingToDrawError
+from naslora.report.figures.overlays import contours, heat_overlay
+from naslora.results.aggregate import aggregate
+from naslora.study.layout import Layout
+from naslora.study.records import read_receipt
+from naslora.study.settings import Study
+from naslora.training.loop import train
+from tests.report.figures.conftest import Drawn
+from tests.report.figures.test_records import check_page
+
+Copy = Callable[..., Study]
+TASK = "kvasir"
+
+
+@pytest.fixture
+def grids(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The rows and headings of the grids that are drawn."""
+    seen: list[dict[str, Any]] = []
+
+    def keep(rows: list[Row], headings: list[str], **others: Any) -> Any:
+        seen.append({"rows": rows, "headings": headings, **others})
+        return draw_grid(rows, headings, **others)
+
+    for module in (figure3, figure4, gallery):
+        monkeypatch.setattr(module, "draw_grid", keep)
+    return seen
+
+
+def scores_of(study: Study, method: str) -> pd.Series:
+    """The per-image scores of Kvasir's main metric."""
+    path = Layout.of(study).per_image(TASK, method, 0)
+    return pd.read_parquet(path).set_index("id")["S_measure"]
+
+
+def expected_order(study: Study) -> list[str]:
+    """Test images by their mean score over methods, the best first."""
+    mean = sum(scores_of(study, method) for method in study.methods) / len(study.methods)
+    return sorted(mean.index, key=lambda name: (-mean[name], name))
+
+
+def masks_of(study: Study, method: str) -> dict[str, np.ndarray]:
+    """What a run predicts for each test image, by the code of the evaluation."""
+    layout = Layout.of(study)
+    manifest = read_manifest(layout.manifest(TASK))
+    receipt = read_receipt(layout.receipt(TASK, method, 0))
+    sam = trained_sam(study, get_benchmark(TASK), method, 0, receipt)
+    ids = [sample.id for sample in manifest.of("test")]
+    found = predictions.predictions(study, manifest, "test", sam)
+    return {name: one > 0.5 for name, one in zip(ids, found, strict=True)}
+
+
+def native(study: Study, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A test image and its true mask."""
+    images = predictions.test_images(study, read_manifest(Layout.of(study).manifest(TASK)), "test")
+    index = {sample.id: i for i, sample in enumerate(images.samples)}[name]
+    return images.native_image(index), images.native_mask(index) > 0
+
+
+def test_figure_3_shows_each_rank_in_a_picture_of_its_own(
+    trained_study: Study, drawn: dict[str, Drawn], grids: list[dict[str, Any]]
+) -> None:
+    write_figures(trained_study, ["figure3"])
+    ranked = expected_order(trained_study)
+    places = {"figure3": 0, "figure3_best": 0, "figure3_worst": 1}  # of two images
+    assert list(drawn) == list(places)
+    masks = {method: masks_of(trained_study, method) for method in trained_study.methods}
+    for grid, (name, place) in zip(grids, places.items(), strict=True):
+        check_page(name, drawn[name])
+        assert grid["headings"] == ["Image", "Truth", "LoRA", "NAS-LoRA"]
+        (row,) = grid["rows"]
+        assert row.label == "Kvasir\nS"
+        image, truth = native(trained_study, ranked[place])
+        np.testing.assert_allclose(row.cells[0].picture, image / 255)
+        np.testing.assert_array_equal(row.cells[1].picture, np.repeat(truth[..., None], 3, 2))
+        for cell, method in zip(row.cells[2:], trained_study.methods, strict=True):
+            # White and blue together are the truth, white and orange the prediction.
+            white, orange = (cell.picture == 1).all(-1), cell.picture[..., 0] > 0.5
+            np.testing.assert_array_equal(white | orange, masks[method][ranked[place]])
+            np.testing.assert_array_equal(white, truth & masks[method][ranked[place]])
+            score = 100 * scores_of(trained_study, method)[ranked[place]]
+            assert cell.note == f"{score:.1f}"
+        data = drawn[name].data
+        assert set(data["image"]) == {ranked[place]}
+        assert data["method"].tolist() == trained_study.methods
+        assert "Images ranked: Kvasir 2 images." in drawn[name].caption
+
+
+def test_the_gallery_outlines_what_methods_predict(
+    trained_study: Study, drawn: dict[str, Drawn], grids: list[dict[str, Any]]
+) -> None:
+    write_figures(trained_study, ["gallery"])
+    assert list(drawn) == ["gallery_kvasir"]
+    check_page("gallery", drawn["gallery_kvasir"])
+    ranked = expected_order(trained_study)
+    (grid,) = grids
+    assert grid["headings"] == ["Image and truth", "LoRA", "NAS-LoRA"]
+    assert [row.label for row in grid["rows"]] == ["best", "worst"]
+    for row, name in zip(grid["rows"], ranked, strict=True):
+        _, truth = native(trained_study, name)
+        around = contours(truth)
+        for cell, method in zip(row.cells[1:], trained_study.methods, strict=True):
+            mask = masks_of(trained_study, method)[name]
+            expected = [*around, *contours(mask)]
+            assert len(cell.outlines) == len(expected)
+            for (line, _), wanted in zip(cell.outlines, expected, strict=True):
+                np.testing.assert_array_equal(line, wanted)
+    assert drawn["gallery_kvasir"].caption.startswith(
+        "Kvasir: best and worst of 2 test images by S, averaged over 2 runs."
+    )
+
+
+def test_figure_4_shows_the_maps_of_every_method(
+    trained_study: Study, drawn: dict[str, Drawn], grids: list[dict[str, Any]]
+) -> None:
+    write_figures(trained_study, ["figure4"])
+    check_page("figure4", drawn["figure4"])
+    (grid,) = grids
+    assert [row.label for row in grid["rows"]] == ["best", "worst"]
+    images = predictions.test_images(
+        trained_study, read_manifest(Layout.of(trained_study).manifest(TASK)), "test"
+    )
+    index = {sample.id: i for i, sample in enumerate(images.samples)}
+    sample = index[expected_order(trained_study)[0]]
+    receipt = read_receipt(Layout.of(trained_study).receipt(TASK, "nas_lora", 0))
+    sam = trained_sam(trained_study, get_benchmark(TASK), "nas_lora", 0, receipt)
+    heat = grad_cam(sam, images[sample][0][None])[0].numpy()
+    image = images.native_image(sample)
+    sized = np.clip(resize(heat, image.shape[:2], order=1), 0, 1)
+    expected = heat_overlay(image / 255, sized)
+    np.testing.assert_allclose(grid["rows"][0].cells[-1].picture, expected, atol=1e-5)
+
+
+def test_images_whose_terms_forbid_it_are_not_shown(
+    trained_study: Study,
+    drawn: dict[str, Drawn],
+    copied: Copy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = copied(of=trained_study)
+    path = Layout.of(study).manifest(TASK)
+    manifest = read_manifest(path)
+    assert Inputs(study, aggregate(study)).may_show(TASK), "generated images belong to nobody"
+    write_manifest(path, manifest.model_copy(update={"generated": False}))
+    assert not Inputs(study, aggregate(study)).may_show(TASK)
+    for name in ("figure3", "figure4", "gallery"):
+        inputs = Inputs(study, aggregate(trained_study))
+        picture = FIGURES[name].pictures(study)[0]
+        with pytest.raises(NothingToDrawError, match=r"terms of the data: Kvasir|may be shown"):
+            picture.draw(inputs, Path("unused.png"))
+    assert drawn == {}
+    monkeypatch.setattr(Kvasir, "may_be_shown", True)
+    assert Inputs(study, aggregate(study)).may_show(TASK)
+
+
+def test_which_real_images_may_be_shown() -> None:
+    from naslora.data.benchmarks.contract import benchmark_names
+
+    shown = {name for name in benchmark_names() if get_benchmark(name).may_be_shown}
+    assert shown == {"isic2017", "road"}
+
+
+def test_a_run_that_diverged_is_left_out(trained_study: Study, copied: Copy) -> None:
+    changes = {"variants": {}, "method_settings": {}}
+    study = copied(changes | {"training.learning_rate": 1e30}, of=trained_study)
+    with pytest.raises(DivergedError):
+        train(study, TASK, "lora", 0)
+    evaluate(study, TASK, "lora", 0)
+    # The other method was trained with another rate, and so is left out too.
+    with pytest.raises(NothingToDrawError) as caught:
+        write_figures(study, ["figure3", "gallery"])
+    assert "figure3: no run is done, or no image may be shown" in caught.value.what
+    assert "gallery_kvasir: No run is done: Kvasir." in caught.value.what
+
+
+def test_a_missing_run_leaves_a_gap(
+    trained_study: Study, drawn: dict[str, Drawn], grids: list[dict[str, Any]], copied: Copy
+) -> None:
+    study = copied(of=trained_study)
+    Layout.of(study).record(TASK, "lora", 0).unlink()
+    write_figures(study, ["figure3", "figure4", "gallery"])
+    *three, four, outlines = grids
+    assert len(three) == 3
+    assert three[0]["rows"][0].cells[2] is None
+    assert four["rows"][0].cells[2] is None
+    assert "no run" in drawn["figure3"].words
+    assert outlines["headings"] == ["Image and truth", "NAS-LoRA"]
+    assert drawn["gallery_kvasir"].caption.endswith("Not done: LoRA.")
+
+
+def test_pictures_are_written_the_same_again(trained_study: Study, copied: Copy) -> None:
+    study = copied(of=trained_study)
+    paths = write_figures(study, ["figure3", "figure4", "gallery"])
+    before = {path: path.read_bytes() for path in paths}
+    for path in write_figures(study, ["figure3"]):
+        assert path.read_bytes() == before[path]
+
+
+def test_a_grid_of_tall_and_wide_pictures() -> None:
+    wide, tall = np.full((20, 60, 3), 0.5), np.full((60, 20, 3), 0.5)
+    rows = [Row("wide", [Cell(wide, "0.12"), None]), Row("tall", [Cell(tall), Cell(tall)])]
+    with draw_grid(rows, ["Image", "LoRA"]) as canvas:
+        extents = [image.get_extent() for image in canvas.axes[0].get_images()]
+    shapes = [((top - bottom) / (right - left)) for left, right, bottom, top in extents]
+    np.testing.assert_allclose(shapes, [1 / 3, 3, 3])
+
+
+def test_a_grid_breaks_lines() -> None:
+    grey = np.full((20, 20, 3), 0.5)
+    headings = [f"Method-{i}" for i in range(9)]
+    with draw_grid([Row("a", [Cell(grey)] * 9)], headings, across=7) as canvas:
+        axes = canvas.axes[0]
+        words = [text.get_text() for text in axes.texts]
+        assert [word for word in words if word.startswith("Method")] == headings
+        bottoms = [image.get_extent()[2] for image in axes.get_images()]
+    assert len(set(bottoms[:7])) == 1
+    assert bottoms[7] == bottoms[8] < bottoms[0]

@@ -1,0 +1,455 @@
+"""Figures that are made from records, timings and analyses alone."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from naslora.core.errors import SettingsError
+from naslora.evaluation.names import metric_name
+from naslora.report.figures.catalogue import (
+    FIGURES,
+    SUFFIXES,
+    figure_paths,
+    figures_of,
+    write_figures,
+)
+from naslora.report.figures.inputs import NothingToDrawError
+from naslora.report.figures.style import METHOD_STYLES, SMALL, WIDTH
+from naslora.results.aggregate import aggregate
+from naslora.results.costs import paper_costs, read_costs
+from naslora.results.ranking import rank
+from naslora.results.shares import read_shares
+from naslora.study.layout import Layout
+from naslora.study.records import Receipt, Record, read_record, write_document
+from naslora.study.settings import Study
+from tests.report.figures.conftest import Drawn
+
+MakeStudy = Callable[..., Study]
+WriteRun = Callable[..., Path]
+
+
+def change(path: Path, **training: Any) -> None:
+    """Rewrite a record with another receipt, or another time of evaluation."""
+    record = read_record(path).model_dump()
+    if "evaluation_time_s" in training:
+        record["evaluation_time_s"] = training.pop("evaluation_time_s")
+    record["training"] = Receipt.model_validate(record["training"] | training)
+    write_document(path, Record.model_validate(record))
+
+
+def add_validation(study: Study) -> None:
+    """Validation scores 0.2, 0.4, ... of four epochs, and a bit more with each seed."""
+    layout = Layout.of(study)
+    for run in study.runs():
+        seed = run[2]
+        history = [
+            {
+                "epoch": float(e),
+                "loss": 2.0 / e + 0.1 * seed,
+                "val_score": 0.2 * e + 0.01 * seed,
+                "seconds": 1.0 + seed,
+            }
+            for e in (1, 2, 3, 4)
+        ]
+        change(layout.record(*run), history=history)
+
+
+def alpha_of(projections: tuple[str, ...], shift: float) -> list[dict[str, list[float]]]:
+    """Two epochs of twelve blocks with a cell per projection."""
+    epochs = []
+    for epoch in (0.0, 1.0):
+        cells = {}
+        for block in range(12):
+            for index, name in enumerate(projections):
+                weights = [math.exp(epoch * (block + i + index + shift * i) / 9) for i in range(8)]
+                key = f"image_encoder.blocks.{block}.attn.qkv.branches.{name}.middle"
+                cells[key] = [w / sum(weights) for w in weights]
+        epochs.append(cells)
+    return epochs
+
+
+def add_shares(study: Study, projections: tuple[str, ...] = ("qkv",)) -> None:
+    layout = Layout.of(study)
+    for task, method, seed in study.runs():
+        if method in ("nas_lora", "nas_pc_lora"):
+            alpha = alpha_of(projections, seed)
+            change(layout.record(task, method, seed), alpha=alpha)
+
+
+def check_page(name: str, picture: Drawn) -> None:
+    """As wide as a page, texts of 6 points and more, none cut off, a caption and numbers."""
+    assert picture.canvas.get_figwidth() == WIDTH, name
+    assert picture.canvas.get_figheight() <= 9, name
+    page = picture.canvas.bbox.padded(1)
+    for text in picture.texts:
+        assert text.get_fontsize() >= SMALL, (name, text.get_text())
+        extent = text.get_window_extent()
+        assert page.x0 <= extent.x0 <= extent.x1 <= page.x1, (name, text.get_text())
+        assert page.y0 <= extent.y0 <= extent.y1 <= page.y1, (name, text.get_text())
+    assert picture.caption.endswith("."), name
+    assert "  " not in picture.caption, name
+    assert "1 runs" not in picture.caption, name
+    assert len(picture.data) > 0, name
+
+
+def test_every_figure_of_the_paper_is_there() -> None:
+    wanted = {"figure1b", "figure1c", "figure3", "figure4", "figureC1", "figureC2"}
+    assert wanted | {"attention_distance", "log_amplitude", "ranking", "gallery"} == set(FIGURES)
+
+
+def test_sources_say_which_figures_need_weights(study: Study) -> None:
+    assert figures_of(study, weights=True) == ["figure3", "figure4", "gallery"]
+    apart = figures_of(study, weights=False) + figures_of(study, weights=True)
+    assert sorted(apart) == sorted(figures_of(study))
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_pages(
+    every_task: Study, tmp_path: Path, drawn: dict[str, Drawn], seeds: list[int]
+) -> None:
+    shutil.copytree(every_task.results, tmp_path / "copy")
+    study = every_task.model_copy(update={"results": tmp_path / "copy", "seeds": seeds})
+    add_validation(study)
+    add_shares(study)
+    names = ["ranking", "figure1b", "figure1c", "figureC1", "figureC2"]
+    write_figures(study, names)
+    pictures = [p.name for name in names for p in FIGURES[name].pictures(study)]
+    assert list(drawn) == pictures
+    assert {"figure1b_paper", "figure1b_radar", "figureC2_blocks"} < set(pictures)
+    for name, picture in drawn.items():
+        check_page(name, picture)
+    for name in ("figure1b", "figureC1", "figureC2", "ranking"):
+        assert ("ne seed" in drawn[name].caption) is (len(seeds) == 1), name
+
+
+def test_pages_of_one_task(full_study: Study, drawn: dict[str, Drawn]) -> None:
+    add_validation(full_study)
+    add_shares(full_study)
+    names = ["ranking", "figure1b", "figure1c", "figureC1", "figureC2"]
+    write_figures(full_study, names)
+    for name, picture in drawn.items():
+        check_page(name, picture)
+    assert "figure1b_radar" not in drawn, "one spoke is no radar"
+
+
+def test_all_files_are_written_and_the_same_again(full_study: Study) -> None:
+    paths = write_figures(full_study, ["figureC1"])
+    assert paths == figure_paths(full_study, "figureC1")
+    assert [path.suffix for path in paths] == [f".{suffix}" for suffix in SUFFIXES]
+    before = [path.read_bytes() for path in paths]
+    with matplotlib.rc_context({"font.size": 30, "figure.dpi": 33, "axes.titleweight": "bold"}):
+        write_figures(full_study, ["figureC1"])
+    assert [path.read_bytes() for path in paths] == before
+    assert b"Software" not in before[0]
+    assert b"CreationDate" not in before[1]
+    with Image.open(paths[0]) as picture:
+        assert picture.size[0] == round(WIDTH * 200)
+        assert np.asarray(picture.convert("L")).std() > 5
+    frame = pd.read_csv(paths[2])
+    assert len(frame) == 4 * 3 * 4  # methods, seeds, epochs
+    caption = paths[3].read_text()
+    assert caption.startswith("Training loss per epoch.")
+    latex = paths[4].read_text()
+    assert r"\includegraphics[width=\textwidth]{figureC1.pdf}" in latex
+    assert r"T\_B" in latex
+
+
+def test_nothing_to_draw_is_an_error_and_no_file(study: Study) -> None:
+    names = ["figure1b", "figure1c", "figureC1", "figureC2", "ranking", "attention_distance"]
+    with pytest.raises(NothingToDrawError) as caught:
+        write_figures(study, names)
+    assert caught.value.exit_code == 1
+    for reason in ("figureC1: no run has finished an epoch", "figureC2: no run of NAS-LoRA"):
+        assert reason in caught.value.what
+    # What the paper prints is there without any run.
+    folder = Layout.of(study).root / "figures"
+    assert {path.stem for path in folder.iterdir()} == {"figure1b_paper"}
+
+
+def test_where_asked_to_they_say_why(study: Study) -> None:
+    """As in a copy with records alone, which has neither weights nor images."""
+    paths = write_figures(study, figures_of(study), allow_empty=True)
+    assert all(path.stat().st_size > 0 for path in paths)
+    captions = [path.read_text() for path in paths if path.suffix == ".md"]
+    assert any("no run has finished an epoch" in caption for caption in captions)
+    assert any("No run is done: Kvasir" in caption for caption in captions)
+
+
+def test_a_figure_that_the_study_cannot_have(make_study: MakeStudy, tmp_path: Path) -> None:
+    study = make_study(tmp_path, methods=["lora", "vpt"])
+    assert "figureC2" not in figures_of(study)
+    with pytest.raises(SettingsError, match="figureC2"):
+        write_figures(study, ["figureC2"])
+
+
+def test_scores_stand_where_they_should(full_study: Study, drawn: dict[str, Drawn]) -> None:
+    write_figures(full_study, ["figure1b"])
+    picture = drawn["figure1b"]
+    (axes,) = picture.canvas.axes
+    titles = [label.get_text() for label in axes.get_yticklabels()]
+    assert titles == ["Decoder-only", "LoRA", "NAS-LoRA", "NAS-PC-LoRA"]
+    for place, (method, mean) in enumerate(zip(full_study.methods, (61, 66, 71, 76), strict=True)):
+        colour = METHOD_STYLES[method].colour.lower()
+        lines = [line for line in axes.get_lines() if to_hex(line.get_color()) == colour]
+        found = {line.get_marker(): line.get_xydata() for line in lines if len(line.get_xdata())}
+        points = found[METHOD_STYLES[method].marker]
+        assert points[np.isfinite(points).all(1)].tolist() == [[pytest.approx(mean), place]]
+        # The standard deviation of 0, 1 and 2 points is 1.
+        np.testing.assert_allclose(found["None"], [[mean - 1, place], [mean + 1, place]])
+    control = max(
+        float(line.get_xdata()[0]) for line in axes.get_lines() if line.get_linestyle() == ":"
+    )
+    assert control == pytest.approx(62)
+    paper = drawn["figure1b_paper"].data.set_index("method")["value"]
+    assert paper.to_dict() == {
+        "decoder_only": 86.5,
+        "lora": 91.2,
+        "nas_lora": 92.3,
+        "nas_pc_lora": 92.4,
+    }
+    assert "one seed" not in picture.caption.lower()
+    assert set(picture.data["source"]) == {"study", "control"}
+
+
+def test_every_data_set_has_a_panel(every_task: Study, drawn: dict[str, Drawn]) -> None:
+    write_figures(every_task, ["figure1b"])
+    panels = [(axes.get_title(), axes.get_xlabel()) for axes in drawn["figure1b"].canvas.axes]
+    assert len(panels) == 10
+    assert panels[0] == ("Kvasir", "S ↑")
+    assert panels[4] == ("SBU", f"{metric_name('BER').title} ↓")
+    assert panels[-1] == ("Trans10K-v2", f"{metric_name('mIoU_foreground').title} ↑")
+    assert "no run is done" not in drawn["figure1b"].words
+
+
+def test_the_radar_has_a_spoke_per_data_set(every_task: Study, drawn: dict[str, Drawn]) -> None:
+    write_figures(every_task, ["figure1b"])
+    ours, theirs = drawn["figure1b_radar"].canvas.axes
+    for axes in (ours, theirs):
+        lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 11]
+        colours = {to_hex(line.get_color()) for line in lines}
+        wanted = ("lora", "nas_lora", "nas_pc_lora")
+        assert colours == {METHOD_STYLES[method].colour.lower() for method in wanted}
+        radii = np.array([line.get_ydata() for line in lines])
+        np.testing.assert_allclose(np.nanmax(radii, 0), 1)
+        assert np.nanmin(radii) == pytest.approx(0.2)
+
+
+def test_paper_s_costs() -> None:
+    found = paper_costs()
+    assert found["lora"].epoch_s == pytest.approx(20.3 * 60)
+    assert found["nas_pc_lora"].epoch_s / 60 == pytest.approx((10 * 21.1 + 30 * 25.2) / 40)
+    assert found["nas_pc_lora"].image_s == pytest.approx(1 / 4.62)
+
+
+def test_costs_from_records(full_study: Study, drawn: dict[str, Drawn]) -> None:
+    layout = Layout.of(full_study)
+    for seed, seconds in enumerate((1.0, 2.0, 6.0)):
+        history = [{"epoch": float(e), "loss": 1.0, "seconds": seconds * e} for e in (1, 2, 3)]
+        change(layout.record("kvasir", "lora", seed), history=history, evaluation_time_s=50.0)
+    costs = read_costs(full_study, aggregate(full_study), "kvasir")
+    assert list(costs.by_method) == ["lora"]  # the others' records have no seconds
+    assert costs.by_method["lora"].epoch_s == pytest.approx(2 * 3.0)
+    assert costs.by_method["lora"].epoch_range == (2.0, 12.0)
+    assert costs.by_method["lora"].image_s == pytest.approx(0.5)  # of 100 images
+    assert "not a benchmark" in costs.source
+    write_figures(full_study, ["figure1c"])
+    ours, theirs = drawn["figure1c"].canvas.axes
+    (bar,) = ours.containers
+    assert bar.lines[0].get_xydata().tolist() == [[500.0, pytest.approx(6.0)]]
+    reaches = [line.get_segments()[0].tolist() for line in bar.lines[2]]
+    assert [[500.0, 2.0], [500.0, 12.0]] in reaches
+    assert len(theirs.containers) == 2  # of the study's methods, Table 5 has two
+    assert "least and greatest over seeds" in drawn["figure1c"].caption
+
+
+def measurement(method: str, **seconds: float | None) -> dict[str, Any]:
+    """Passes with these seconds per image, three repeats; None for one that did not fit."""
+    passes = {}
+    for name, one in seconds.items():
+        repeats = [] if one is None else [one, 0.9 * one, 5 * one]
+        status = "done" if repeats else "out of memory"
+        passes[name] = {"batches": {"4": {"status": status, "seconds": repeats}}}
+    return {
+        "method": method,
+        "title": method,
+        "settings": {},
+        "passes": passes,
+        "inference_form": "merged",
+        "adapter_bytes": 1,
+    }
+
+
+def write_timing(study: Study, name: str, methods: list[dict[str, Any]], **hardware: Any) -> None:
+    content = {
+        "schema_version": 1,
+        "study": study.study,
+        "hardware": name,
+        "backbone": study.sam.backbone,
+        "image_size": study.sam.image_size,
+        "batch_size": study.training.batch_size,
+        "images_per_epoch": 100,
+        "settings": {},
+        "data": "synthetic",
+        "memory": "none",
+        "methods": methods,
+        "load_average": [0.0, 1.0],
+        "wall_time_s": 1.0,
+        "provenance": {
+            "hardware": {"processor": "a processor", "threads": 2, **hardware},
+            "versions": {},
+            "git_revision": None,
+            "git_dirty": None,
+        },
+    }
+    path = Layout.of(study).timing / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def test_measured_costs_come_first_and_bad_files_are_named(full_study: Study) -> None:
+    methods = [
+        measurement("lora", training=0.5, inference=0.2),
+        measurement("nas_lora", training=0.5, searching=1.0, inference=0.2),
+        measurement("decoder_only", training=None, inference=0.2),
+        measurement("vpt", training=0.5, inference=0.2),
+    ]
+    write_timing(full_study, "a-cpu", [measurement("lora", training=9.0, inference=9.0)])
+    write_timing(full_study, "z-gpu", methods, gpu="a GPU")
+    (Layout.of(full_study).timing / "newer.json").write_text('{"schema_version": 9}')
+    costs = read_costs(full_study, aggregate(full_study), "kvasir")
+    assert list(costs.by_method) == ["lora", "nas_lora"]  # what fitted, of the study's methods
+    assert costs.by_method["lora"].epoch_s == pytest.approx(50)
+    assert costs.by_method["lora"].epoch_range == (pytest.approx(45), pytest.approx(250))
+    # Eight epochs, of which two are before T_B.
+    assert costs.by_method["nas_lora"].epoch_s == pytest.approx((2 * 50 + 6 * 100) / 8)
+    assert costs.by_method["lora"].image_s == pytest.approx(0.2)
+    assert costs.source == "measured by the timing protocol on a GPU"
+    assert costs.problems == ("newer.json: this timing has schema version 9; this naslora reads 1",)
+
+
+def test_losses_without_validation_scores(full_study: Study, drawn: dict[str, Drawn]) -> None:
+    """Losses of three seeds are 2 / epoch + 0, 0.1, 0.2: their standard deviation is 0.1."""
+    write_figures(full_study, ["figureC1"])
+    picture = drawn["figureC1"]
+    (axes,) = picture.canvas.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "training loss")
+    curves = [line for line in axes.get_lines() if len(line.get_xdata()) == 4]
+    lines = {to_hex(line.get_color()): line for line in curves}
+    for style in (METHOD_STYLES[method] for method in full_study.methods):
+        line = lines[style.colour.lower()]
+        np.testing.assert_allclose(line.get_xdata(), [1, 2, 3, 4])
+        np.testing.assert_allclose(line.get_ydata(), 2 / np.arange(1, 5) + 0.1)
+    bands = axes.collections
+    assert len(bands) == 3  # not of decoder-only
+    for band in bands:
+        corners = band.get_paths()[0].vertices
+        np.testing.assert_allclose([corners[:, 1].min(), corners[:, 1].max()], [0.5, 2.2])
+    start = full_study.training.architecture.start_epoch
+    assert start + 0.5 in [line.get_xdata()[0] for line in axes.get_lines()]
+    assert f"$T_B$ = {start}" in picture.words
+    assert "no validation scores" in picture.caption
+
+
+def test_validation_scores_stand_over_the_losses(
+    full_study: Study, drawn: dict[str, Drawn]
+) -> None:
+    add_validation(full_study)
+    write_figures(full_study, ["figureC1"])
+    score, loss = drawn["figureC1"].canvas.axes
+    assert (score.get_ylabel(), loss.get_ylabel()) == ("validation score (%)", "training loss")
+    colour = METHOD_STYLES["nas_lora"].colour.lower()
+    (line,) = (line for line in score.get_lines() if to_hex(line.get_color()) == colour)
+    np.testing.assert_allclose(line.get_ydata(), [21, 41, 61, 81])
+    assert "no validation scores" not in drawn["figureC1"].caption
+
+
+def test_a_run_without_validation_scores_among_others(
+    full_study: Study, drawn: dict[str, Drawn]
+) -> None:
+    add_validation(full_study)
+    history = [{"epoch": 1.0, "loss": 1.0}, {"epoch": 2.0, "loss": 0.5}]
+    for seed in full_study.seeds:
+        change(Layout.of(full_study).record("kvasir", "lora", seed), history=history)
+    write_figures(full_study, ["figureC1"])
+    score, loss = drawn["figureC1"].canvas.axes
+    colours = [{to_hex(line.get_color()) for line in axes.get_lines()} for axes in (score, loss)]
+    assert [METHOD_STYLES["lora"].colour in found for found in colours] == [False, True]
+
+
+@pytest.mark.parametrize("projections", [("qkv",), ("q", "k", "v")])
+def test_shares(full_study: Study, drawn: dict[str, Drawn], projections: tuple[str, ...]) -> None:
+    add_shares(full_study, projections)
+    records = aggregate(full_study)
+    shares = read_shares(full_study, records, "kvasir", "nas_pc_lora")
+    assert shares is not None
+    assert shares.operations[0] == "sep_conv_3x3"
+    assert shares.operations[-1] == "zero"
+    # Blocks in the order of their numbers, not of their names; and of the last epoch.
+    assert shares.blocks == tuple(b for b in range(12) for _ in projections)
+    assert shares.projections[: len(projections)] == projections
+    assert shares.values.shape == (3, 12 * len(projections), 8)
+    last = alpha_of(projections, 2)[-1]
+    name = f"image_encoder.blocks.10.attn.qkv.branches.{projections[-1]}.middle"
+    np.testing.assert_allclose(shares.values[2, 11 * len(projections) - 1], last[name])
+    assert read_shares(full_study, records, "kvasir", "lora") is None
+    write_figures(full_study, ["figureC2"])
+    bars, blocks = drawn["figureC2"], drawn["figureC2_blocks"]
+    deviation = 100 * shares.values - 12.5
+    _, pc = bars.canvas.axes[0].containers[:2]
+    np.testing.assert_allclose([bar.get_width() for bar in pc], deviation.mean((0, 1)))
+    spread = bars.data[bars.data["method"] == "nas_pc_lora"].groupby("operation", sort=False)
+    np.testing.assert_allclose(spread["deviation"].std(), deviation.mean(1).std(0, ddof=1))
+    mesh = blocks.canvas.axes[0].collections[0]
+    cells = np.asarray(mesh.get_array()).reshape(8, -1)
+    np.testing.assert_allclose(cells, deviation.mean(0).T)
+    assert mesh.get_clim()[0] == -mesh.get_clim()[1], "white is uniform"
+
+
+def test_the_ranking_is_drawn_from_its_frames(every_task: Study, drawn: dict[str, Drawn]) -> None:
+    write_figures(every_task, ["ranking"])
+    picture = drawn["ranking"]
+    ranking = rank(every_task, aggregate(every_task))
+    pd.testing.assert_frame_equal(picture.data, ranking.differences)
+    panels = [axes for axes in picture.canvas.axes if axes.get_title().startswith("Kvasir")]
+    (axes,) = panels
+    rows = ranking.differences.query("task == 'kvasir' and method == 'nas_lora'")
+    row = rows.iloc[0]
+    colour = METHOD_STYLES["nas_lora"].colour.lower()
+    lines = [line for line in axes.get_lines() if to_hex(line.get_color()) == colour]
+    assert len(rows) == 1
+    ends = [line.get_xdata() for line in lines if len(line.get_xdata()) == 2]
+    np.testing.assert_allclose(
+        sorted(map(list, ends)),
+        sorted([[row["images_low"], row["images_high"]], [row["seeds_low"], row["seeds_high"]]]),
+    )
+    (point,) = (line for line in lines if len(line.get_xdata()) == 1)
+    assert point.get_xdata()[0] == row["difference"]
+    assert (to_hex(point.get_markerfacecolor()) == "#ffffff") == (row["told"] == 0)
+    diagram = picture.canvas.axes[-1]
+    for method, mean in ranking.mean_ranks.items():
+        colour = METHOD_STYLES[str(method)].colour.lower()
+        drawn_at = [
+            points.get_offsets()[0][0]
+            for points in diagram.collections
+            if to_hex(points.get_facecolor()[0]) == colour
+        ]
+        assert drawn_at == [pytest.approx(mean)]
+
+
+def test_one_task_has_differences_and_no_ranks(full_study: Study, drawn: dict[str, Drawn]) -> None:
+    write_figures(full_study, ["ranking"])
+    assert "Mean ranks need 3 tasks" in drawn["ranking"].caption
+    titles = [axes.get_title() for axes in drawn["ranking"].canvas.axes if axes.axison]
+    assert titles == ["Kvasir\nS"]
