@@ -1,0 +1,175 @@
+"""Pretrained weights as the package ships them: in half precision, with a card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import save
+
+from naslora.core.errors import CheckpointError
+from naslora.core.files import sha256, write_bytes, write_json, write_text
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.generated import drawing_of
+from naslora.data.images import resized, resized_labels
+from naslora.sam.checkpoints import load_checkpoint
+from naslora.study.layout import Layout
+from naslora.study.provenance import provenance
+from naslora.study.settings import Study
+from naslora.synthetic.streams import streams
+from naslora.training.pretraining.batches import held_out
+from naslora.training.pretraining.model import PromptableSam
+from naslora.training.pretraining.validation import prompted, validate
+
+_SCENES = 256  # held out, for the scores of a card
+_IMAGES = 24  # of each benchmark's generator
+_SEED = 2_000_003  # other images than those of any study
+_LARGEST = 4  # instances of an image that are prompted
+_SMALLEST = 1 / 500  # of the image
+
+
+def publish(study: Study, folder: Path) -> Path:
+    """Write the study's pretrained weights and their card into a folder.
+
+    `<backbone>.safetensors` holds the weights in float16 with Meta's names, `<backbone>.json` how
+    they were trained, their learning curve and what they can do, `<backbone>.md` the same for
+    people.
+
+    Returns:
+        The file of weights.
+
+    Raises:
+        CheckpointError: the study has no pretrained weights, or they are not of its learning curve.
+        DiskError: the folder cannot be written to.
+    """
+    source = Layout.of(study).backbone()
+    about = _about(source)
+    model = PromptableSam(study.sam.backbone, study.sam.image_size)
+    load_checkpoint(model.sam, source)
+    half = {name: value.half().contiguous() for name, value in model.sam.state_dict().items()}
+    path = folder / f"{study.sam.backbone}.safetensors"
+    write_bytes(path, save(half))
+    model.sam.load_state_dict({name: value.float() for name, value in half.items()})
+    card = {
+        **{name: value for name, value in about.items() if name != "sha256"},
+        "sha256": sha256(path),
+        "bytes": path.stat().st_size,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "revision": provenance(torch.device("cpu")).git_revision,
+        "held_out": _rounded(
+            validate(model, held_out(study.pretraining.seed + 1, _SCENES, study.sam.image_size))
+        ),
+        "zero_shot": {task: _rounded(_zero_shot(model, task, study)) for task in study.tasks},
+    }
+    write_json(path.with_suffix(".json"), card)
+    write_text(path.with_suffix(".md"), card_text(card))
+    return path
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    """A card for people, in Markdown."""
+    settings, size = card["settings"], card["image_size"]
+    rows = [("held-out scenes", card["held_out"]), *card["zero_shot"].items()]
+    scores = "\n".join(
+        f"| {name} | {row['click']:.3f} | {row['box']:.3f} |" for name, row in rows
+    )
+    columns = [name for name in card["curve"][0] if name != "step"]
+    curve = "\n".join(
+        f"| {entry['step']:.0f} | " + " | ".join(f"{entry[name]:.3f}" for name in columns) + " |"
+        for entry in card["curve"]
+    )
+    recipe = "\n".join(f"- {name}: {value}" for name, value in settings.items())
+    return f"""# SAM `{card["backbone"]}`
+
+{card["parameters"]:,} parameters in float16, for images of {size} px; {card["bytes"]:,} bytes,
+SHA-256 `{card["sha256"]}`.
+
+All weights were trained by `naslora pretrain` on generated scenes of abstract shapes and textures
+(`naslora/synthetic/scenes.py`). No photograph, and no image of a benchmark's generator, was seen.
+
+## Scores without adaptation
+
+Mean IoU from one click at the centre of an object (of three candidates, the one that the model
+believes the best) and from its box. Below the first line, on {_IMAGES} images of each benchmark's
+generator; the objects are the {_LARGEST} largest connected regions of the mask.
+
+| images | click | box |
+|---|---:|---:|
+{scores}
+
+Without a prompt, mean IoU with all that stands out in held-out scenes:
+{card["held_out"]["prompt_free"]:.3f}.
+
+## Recipe
+
+{recipe}
+- started from: {card["start"] or "random weights"}
+- naslora {card["naslora"]}, revision {card["revision"]}; torch {card["torch"]}
+
+## Learning curve
+
+Mean losses since the line before, and mean IoU on {settings["validation_scenes"]} held-out scenes.
+
+| step | {" | ".join(name.replace("_", " ") for name in columns)} |
+|---:|{"---:|" * len(columns)}
+{curve}
+"""
+
+
+def _about(source: Path) -> dict[str, Any]:
+    path = source.with_suffix(".json")
+    if not source.is_file() or not path.is_file():
+        raise CheckpointError(
+            "there are no pretrained weights with a learning curve",
+            where=source,
+            remedy="run naslora pretrain with the same settings first",
+        )
+    about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if about["sha256"] != sha256(source):
+        raise CheckpointError(
+            "the weights are not those of the learning curve beside them",
+            where=source,
+            remedy="run naslora pretrain with the same settings again",
+        )
+    return about
+
+
+@torch.inference_mode()
+def _zero_shot(model: PromptableSam, task: str, study: Study) -> dict[str, float]:
+    """Mean IoU from a click and from a box on images that the task's generator draws."""
+    model.eval()
+    benchmark, size = get_benchmark(task), study.sam.image_size
+    draw = drawing_of(benchmark)
+    found: dict[str, list[float]] = {"click": [], "box": []}
+    for rng in streams(_SEED, _IMAGES):
+        image, labels = draw(rng)
+        masks = _regions(resized_labels(labels, size))
+        if not len(masks):
+            continue
+        pixels = resized(Image.fromarray(image), size).transpose(2, 0, 1).copy()
+        embedding = model.encode(torch.from_numpy(pixels)[None])
+        for kind, values in prompted(model, embedding, masks).items():
+            found[kind] += values
+    return {kind: float(np.mean(values)) for kind, values in found.items()}
+
+
+def _regions(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The largest connected regions (N, S, S) of equal labels; label 0 is the background."""
+    from skimage.measure import label
+
+    regions = label(labels, background=0)
+    counts = np.bincount(regions.ravel())
+    counts[0] = 0
+    largest = np.argsort(-counts, kind="stable")[:_LARGEST]
+    chosen = [number for number in largest if counts[number] >= _SMALLEST * labels.size]
+    return np.array([regions == number for number in chosen], dtype=bool)
+
+
+def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in scores.items()}
