@@ -41,8 +41,8 @@ def draw_camouflage(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels
 
     coat = _cut(rng, sheet, shape, angle=rng.uniform(30, 150))
     strength = rng.beta(1.6, 2.2)
-    coat = coat * (1 + rng.normal(0, 0.02 + 0.05 * strength, 3).astype(np.float32))
-    coat = coat * (1 + rng.choice([-1, 1]) * 0.22 * strength)
+    coat = coat * (1 + rng.normal(0, 0.03 + 0.09 * strength, 3).astype(np.float32))
+    coat = coat * (1 + rng.choice([-1, 1]) * (0.1 + 0.35 * strength))
     coat = _shaded(rng, coat, distance, strength)
 
     lean = rng.uniform(0, 2 * np.pi)
@@ -69,7 +69,7 @@ def _shape(rng: np.random.Generator) -> tuple[int, int]:
 def _creature(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
     """Distance from the outline in pixels, negative inside."""
     draw = silhouettes.CREATURES[rng.integers(len(silhouettes.CREATURES))]
-    size = min(shape) * np.exp(rng.uniform(np.log(0.26), np.log(0.68)))
+    size = min(shape) * np.exp(rng.uniform(np.log(0.4), np.log(0.8)))
     origin = (rng.uniform(0.35, 0.65) * shape[0], rng.uniform(0.3, 0.7) * shape[1])
     upright = draw not in (silhouettes.insect, silhouettes.moth)
     angle = rng.normal(0, 0.2) if upright else rng.uniform(0, 2 * np.pi)
