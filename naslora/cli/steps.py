@@ -80,11 +80,27 @@ def fetch(
 
 
 @app.command(rich_help_panel=STEPS)
-def pretrain(study: StudyOption = None, set_: SetOption = None) -> None:
-    """Train a whole small SAM on generated images, to have something to adapt."""
+def pretrain(
+    study: StudyOption = None,
+    set_: SetOption = None,
+    publish: Annotated[
+        Path | None,
+        typer.Option(
+            help="Do not train: write the weights that were trained to this folder, in float16 and"
+            " with a card that says what they can do.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+) -> None:
+    """Train a small backbone with prompts on generated scenes, as SAM was trained."""
+    settings = load(study, set_)
+    if publish is not None:
+        from naslora.training.pretraining.publishing import publish as publish_weights
+
+        say("weights", publish_weights(settings, publish))
+        return
     from naslora.training.pretraining.run import pretrain as pretrain_backbone
 
-    settings = load(study, set_)
     pretrain_backbone(settings)
     say("backbone", Layout.of(settings).backbone())
 

@@ -76,9 +76,7 @@ def card_text(card: Mapping[str, Any]) -> str:
     """A card for people, in Markdown."""
     settings, size = card["settings"], card["image_size"]
     rows = [("held-out scenes", card["held_out"]), *card["zero_shot"].items()]
-    scores = "\n".join(
-        f"| {name} | {row['click']:.3f} | {row['box']:.3f} |" for name, row in rows
-    )
+    scores = "\n".join(f"| {name} | {row['click']:.3f} | {row['box']:.3f} |" for name, row in rows)
     columns = [name for name in card["curve"][0] if name != "step"]
     curve = "\n".join(
         f"| {entry['step']:.0f} | " + " | ".join(f"{entry[name]:.3f}" for name in columns) + " |"
