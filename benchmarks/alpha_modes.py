@@ -23,8 +23,8 @@ from sides import ratio, write
 from naslora.data.prepare import prepare
 from naslora.evaluation.evaluate import evaluate
 from naslora.study.settings import Study, load_study
-from naslora.training.loop import train
 from naslora.training.pretraining.run import pretrain
+from naslora.training.train import train
 
 TASK, METHOD, METRIC = "kvasir", "nas_pc_lora", "S_measure"
 EPOCHS, START = 8, 2  # T_B is a quarter of the epochs, as in the paper

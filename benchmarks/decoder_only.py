@@ -13,8 +13,8 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-import torch
 from sides import ratio, write
 
 from naslora.data.manifest import read_manifest
@@ -23,9 +23,16 @@ from naslora.methods.registry import adapt
 from naslora.study.layout import Layout
 from naslora.study.settings import load_study
 from naslora.training.device import launch_fabric
+from naslora.training.fit import fit
 from naslora.training.initial import initial_sam
+from naslora.training.learner import Learner
 from naslora.training.loaders import build_loaders
-from naslora.training.trainer import Trainer
+from naslora.training.output import Output
+from naslora.training.progress import EpochProgress
+from naslora.training.resume.checkpoints import Checkpoints
+from naslora.training.resume.saving import Saver
+from naslora.training.resume.signals import StopRequests
+from naslora.training.resume.state import Progress
 
 TASK, METHOD = "kvasir", "decoder_only"
 EPOCHS = 4
@@ -68,6 +75,7 @@ def epochs(options: argparse.Namespace, folder: Path) -> list[float]:
             "training.epochs": EPOCHS,
             "training.threads": options.threads,
             "training.accelerator": options.device,
+            "training.validate_every_n_epochs": 0,
         },
     )
     prepare(study, TASK)
@@ -75,18 +83,28 @@ def epochs(options: argparse.Namespace, folder: Path) -> list[float]:
     fabric = launch_fabric(run.training)
     sam, _ = initial_sam(study, classes=1, seed=0)
     adapt(sam, METHOD)
-    trainer = Trainer(fabric, run, sam, 1)
+    learner = Learner(fabric, run.training, sam, 1)
     marks = [time.perf_counter()]
     manifest = read_manifest(layout.manifest(TASK))
-    loaders = build_loaders(fabric, run, manifest, layout, "batch", sam)
-
-    def mark(_: dict[str, float]) -> None:
-        if fabric.device.type == "cuda":
-            torch.cuda.synchronize()
-        marks.append(time.perf_counter())
-
-    trainer.train(loaders, lambda progress: None, mark)
+    prepared, cache = layout.prepared(TASK), layout.resized(TASK)
+    loaders, _ = build_loaders(fabric, run, manifest, prepared, cache, sam, alpha_data="batch")
+    report = Marks("decoder-only", EPOCHS, output=Output(silent=True))
+    saver = Saver(fabric, Checkpoints(folder, {}), None, StopRequests(), 60, dict)
+    with report:
+        fit(fabric, learner, loaders, Progress(), saver, report)
+    marks += report.marks
     return [after - before for before, after in pairwise(marks)]
+
+
+class Marks(EpochProgress):
+    """Notes the time after each epoch, whose losses have been waited for."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.marks: list[float] = []
+
+    def epoch(self, values: dict[str, float]) -> None:
+        self.marks.append(time.perf_counter())
 
 
 if __name__ == "__main__":

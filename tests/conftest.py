@@ -77,7 +77,7 @@ def trained_study(prepared_study: Study, tmp_path_factory: pytest.TempPathFactor
     """The same with its runs and controls trained and evaluated. Not to be written to."""
     from naslora.evaluation.controls import evaluate_controls
     from naslora.evaluation.evaluate import evaluate
-    from naslora.training.loop import train
+    from naslora.training.train import train
 
     results = tmp_path_factory.mktemp("trained")
     shutil.copytree(prepared_study.results, results, dirs_exist_ok=True)

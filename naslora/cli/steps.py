@@ -120,7 +120,7 @@ def train(
     ] = False,
 ) -> None:
     """Train one method on one task; write adapter weights and a receipt."""
-    from naslora.training.loop import train as train_run
+    from naslora.training.train import train as train_run
 
     settings = load(study, set_)
     receipt = Layout.of(settings).receipt(task, variant, seed)

@@ -29,11 +29,11 @@ class Lock:
         self._path = path
         self._lock = FileLock(path, thread_local=False)
 
-    def acquire(self, *, wait: bool = True) -> bool:
+    def acquire(self, seconds: float | None = None) -> bool:
         """Take the lock.
 
         Args:
-            wait: for another process to release it; else give up at once.
+            seconds: to wait for another process to release it; None for without end.
 
         Returns:
             Whether it is held now.
@@ -42,7 +42,7 @@ class Lock:
             OSError: the file cannot be written.
         """
         try:
-            self._lock.acquire(timeout=-1 if wait else 0)
+            self._lock.acquire(timeout=-1 if seconds is None else seconds)
         except Timeout:
             return False
         except OSError as error:

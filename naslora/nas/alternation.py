@@ -1,4 +1,4 @@
-"""Stage-wise optimisation of weights w and architecture parameters alpha (Algorithm 1)."""
+"""Alternating optimisation of weights w and architecture parameters alpha (Algorithm 1)."""
 
 from __future__ import annotations
 
@@ -10,48 +10,45 @@ import torch
 from torch import Tensor, nn
 
 from naslora.nas.cell import architecture_parameters, weight_parameters
-from naslora.study.settings import TrainingSettings
+from naslora.nas.settings import OptimiserSettings
 
 Loss = Callable[[], Tensor]
 Backward = Callable[[Tensor], None]
 
 
 class AlternatingOptimizer:
-    """Two Adam optimisers (coupled L2), and when each of them steps.
+    """Two Adam optimisers with coupled L2, one of w and one of alpha, and their schedule.
 
-    Stage-wise: each step updates w with alpha fixed; once alpha is active, it then updates alpha
-    with w fixed, by a second forward and backward. Simultaneous: one backward gives the gradients
-    of both at the same point, and both step, so that alpha costs no pass of its own. Written as a
-    sequence of updates it is the same alternation but for two delays: alpha's gradient is of the
-    next batch instead of the same one again, and w's is taken before alpha's last update. Both are
-    then two groups of one optimiser, since the gradient scaler of half precision may change its
-    scale between the steps of two.
+    Stage-wise: each step updates w with alpha fixed; after epoch T_B (`start_epoch`), every
+    `every_n_steps`-th step then updates alpha with w fixed, from a second forward and backward
+    pass. Simultaneous: one pass gives the gradients of both, and both are updated. Both are then
+    groups of one optimiser, since the gradient scaler of half precision may change its scale
+    between the steps of two.
 
-    The schedule counts epochs and steps from 1: alpha is active in epochs after `start_epoch`
-    (T_B), on every `every_n_steps`-th step of an epoch. A model without alpha has one optimiser,
-    and every step is a plain Adam step.
+    A model without alpha has one optimiser, and every step is a plain Adam step. Epochs and steps
+    are counted from 1.
 
     Args:
-        model: holds the parameters; those with `requires_grad` now are the ones optimised.
-        training: learning rates, weight decays and the schedule.
-        idle_gradients: compute the gradients of the fixed group too, and drop them. The model
-            then sees one set of trainable parameters all along, as a wrapper that waits for
-            every gradient needs it.
+        model: holds the parameters; those with `requires_grad` now are optimised.
+        settings: learning rates, weight decays and the schedule.
+        idle_gradients: compute the gradients of the fixed parameters too, and drop them. A model
+            in several processes needs it, since `DistributedDataParallel` waits for the gradient
+            of every parameter.
 
     Attributes:
         weights: the optimiser of w; simultaneously, of w and alpha.
-        architecture: the optimiser of alpha alone, or None.
+        architecture: the optimiser of alpha; None without alpha, or simultaneously.
     """
 
     def __init__(
-        self, model: nn.Module, training: TrainingSettings, *, idle_gradients: bool = False
+        self, model: nn.Module, settings: OptimiserSettings, *, idle_gradients: bool = False
     ):
-        self._settings = training.architecture
+        self._settings = settings.architecture
         self._idle_gradients = idle_gradients
         self._w = weight_parameters(model)
         self._alpha = architecture_parameters(model)
         self.weights: torch.optim.Optimizer = torch.optim.Adam(
-            self._w, lr=training.learning_rate, weight_decay=training.weight_decay
+            self._w, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.architecture: torch.optim.Optimizer | None = None
         if self._alpha:
@@ -72,7 +69,7 @@ class AlternatingOptimizer:
             self.architecture = setup(self.architecture)
 
     def alpha_active(self, epoch: int, step: int) -> bool:
-        """Whether alpha is updated in this epoch and step, both counted from 1."""
+        """Whether this step updates alpha."""
         return (
             bool(self._alpha)
             and epoch > self._settings.start_epoch
@@ -84,43 +81,64 @@ class AlternatingOptimizer:
         return any(self.alpha_active(epochs, step) for step in range(1, steps + 1))
 
     def second_pass(self, epoch: int, step: int) -> bool:
-        """Whether this step runs a second forward and backward, for alpha alone."""
+        """Whether this step has a second forward and backward pass, for alpha alone."""
         return self._settings.alternation == "stage_wise" and self.alpha_active(epoch, step)
+
+    @contextmanager
+    def weights_step(self, epoch: int, step: int) -> Iterator[None]:
+        """Update w (simultaneously: and alpha) by the gradients that the block computes.
+
+        Alpha is fixed in the block. If the block raises, nothing is updated.
+        """
+        together = self.alpha_active(epoch, step) and self.architecture is None
+        with self._fixed([] if together else self._alpha):
+            yield
+        if not together:
+            _clear(self._alpha)  # an idle gradient
+        self.weights.step()
+        _clear((*self._w, *self._alpha))
+
+    @contextmanager
+    def alpha_step(self) -> Iterator[None]:
+        """Update alpha by the gradients that the block computes, with w fixed.
+
+        If the block raises, nothing is updated.
+        """
+        assert self.architecture is not None
+        with self._fixed(self._w):
+            yield
+        self.architecture.step()
+        _clear((*self._w, *self._alpha))
 
     def step(
         self,
         epoch: int,
         step: int,
         loss: Loss,
-        architecture_loss: Loss | None = None,
+        alpha_loss: Loss | None = None,
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor | None]:
-        """Make one step of the schedule.
+        """Make one step of the schedule: of w, and of alpha where it is its turn.
 
         Args:
             epoch: counted from 1.
             step: counted from 1.
-            loss: runs the model forward on the training batch; it should raise on a loss that
-                is not finite, since the parameters change right after.
-            architecture_loss: the same on the data for alpha; by default `loss` itself.
+            loss: runs the model forward on a training batch and returns the loss.
+            alpha_loss: the same on the data for alpha; by default `loss` itself.
             backward: called with a loss, such as Fabric's `backward`.
 
         Returns:
             The losses of the first and the second pass, detached; None without a second pass.
         """
-        apart = self.second_pass(epoch, step)
-        together = self.alpha_active(epoch, step) and not apart
-        first = self._pass(loss, backward, fixed=[] if together else self._alpha)
-        if not together:
-            _clear(self._alpha)  # an idle gradient
-        self.weights.step()
-        _clear((*self._w, *self._alpha))
-        if not apart or self.architecture is None:
-            return first, None
-        second = self._pass(architecture_loss or loss, backward, fixed=self._w)
-        self.architecture.step()
-        _clear((*self._w, *self._alpha))
-        return first, second
+        with self.weights_step(epoch, step):
+            first = loss()
+            backward(first)
+        if not self.second_pass(epoch, step):
+            return first.detach(), None
+        with self.alpha_step():
+            second = (alpha_loss or loss)()
+            backward(second)
+        return first.detach(), second.detach()
 
     def state_dict(self) -> dict[str, Any]:
         """The state of both optimisers."""
@@ -141,24 +159,19 @@ class AlternatingOptimizer:
         if self.architecture is not None:
             self.architecture.load_state_dict(state["architecture"])
 
-    def _pass(self, loss: Loss, backward: Backward, fixed: Sequence[nn.Parameter]) -> Tensor:
-        with _fixed([] if self._idle_gradients else fixed):
-            value = loss()
-            backward(value)
-        return value.detach()
+    @contextmanager
+    def _fixed(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+        """Compute no gradients of these parameters in the block, unless idle ones are wanted."""
+        fixed = [] if self._idle_gradients else parameters
+        for parameter in fixed:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in fixed:
+                parameter.requires_grad_(True)
 
 
 def _clear(parameters: Iterable[nn.Parameter]) -> None:
     for parameter in parameters:
         parameter.grad = None
-
-
-@contextmanager
-def _fixed(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Settings of a NAS cell: what the paper says about it, and what it leaves open."""
+"""Settings of a NAS cell and of the optimisers of Algorithm 1."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from naslora.core.validation import DistinctTuple, StrictSettings
+from naslora.core.validation import DistinctTuple, Settings, StrictSettings
 
 OperationName = Literal[
     "sep_conv_3x3",
@@ -67,3 +67,39 @@ class CellSettings(StrictSettings):
         if self.style == "linear" and self.conv_bias:
             raise ValueError("conv_bias needs style darts; linear operations have no bias")
         return self
+
+
+class ArchitectureSettings(Settings):
+    """Stage 2 of Algorithm 1: Adam on the architecture parameters alpha.
+
+    Attributes:
+        start_epoch: T_B, the number of epochs that train the weights w alone.
+        alternation: `stage_wise` makes a second pass for alpha; `simultaneous` updates w and alpha
+            from one pass.
+        data: what the second pass is on: the training batch, validation images, or the half of the
+            training images that w is not trained on.
+        every_n_steps: steps of w to one of alpha.
+        learning_rate: of alpha.
+        weight_decay: of alpha, as coupled L2.
+    """
+
+    start_epoch: Annotated[int, Field(ge=0)]
+    alternation: Literal["stage_wise", "simultaneous"]
+    data: Literal["batch", "val", "held_out"]
+    every_n_steps: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _data_is_used(self) -> ArchitectureSettings:
+        if self.alternation == "simultaneous" and self.data != "batch":
+            raise ValueError("simultaneous steps share one batch, so data must be batch")
+        return self
+
+
+class OptimiserSettings(Settings):
+    """Adam on the weights w, with coupled L2; and the architecture's."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    architecture: ArchitectureSettings

@@ -59,9 +59,18 @@ class Receipt(Document):
     """What a training run did; written as `training.json` when the run ends.
 
     `original_parameters` counts those of Meta's SAM of the same backbone and image size, None in
-    old receipts; `total_parameters` those of the adapted one. `history` has one entry per epoch;
-    `alpha` one per epoch with the softmax of the architecture parameters by cell, empty for
-    methods without a cell.
+    old receipts; `total_parameters` those of the adapted one.
+
+    `history` has one entry per epoch, with the keys: `epoch`, counted from 1; `loss`, the mean
+    training loss; `architecture_loss`, the same of the second passes, where there were any;
+    `val_loss` and `val_score`, the mean loss and the score (IoU of the foreground, or mean IoU of
+    the classes, in [0, 1]) on validation images, in the epochs that were followed by a validation
+    (see `naslora.training.validation`); `seconds`, of the epoch's training steps. It is shorter
+    than the settings' `epochs` where the run was stopped early. `selected_epoch` is the epoch whose
+    weights were kept, by the best `val_score`; None where the last epoch's were.
+
+    `alpha` has one entry per epoch with the softmax of the architecture parameters by cell, and is
+    empty for methods without a cell.
 
     A run that was stopped and went on took several `attempts`. `wall_time_s` adds up what led to
     the result: each attempt from its start to the checkpoint that the next went on from, the last
@@ -80,6 +89,7 @@ class Receipt(Document):
     total_parameters: _Count
     original_parameters: Annotated[int, Field(ge=1)] | None = None
     history: list[dict[str, float]]
+    selected_epoch: int | None = None
     alpha: list[dict[str, list[float]]] = Field(default_factory=list)
     attempts: int = 1
     wall_time_s: _Seconds

@@ -8,9 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from naslora.core.validation import Settings
+from naslora.nas.settings import OptimiserSettings
 from naslora.sam.backbones import BACKBONES, AttentionBackend
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+# Numbers that torch takes as a seed.
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -59,40 +62,37 @@ class PretrainingSettings(Settings):
     precision: Literal["32-true", "bf16-mixed"]
     threads: Annotated[int, Field(ge=1)]
     checkpoint_minutes: Annotated[float, Field(ge=0)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 class DataSettings(Settings):
-    split_seed: int
+    split_seed: Seed
 
 
-class ArchitectureSettings(Settings):
-    """Stage 2 of Algorithm 1: the optimiser of the architecture parameters alpha."""
+class TrainingSettings(OptimiserSettings):
+    """Training of a run.
 
-    start_epoch: Annotated[int, Field(ge=0)]
-    alternation: Literal["stage_wise", "simultaneous"]
-    data: Literal["batch", "val", "held_out"]
-    every_n_steps: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
+    Attributes:
+        class_weights: weights of the classes in the losses, the background first: none, by their
+            share of the training images, or as listed; see `naslora.training.class_weights`.
+        validate_every_n_epochs: 0 for never.
+        validation_images: at most so many of the validation split; None for all.
+        select: whose weights are kept, the last epoch's or those of the best validation score.
+        patience: stop when so many epochs brought no better validation score; None for never.
+        checkpoint_minutes: between checkpoints; 0 for one after every step.
+    """
 
-    @model_validator(mode="after")
-    def _data_is_used(self) -> ArchitectureSettings:
-        if self.alternation == "simultaneous" and self.data != "batch":
-            raise ValueError("simultaneous steps share one batch, so data must be batch")
-        return self
-
-
-class TrainingSettings(Settings):
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
     horizontal_flip: Fraction
     lambda_seg: Annotated[float, Field(ge=0)]
     lambda_cls: Annotated[float, Field(ge=0)]
     no_object_weight: Annotated[float, Field(ge=0)]
-    architecture: ArchitectureSettings
+    class_weights: Literal["balanced"] | list[Annotated[float, Field(ge=0)]] | None
+    validate_every_n_epochs: Annotated[int, Field(ge=0)]
+    validation_images: Annotated[int, Field(ge=1)] | None
+    select: Literal["last", "best"]
+    patience: Annotated[int, Field(ge=1)] | None
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     gradient_checkpointing: bool
@@ -101,6 +101,12 @@ class TrainingSettings(Settings):
     threads: Annotated[int, Field(ge=1)]
     workers: Annotated[int, Field(ge=0)]
     checkpoint_minutes: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _validation_is_there(self) -> TrainingSettings:
+        if not self.validate_every_n_epochs and (self.select == "best" or self.patience):
+            raise ValueError("select: best and patience need validate_every_n_epochs above 0")
+        return self
 
 
 class EvaluationSettings(Settings):
@@ -113,7 +119,7 @@ class AnalysisSettings(Settings):
 
     task: Name | None
     images: Annotated[int, Field(ge=1)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 class TimingSettings(Settings):

@@ -23,6 +23,7 @@ from naslora.study.sections import (
     Name,
     PretrainingSettings,
     SamSettings,
+    Seed,
     TimingSettings,
 )
 from naslora.study.sections import TrainingSettings as TrainingSettings
@@ -52,7 +53,7 @@ class RunSettings(Settings):
     variant: Name
     method: Name
     method_sha256: str | None = None
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     method_settings: dict[str, Any]
     sam: SamSettings
     pretraining: PretrainingSettings
@@ -62,17 +63,29 @@ class RunSettings(Settings):
     def fingerprint(self) -> str:
         """SHA-256 over every setting but those that change no result: folders, workers, saving.
 
-        The ways to compute attention agree to 1e-5, so theirs is none of them either. Shipped
-        weights are named by their hash, since another version of the package may ship others.
+        The ways to compute attention agree to 1e-5, so the setting of attention is left out too.
+        Shipped weights are named by their hash, since another version of the package may ship
+        others.
         """
-        idle = {
-            "sam": {"checkpoints", "attention"},
-            "training": {"workers", "checkpoint_minutes"},
-        }
-        values = self.model_dump(mode="json", exclude=idle)
+        settings = self.recorded()
+        for section, unused in (
+            ("sam", ("attention",)),
+            ("training", ("workers", "checkpoint_minutes")),
+        ):
+            for name in unused:
+                del settings[section][name]
         if self.sam.checkpoint == "shipped":
-            values["sam"]["checkpoint"] = f"shipped {shipped_sha256(self.sam.backbone)}"
-        return fingerprint(values)
+            settings["sam"]["checkpoint"] = f"shipped {shipped_sha256(self.sam.backbone)}"
+        return fingerprint(settings)
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings as a receipt holds them.
+
+        Without folders of this machine: of a checkpoint's path, only the file name is kept.
+        """
+        settings = self.model_dump(mode="json", exclude={"sam": {"checkpoints"}})
+        settings["sam"]["checkpoint"] = Path(self.sam.checkpoint).name
+        return settings
 
 
 class Study(Settings):
@@ -91,7 +104,7 @@ class Study(Settings):
     methods: list[Name]
     method_files: dict[Name, Path]
     networks: list[Name]
-    seeds: list[Annotated[int, Field(ge=0)]]
+    seeds: list[Seed]
     variants: dict[Name, Variant]
     generated: dict[Name, Annotated[int, Field(ge=1)]]
     bundles: list[Name]

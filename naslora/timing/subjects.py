@@ -20,8 +20,8 @@ from naslora.sam.building import Sam, build_sam
 from naslora.study.settings import Study
 from naslora.timing.document import Form
 from naslora.timing.protocol import Call, DroppedError
+from naslora.training.learner import Learner
 from naslora.training.loaders import Batch
-from naslora.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -55,7 +55,8 @@ class Subject:
         self._sam.image_encoder.gradient_checkpointing = run.training.gradient_checkpointing
         self._architecture = run.training.architecture
         self._device = fabric.device
-        self._trainer: Trainer | None = Trainer(fabric, run, self._sam, _CLASSES)
+        self._learner: Learner | None = Learner(fabric, run.training, self._sam, _CLASSES)
+        self._backward = fabric.backward
 
     def training(self, batch: Batch, *, searching: bool) -> tuple[Call, int]:
         """Training as a call: loss, gradients and the optimisers' steps.
@@ -69,14 +70,20 @@ class Subject:
             as there are from one update of alpha to the next. The call raises `DroppedError` where
             there is not enough memory, or the loss is not finite.
         """
-        trainer, schedule = self._trainer, self._architecture
-        assert trainer is not None
+        learner, schedule = self._learner, self._architecture
+        assert learner is not None
         epoch = schedule.start_epoch + searching  # alpha rests up to and with the start epoch
         steps = schedule.every_n_steps if searching else 1
 
+        def loss() -> Tensor:
+            value = learner.loss(batch)
+            if not bool(value.isfinite()):
+                raise DroppedError("diverged")
+            return value
+
         def iterate() -> None:
             for step in range(1, steps + 1):
-                trainer.step(epoch, step, batch, batch)
+                learner.optimiser.step(epoch, step, loss, backward=self._backward)
 
         return self._guarded(iterate), steps * len(batch[0])
 
@@ -86,7 +93,7 @@ class Subject:
         Returns:
             The size of the saved file, bytes.
         """
-        self._trainer = None
+        self._learner = None
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "adapter.safetensors"
             save_adapter(self._sam, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,12 @@ from naslora.core.arrays import ArrayFile, Bytes, array_file
 from naslora.core.files import fingerprint
 from naslora.data.dataset import SegmentationDataset
 from naslora.sam.building import Sam
+from naslora.sam.fingerprint import weights_sha256
 from naslora.study.provenance import hardware
 from naslora.study.settings import RunSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-_NAME = "embedded-{size}.arrays"
 
 
 def has_fixed_embeddings(fabric: Fabric, sam: Sam) -> bool:
@@ -37,7 +36,7 @@ def embed(fabric: Fabric, sam: Sam, images: Tensor) -> Tensor:
 
     One by one, since matrix products of another height may round differently: so an embedding
     depends on its image alone, and it is the same, bit for bit, whether it was kept or is made
-    with its batch. In one layout in memory, which moves the last bits too.
+    with its batch. In one layout in memory, which changes the last bits too.
     """
     with fabric.autocast():
         return torch.cat([sam.encode(image[None]) for image in images]).contiguous()
@@ -49,75 +48,93 @@ class EmbeddedImages(Dataset[tuple[Tensor, Tensor]]):
     Args:
         images: the images and labels.
         file: embeddings as bytes, all those of the first flip in `flips`, then of the next.
-        flips: the values of flip that there are.
-        dtype: of the embeddings; `shape` is that of one.
+        indices: of the images that are in the file.
+        flips: the values of flip that are in the file.
+        dtype: of the embeddings.
+        shape: of one embedding.
     """
 
     def __init__(
         self,
         images: SegmentationDataset,
         file: ArrayFile,
-        flips: list[bool],
+        indices: Sequence[int],
+        flips: Sequence[bool],
         dtype: torch.dtype,
         shape: tuple[int, ...],
     ):
-        self._images, self._file, self._flips = images, file, flips
+        self._images, self._file = images, file
+        keys = ((index, flip) for flip in flips for index in indices)
+        self._places = {key: place for place, key in enumerate(keys)}
         self._dtype, self._shape = dtype, shape
 
     def __getitem__(self, key: tuple[int, bool]) -> tuple[Tensor, Tensor]:
         index, flip = key
-        stored = self._file[self._flips.index(flip) * len(self._images) + index]
-        embedding = torch.from_numpy(stored).view(self._dtype).view(self._shape)
+        embedding = torch.from_numpy(self._file[self._places[key]])
         labels = self._images[index][1]
-        return embedding, labels.flip(-1) if flip else labels
+        return (
+            embedding.view(self._dtype).view(self._shape),
+            labels.flip(-1) if flip else labels,
+        )
 
 
 def embedded_images(
-    fabric: Fabric, run: RunSettings, sam: Sam, images: SegmentationDataset, folder: Path
+    fabric: Fabric,
+    run: RunSettings,
+    sam: Sam,
+    images: SegmentationDataset,
+    path: Path,
+    *,
+    indices: Sequence[int],
+    flips: Sequence[bool],
+    passes: int,
 ) -> EmbeddedImages | None:
-    """The embeddings of all images, from a file that is written first if it is not there.
+    """The embeddings of images, from a file that is written first if it is not there.
 
-    None where they change as the run goes on, where the run has no more epochs than an image has
-    ways to be flipped, so that it saves nothing, or where the disk is too small.
+    None where they change as the run goes on, where the run passes over the images no more often
+    than they are embedded here, so that it saves nothing, or where the disk is too small.
 
     Args:
         fabric: device and precision.
         run: the settings.
         sam: on its device, in its precision, with the method on it.
-        images: of the split that is trained on.
-        folder: of the file, for all seeds.
+        images: a split.
+        path: of the file, for all seeds.
+        indices: of the images that are needed.
+        flips: whether they are needed as they are, mirrored, or both.
+        passes: how often the run passes over the images.
     """
-    probability = run.training.horizontal_flip
-    flips = [flip for flip, there in ((False, probability < 1), (True, probability > 0)) if there]
-    if not has_fixed_embeddings(fabric, sam) or run.training.epochs <= len(flips):
+    if not has_fixed_embeddings(fabric, sam) or passes <= len(flips):
         return None
 
     def embedding(index: int, flip: bool) -> Tensor:
         image = images[index][0].to(fabric.device)
         return embed(fabric, sam, (image.flip(-1) if flip else image)[None])[0].cpu()
 
+    keys = [(index, flip) for flip in flips for index in indices]
+
     def as_bytes(position: int) -> Bytes:
-        flip, index = divmod(position, len(images))
-        tensor = embedding(index, flips[flip]).contiguous()
+        tensor = embedding(*keys[position]).contiguous()
         return np.asarray(tensor.view(-1).view(torch.uint8).numpy())
 
-    example = embedding(0, flips[0])
+    example = embedding(*keys[0])
     with fabric.autocast():
         about = hardware(fabric.device, sam)
     key = fingerprint(
         {
             "images": images.key(),
-            "encoder": _digest(sam),
-            "flips": flips,
+            "indices": list(indices),
+            "encoder": weights_sha256(sam.image_encoder),
+            "flips": list(flips),
             "precision": run.training.precision,
             "hardware": about,
             "versions": [__version__, torch.__version__],
         }
     )
     file = array_file(
-        folder / _NAME.format(size=run.sam.image_size),
+        path,
         key,
-        len(images) * len(flips),
+        len(keys),
         (example.numel() * example.element_size(),),
         as_bytes,
         noun="image embeddings",
@@ -126,13 +143,4 @@ def embedded_images(
     )
     if file is None:
         return None
-    return EmbeddedImages(images, file, flips, example.dtype, tuple(example.shape))
-
-
-def _digest(sam: Sam) -> str:
-    """SHA-256 over the encoder's weights, whatever checkpoint, seed and method they are from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(sam.image_encoder.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return EmbeddedImages(images, file, indices, flips, example.dtype, tuple(example.shape))

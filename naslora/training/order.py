@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from naslora.data.dataset import SegmentationDataset
-from naslora.training.signals import ignore_stop_signals
+from naslora.training.resume.signals import ignore_stop_signals
 
 
 class EpochSampler(Sampler[tuple[int, bool]]):

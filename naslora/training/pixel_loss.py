@@ -8,9 +8,12 @@ from torch import Tensor
 
 from naslora.data.masks import IGNORE
 from naslora.sam.mask_decoder import Prediction
+from naslora.training.labels import check_labels
 
 
-def pixel_loss(prediction: Prediction, labels: Tensor) -> Tensor:
+def pixel_loss(
+    prediction: Prediction, labels: Tensor, class_weights: Tensor | None = None
+) -> Tensor:
     """Cross-entropy, mean over pixels, plus Dice, mean over the classes in the batch; in fp32.
 
     Dice is that of eq. 10, with squared denominators, between softmax probabilities and labels.
@@ -18,17 +21,17 @@ def pixel_loss(prediction: Prediction, labels: Tensor) -> Tensor:
     Args:
         prediction: exclusive masks (B, K, h, w).
         labels: (B, H, W) with values 0..K-1, or `IGNORE` for pixels that do not count.
+        class_weights: (K,) weights of the classes in the cross-entropy.
 
     Raises:
-        ValueError: a label is K or more.
+        ValueError: a label is none of these; see `check_labels`.
     """
     size = (labels.shape[-2], labels.shape[-1])
     logits = F.interpolate(prediction.masks.float(), size, mode="bilinear", align_corners=False)
     classes, known = logits.shape[1], labels != IGNORE
     target = labels.long()
-    if bool((target[known] >= classes).any()):
-        raise ValueError(f"label {int(target[known].max())}, of {classes} classes")
-    entropy = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
+    check_labels(labels, classes)
+    entropy = F.cross_entropy(logits, target, class_weights, ignore_index=IGNORE, reduction="sum")
     truth = F.one_hot(torch.where(known, target, 0), classes).movedim(-1, 1) * known[:, None]
     probability = logits.softmax(1) * known[:, None]
     pixels = (0, 2, 3)

@@ -1,30 +1,57 @@
-"""Progress of a run: one line an epoch, with the time that is left."""
+"""Progress of a run: a bar on a terminal, a line per epoch elsewhere."""
 
 from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+from naslora.training.output import Output
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from naslora.training.resume.state import Progress
 
 
 class EpochProgress:
-    """Prints a line per epoch: the count, the losses and the estimated rest.
+    """Reports the epochs of a run: their number, losses, scores and the estimated time left.
 
     Args:
         title: what is trained.
         epochs: how many there will be.
-        done: how many an earlier attempt has finished.
-        silent: print nothing, as all processes of a distributed run but one should.
+        steps: of an epoch; None where they are not reported.
+        done: how many epochs an earlier attempt has finished.
+        output: where to; by default standard output.
     """
 
-    def __init__(self, title: str, epochs: int, *, done: int = 0, silent: bool = False):
-        self._silent = silent
+    def __init__(
+        self,
+        title: str,
+        epochs: int,
+        *,
+        steps: int | None = None,
+        done: int = 0,
+        output: Output | None = None,
+    ):
+        self._output = output or Output()
         self._title = title
         self._epochs = epochs
+        self._steps = steps
         self._before = self._done = done
         self._began = time.perf_counter()
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> EpochProgress:
-        self._print(f"{self._title}: {self._epochs} epochs")
+        self.message(f"{self._title}: {self._epochs} epochs")
+        if self._steps and self._output.is_terminal:
+            self._bar = _new_bar()
+            total = self._epochs * self._steps
+            done = self._done * self._steps
+            self._task = self._bar.add_task("", total=total, completed=done, values="")
+            self._bar.start()
         return self
 
     def __exit__(
@@ -33,18 +60,40 @@ class EpochProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
         seconds = time.perf_counter() - self._began
-        state = "finished" if error is None and self._done == self._epochs else "stopped"
-        self._print(f"{self._title}: {state} after {self._done} epochs, {seconds:.0f} s")
+        state = "stopped" if error is not None else "finished"
+        self.message(f"{self._title}: {state} after {self._done} epochs, {seconds:.0f} s")
 
-    def epoch(self, losses: dict[str, float]) -> None:
-        """Report a finished epoch, given its losses by name."""
+    def step(self, progress: Progress) -> None:
+        """Report a finished step."""
+        if self._bar is not None and self._task is not None and self._steps:
+            completed = (progress.epoch - 1) * self._steps + progress.step
+            loss = f"loss {progress.losses[-1]:.4f}" if progress.losses else ""
+            self._bar.update(self._task, completed=completed, values=loss)
+
+    def epoch(self, values: dict[str, float]) -> None:
+        """Report a finished epoch, given its losses and scores by name."""
         self._done += 1
         seconds = time.perf_counter() - self._began
-        rest = seconds / (self._done - self._before) * (self._epochs - self._done)
-        values = "  ".join(f"{k} {v:.4f}" for k, v in losses.items() if k.endswith("loss"))
-        self._print(f"epoch {self._done}/{self._epochs}  {values}  {rest:.0f} s left")
+        left = seconds / (self._done - self._before) * (self._epochs - self._done)
+        told = "  ".join(
+            f"{k} {v:.4f}" for k, v in values.items() if k.endswith("loss") or k.endswith("score")
+        )
+        self.message(f"epoch {self._done}/{self._epochs}  {told}  {left:.0f} s left")
 
-    def _print(self, line: str) -> None:
-        if not self._silent:
-            print(line, flush=True)
+    def message(self, text: str) -> None:
+        """Print a line."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            self._output.print(text)
+
+
+def _new_bar() -> Bar:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[values]}"), TimeLeft())
+    return Progress(*columns, transient=True)

@@ -31,7 +31,7 @@ from types import FrameType
 
 ADDRESS = "NASLORA_SERVER"
 # What commands that import torch import; the others are quicker by themselves.
-_TRAINING = ("lightning_fabric", "naslora.training.loop")
+_TRAINING = ("lightning_fabric", "naslora.training.train")
 _MEASURING = ("lightning_fabric", "py_sod_metrics", "pyarrow.parquet")
 _PRELOADED = {
     "pretrain": (*_TRAINING, "naslora.training.pretraining.run"),

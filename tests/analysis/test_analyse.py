@@ -27,7 +27,7 @@ from naslora.methods.merge import plan_dense_merge
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt
 from naslora.study.settings import Study
-from naslora.training.loop import train
+from naslora.training.train import train
 
 Copy = Callable[..., Study]
 TASK = "kvasir"

@@ -12,10 +12,10 @@ from naslora.core.locking import Lock, exclusive
 
 def test_one_at_a_time_and_no_file_is_left(tmp_path: Path) -> None:
     first, second = Lock(tmp_path / "lock"), Lock(tmp_path / "lock")
-    assert first.acquire(wait=False)
-    assert not second.acquire(wait=False)
+    assert first.acquire(0)
+    assert not second.acquire(0)
     first.release()
-    assert second.acquire(wait=False)
+    assert second.acquire(0)
     second.release()
     assert list(tmp_path.iterdir()) == []
 
@@ -26,7 +26,7 @@ def test_a_lock_ends_with_its_process_and_is_not_its_childrens(tmp_path: Path) -
     over, end = os.pipe()
     holder = os.fork()
     if holder == 0:
-        assert Lock(tmp_path / "lock").acquire(wait=False)
+        assert Lock(tmp_path / "lock").acquire(0)
         if os.fork() == 0:
             os.close(end)
             os.write(told, b".")
@@ -35,7 +35,7 @@ def test_a_lock_ends_with_its_process_and_is_not_its_childrens(tmp_path: Path) -
     os.read(ready, 1)
     os.waitpid(holder, 0)
     lock = Lock(tmp_path / "lock")
-    assert lock.acquire(wait=False)
+    assert lock.acquire(0)
     lock.release()
     os.close(end)
 
@@ -65,8 +65,8 @@ def test_without_locks_everyone_gets_it(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("fcntl.flock", no_locks)
     first, second = Lock(tmp_path / "lock"), Lock(tmp_path / "lock")
-    assert first.acquire(wait=False)
-    assert second.acquire(wait=False)
+    assert first.acquire(0)
+    assert second.acquire(0)
     first.release()
     second.release()
     assert list(tmp_path.iterdir()) == []

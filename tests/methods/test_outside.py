@@ -19,7 +19,7 @@ from naslora.sam.building import build_sam
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt
 from naslora.study.settings import Study
-from naslora.training.loop import train
+from naslora.training.train import train
 
 GUIDE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 

@@ -131,7 +131,7 @@ def test_requires_grad_comes_back_after_an_error() -> None:
         raise RuntimeError("loss")
 
     with pytest.raises(RuntimeError, match="loss"):
-        optimisers.step(1, 1, loss_of(model, 1), architecture_loss=fails)
+        optimisers.step(1, 1, loss_of(model, 1), alpha_loss=fails)
     assert model.up.weight.requires_grad
 
 

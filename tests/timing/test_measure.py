@@ -134,20 +134,20 @@ def test_what_does_not_fit_is_named_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """LoRA's peak cannot be found; NAS-PC-LoRA's training runs out of memory with one batch."""
-    real = subjects.Trainer.step
+    real = subjects.Learner.loss
 
     def peak(study: Study, method: str, fabric: Any, *, searching: bool) -> int:
         if method == "lora":
             raise DroppedError("diverged")
         return 1
 
-    def step(self: Any, epoch: int, number: int, batch: Any, other: Any) -> Any:
+    def loss(self: Any, batch: Any) -> Any:
         if len(batch[0]) == 1:
             raise torch.OutOfMemoryError
-        return real(self, epoch, number, batch, other)
+        return real(self, batch)
 
     monkeypatch.setattr(measure, "training_peak", peak)
-    monkeypatch.setattr(subjects.Trainer, "step", step)
+    monkeypatch.setattr(subjects.Learner, "loss", loss)
     study = study_in(tmp_path)
     time_methods(study, tmp_path / "elsewhere.json")
     timing = Timing.model_validate(json.loads((tmp_path / "elsewhere.json").read_text()))

@@ -52,9 +52,9 @@ class Run:
         return sorted(path.name for path in self.folder.iterdir())
 
     def outcome(self) -> tuple[bytes, dict[str, Any]]:
-        """The bytes of the weights, and the receipt without times and machine."""
+        """The bytes of the weights, and the receipt without times and memory."""
         receipt = json.loads(self.receipt.read_text(encoding="utf-8"))
-        for name in ("attempts", "wall_time_s", "peak_memory_bytes", "provenance"):
+        for name in ("attempts", "wall_time_s", "peak_memory_bytes"):
             del receipt[name]
         for name in ("workers", "checkpoint_minutes"):
             del receipt["settings"]["training"][name]

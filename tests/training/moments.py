@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import naslora.training.loop
+import naslora.training.train
 from naslora.core.validation import Settings
 from naslora.methods.registry import register
-from naslora.nas.alternation import AlternatingOptimizer
 from naslora.sam.building import Sam
+from naslora.training.resume.saving import Saver
 
 
 class NoSettings(Settings):
@@ -60,9 +60,9 @@ class Fault:
 
 if text := os.environ.get("NASLORA_TEST_FAULT"):
     fault = Fault(text)
-    fault.watch(AlternatingOptimizer, "step", after="step")
+    fault.watch(Saver, "after_step", before="step")
     fault.watch(os, "fsync", before="fsync")
     fault.watch(Path, "replace", before="replace", after="replaced")
     fault.watch(Path, "unlink", before="unlink")
-    fault.watch(naslora.training.loop, "save_adapter", before="results", after="adapter")
-    fault.watch(naslora.training.loop, "write_document", after="receipt")
+    fault.watch(naslora.training.train, "save_adapter", before="results", after="adapter")
+    fault.watch(naslora.training.train, "write_document", after="receipt")

@@ -17,7 +17,7 @@ from naslora.study.settings import Study
 from naslora.training import embeddings, loaders
 from naslora.training.device import launch_fabric
 from naslora.training.embeddings import embed, embedded_images
-from naslora.training.loop import train
+from naslora.training.train import train
 
 TASK, METHOD = "kvasir", "decoder_only"
 Copy = Callable[..., Study]
@@ -43,8 +43,12 @@ def outcome(study: Study, variant: str = METHOD) -> tuple[bytes, list[dict[str, 
     return Layout.of(study).adapter(TASK, variant, 0).read_bytes(), losses
 
 
-def training_images(study: Study) -> int:
-    return len(read_manifest(Layout.of(study).manifest(TASK)).of("train"))
+def count(study: Study, split: str) -> int:
+    return len(read_manifest(Layout.of(study).manifest(TASK)).of(split))
+
+
+def both_flips(images: SegmentationDataset) -> dict[str, Any]:
+    return {"indices": range(len(images)), "flips": [False, True], "passes": 3}
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
@@ -53,12 +57,12 @@ def test_kept_embeddings_change_no_bit(
 ) -> None:
     settings = {"methods": [METHOD], "training.epochs": 3, "training.precision": precision}
     kept = outcome(copied(settings, folder="kept"))
-    images = training_images(copied(settings, folder="kept"))
-    assert len(encoded) == 1 + 2 * images, "an example, then both flips of each image"
+    images, held = (count(copied(settings, folder="kept"), split) for split in ("train", "val"))
+    assert len(encoded) == 1 + 2 * images + 1 + held, "an example, then both flips of each image"
     encoded.clear()
-    monkeypatch.setattr(loaders, "embedded_images", lambda *_: None)
+    monkeypatch.setattr(loaders, "embedded_images", lambda *_, **__: None)
     made_anew = outcome(copied(settings, folder="anew"))
-    assert len(encoded) == 3 * images
+    assert len(encoded) == 3 * (images + held)
     assert kept == made_anew
 
 
@@ -74,11 +78,11 @@ def test_kept_embeddings_change_no_bit(
 def test_only_what_is_used_is_kept(copied: Copy, settings: dict[str, Any], variants: int) -> None:
     study = copied({**settings, "methods": [METHOD]})
     outcome(study)
-    files = list(Layout.of(study).resized(TASK).glob("embedded-*"))
+    files = list(Layout.of(study).resized(TASK).glob("embedded-train-*"))
     assert len(files) == (variants > 0)
     if variants:
-        count = variants * training_images(study)
-        assert files[0].stat().st_size == 64 + count * (4 + 4 * 64 * (64 // 16) ** 2)
+        embeddings = variants * count(study, "train")
+        assert files[0].stat().st_size == 64 + embeddings * (4 + 4 * 64 * (64 // 16) ** 2)
 
 
 def test_other_seeds_use_the_same_file_and_other_weights_another(
@@ -89,10 +93,10 @@ def test_other_seeds_use_the_same_file_and_other_weights_another(
     train(study, TASK, METHOD, 0)
     encoded.clear()
     train(study, TASK, METHOD, 1)
-    assert len(encoded) == 1, "the example alone"
+    assert len(encoded) == 2, "the examples alone"
     encoded.clear()
     train(copied({**settings, "sam.checkpoint": "random"}), TASK, METHOD, 1)
-    assert len(encoded) == 1 + 2 * training_images(study)
+    assert len(encoded) == 2 + 2 * count(study, "train") + count(study, "val")
 
 
 def test_a_trained_encoder_has_none(copied: Copy) -> None:
@@ -103,8 +107,8 @@ def test_a_trained_encoder_has_none(copied: Copy) -> None:
 
 def test_an_embedding_depends_on_its_image_alone(copied: Copy, adapted: Any) -> None:
     fabric, run, sam, images = adapted(copied({"methods": [METHOD], "training.epochs": 3}))
-    folder = Layout.of(copied({"methods": [METHOD]})).resized(TASK)
-    kept = embedded_images(fabric, run, sam, images, folder)
+    path = Layout.of(copied({"methods": [METHOD]})).resized(TASK) / "embedded.arrays"
+    kept = embedded_images(fabric, run, sam, images, path, **both_flips(images))
     assert kept is not None
     batch = torch.stack([images[i][0] for i in (3, 1, 2)])
     for position, index in enumerate((3, 1, 2)):
@@ -117,13 +121,12 @@ def test_an_embedding_depends_on_its_image_alone(copied: Copy, adapted: Any) -> 
 def test_a_damaged_file_is_said_to_be_damaged(copied: Copy, adapted: Any) -> None:
     study = copied({"methods": [METHOD], "training.epochs": 3})
     made = adapted(study)
-    folder = Layout.of(study).resized(TASK)
-    embedded_images(*made, folder)
-    path = next(folder.glob("embedded-*"))
+    path = Layout.of(study).resized(TASK) / "embedded.arrays"
+    embedded_images(*made, path, **both_flips(made[3]))
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    kept = embedded_images(*made, folder)
+    kept = embedded_images(*made, path, **both_flips(made[3]))
     assert kept is not None
     with pytest.raises(ManifestError, match="image embeddings is damaged"):
         kept[len(made[3]) - 1, True]

@@ -11,7 +11,7 @@ import pytest
 from naslora.evaluation.evaluate import evaluate
 from naslora.study.layout import Layout
 from naslora.study.settings import Study, load_study
-from naslora.training.loop import train
+from naslora.training.train import train
 
 REHEARSAL = load_study("rehearsal", config=Path(__file__).parents[2] / "config")
 

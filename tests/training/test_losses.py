@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from naslora.data.masks import IGNORE
 from naslora.sam.mask_decoder import Prediction
 from naslora.study.settings import TrainingSettings, load_study
 from naslora.training.losses import bce_loss, binary_loss, dice_loss, multiclass_loss, task_loss
@@ -109,19 +110,27 @@ def test_half_precision_is_widened() -> None:
 
 
 def one_image_loss(
-    masks: Tensor, class_logits: Tensor, labels: Tensor, chosen: dict[int, int], training: Any
+    masks: Tensor,
+    class_logits: Tensor,
+    labels: Tensor,
+    chosen: dict[int, int],
+    training: Any,
+    class_weights: list[float] | None = None,
 ) -> float:
     """Equation 8 for one image and a given assignment of tokens to classes."""
     nothing = class_logits.shape[-1] - 1
+    valid = labels != IGNORE
     segmentation = [
-        equation_9(masks[token], (labels == label).float())
-        + equation_10(masks[token], (labels == label).float())
+        equation_9(masks[token][valid], (labels[valid] == label).float())
+        + equation_10(masks[token][valid], (labels[valid] == label).float())
         for token, label in chosen.items()
     ]
     surprise = -class_logits.log_softmax(-1)
     total = weights = 0.0
     for token in range(len(masks)):
-        weight = 1.0 if token in chosen else training.no_object_weight
+        weight = training.no_object_weight
+        if token in chosen:
+            weight = class_weights[chosen[token]] if class_weights else 1.0
         total += weight * surprise[token, chosen.get(token, nothing)].item()
         weights += weight
     return training.lambda_seg * sum(segmentation) / len(segmentation) + (
@@ -129,13 +138,24 @@ def one_image_loss(
     )
 
 
-def best_loss(masks: Tensor, class_logits: Tensor, labels: Tensor, training: Any) -> float:
+def best_loss(
+    masks: Tensor,
+    class_logits: Tensor,
+    labels: Tensor,
+    training: Any,
+    class_weights: list[float] | None = None,
+) -> float:
     """The least over all assignments of as many classes as can be."""
-    present = labels.unique().tolist()
+    present = labels[labels != IGNORE].unique().tolist()
     count = min(len(masks), len(present))
     return min(
         one_image_loss(
-            masks, class_logits, labels, dict(zip(tokens, classes, strict=True)), training
+            masks,
+            class_logits,
+            labels,
+            dict(zip(tokens, classes, strict=True)),
+            training,
+            class_weights,
         )
         for tokens in itertools.permutations(range(len(masks)), count)
         for classes in itertools.combinations(present, count)
@@ -203,13 +223,95 @@ def test_values_that_are_not_finite_come_out() -> None:
 
 
 def test_labels_of_other_classes_are_refused() -> None:
-    white = torch.full((1, 8, 8), 255, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="holds 0 and 1, not 255"):
-        task_loss(Prediction(drawn(0, 1, 1, 4, 4)), white, 1, TRAINING)
-    assert task_loss(Prediction(drawn(0, 1, 1, 4, 4)), white > 0, 1, TRAINING).isfinite()
+    grey = torch.full((1, 8, 8), 128, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="label 128: a binary mask holds 0 and 1, and 255 for"):
+        task_loss(Prediction(drawn(0, 1, 1, 4, 4)), grey, 1, TRAINING)
+    assert task_loss(Prediction(drawn(0, 1, 1, 4, 4)), grey > 0, 1, TRAINING).isfinite()
     prediction = Prediction(drawn(0, 1, 2, 4, 4), drawn(1, 1, 2, 4))
-    with pytest.raises(ValueError, match="label 3, of 3 classes"):
+    with pytest.raises(ValueError, match="label 3: there are 3 classes"):
         task_loss(prediction, torch.full((1, 8, 8), 3, dtype=torch.uint8), 3, TRAINING)
+
+
+def with_void(labels: Tensor, seed: int) -> Tensor:
+    void = torch.rand(labels.shape, generator=torch.Generator().manual_seed(seed)) < 0.3
+    return torch.where(void, IGNORE, labels)
+
+
+def test_void_pixels_do_not_count_in_a_binary_task() -> None:
+    masks = drawn(0, 3, 1, 8, 8).requires_grad_()
+    labels = with_void((drawn(1, 3, 8, 8) > 0).to(torch.uint8), 2)
+    valid = labels != IGNORE
+    loss = binary_loss(Prediction(masks), labels)
+    pairs = [(masks[i, 0][valid[i]], labels[i][valid[i]].float()) for i in range(3)]
+    expected = sum(equation_9(*pair) + equation_10(*pair) for pair in pairs) / 3
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()
+    assert masks.grad is not None
+    assert not masks.grad[:, 0][~valid].any()
+    assert masks.grad[:, 0][valid].all()
+
+
+def test_void_pixels_do_not_count_in_a_multi_class_task() -> None:
+    masks, class_logits = drawn(0, 3, 4, 8, 8).requires_grad_(), drawn(1, 3, 4, 4)
+    labels = torch.randint(0, 3, (3, 8, 8), generator=torch.Generator().manual_seed(2))
+    labels = with_void(labels.to(torch.uint8), 3)
+    labels[1][labels[1] == 2] = IGNORE  # a class that is void wherever it would be
+    loss = multiclass_loss(Prediction(masks, class_logits), labels, 3, TRAINING)
+    images = zip(masks.detach(), class_logits, labels, strict=True)
+    expected = sum(best_loss(*image, TRAINING) for image in images) / 3
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()
+    assert masks.grad is not None
+    assert not masks.grad.transpose(1, 0)[:, labels == IGNORE].any()
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_images_that_are_all_void_do_not_count(classes: int) -> None:
+    masks, labels = drawn(0, 2, 4 if classes > 1 else 1, 8, 8).requires_grad_(), drawn(1, 2, 8, 8)
+    class_logits = drawn(2, 2, 4, classes + 1) if classes > 1 else None
+    labels = (labels > 0).to(torch.uint8)
+    first = Prediction(masks, class_logits).images(slice(0, 1))
+    alone = task_loss(first, labels[:1], classes, TRAINING)
+    labels[1] = IGNORE
+    both = task_loss(Prediction(masks, class_logits), labels, classes, TRAINING)
+    assert both.item() == pytest.approx(alone.item(), rel=1e-6)
+    labels[0] = IGNORE
+    none = task_loss(Prediction(masks, class_logits), labels, classes, TRAINING)
+    none.backward()
+    assert none.item() == 0
+    assert masks.grad is not None
+    assert not masks.grad.any()
+
+
+def test_weights_of_background_and_foreground() -> None:
+    masks, labels = drawn(0, 2, 1, 8, 8), with_void((drawn(1, 2, 8, 8) > 0).to(torch.uint8), 2)
+    weights = {0: 0.5, 1: 3.0}
+    expected = 0.0
+    for mask, label in zip(masks[:, 0], labels, strict=True):
+        valid = label != IGNORE
+        logits, target = mask[valid], label[valid].float()
+        terms = [
+            weights[int(t)] * equation_9(x[None], t[None])
+            for x, t in zip(logits, target, strict=True)
+        ]
+        expected += sum(terms) / len(terms) + equation_10(logits, target)
+    loss = binary_loss(Prediction(masks), labels, torch.tensor([0.5, 3.0]))
+    assert loss.item() == pytest.approx(expected / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_of_classes(seed: int) -> None:
+    """With at least as many tokens as classes, the assignment is the cheapest with weights too."""
+    masks, class_logits = 2 * drawn(seed, 2, 4, 4, 4), 3 * drawn(seed + 9, 2, 4, 4)
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (2, 4, 4), generator=generator, dtype=torch.uint8)
+    weights = [0.2, 1.0, 4.0]
+    loss = multiclass_loss(
+        Prediction(masks, class_logits), labels, 3, TRAINING, torch.tensor(weights)
+    )
+    images = zip(masks, class_logits, labels, strict=True)
+    expected = sum(best_loss(*image, TRAINING, weights) for image in images) / 2
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_decoder_without_classes_is_refused() -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from naslora.study.settings import Study
-from naslora.training.loop import train
 from naslora.training.progress import EpochProgress
+from naslora.training.train import train
 
 TASK = "kvasir"
 

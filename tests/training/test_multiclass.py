@@ -17,6 +17,7 @@ from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
 from naslora.data.prepare import prepare
 from naslora.evaluation import evaluate as evaluation
+from naslora.evaluation import predictions as predicting
 from naslora.evaluation.controls import evaluate_controls
 from naslora.evaluation.evaluate import evaluate
 from naslora.evaluation.loading import trained_sam
@@ -31,7 +32,7 @@ from naslora.study.layout import Layout
 from naslora.study.records import read_receipt, read_record
 from naslora.study.settings import Study, load_study
 from naslora.training.initial import initial_sam
-from naslora.training.loop import train
+from naslora.training.train import train
 
 CONFIG = Path(__file__).parents[2] / "config"
 METHODS = load_study("rehearsal", config=CONFIG).methods
@@ -194,7 +195,7 @@ def test_scores_that_are_not_finite_make_a_diverged_record(
     shutil.copytree(learnt.results, tmp_path / "copy")
     study = learnt.model_copy(update={"results": tmp_path / "copy"})
     monkeypatch.setattr(
-        evaluation,
+        predicting,
         "semantic_probabilities",
         lambda prediction, size: semantic_probabilities(prediction, size) * float("nan"),
     )

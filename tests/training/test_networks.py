@@ -12,7 +12,7 @@ from naslora.methods.state import load_adapted_sam
 from naslora.study.layout import Layout
 from naslora.study.records import read_record
 from naslora.study.settings import Study
-from naslora.training.loop import train
+from naslora.training.train import train
 
 
 def test_a_network_is_trained_evaluated_and_predicts(copied: Callable[..., Study]) -> None:

@@ -24,7 +24,6 @@ from naslora.sam.checkpoints import load_checkpoint, save_checkpoint
 from naslora.study.layout import Layout
 from naslora.study.sections import PretrainingSettings
 from naslora.study.settings import Study
-from naslora.training.checkpointing import Checkpoints
 from naslora.training.device import launch_fabric
 from naslora.training.pretraining.batches import SceneBatch, SceneBatches, held_out
 from naslora.training.pretraining.losses import foreground_loss, prompt_loss
@@ -32,7 +31,8 @@ from naslora.training.pretraining.model import PromptableSam
 from naslora.training.pretraining.prompts import CORNER, draw_prompts, error_points
 from naslora.training.pretraining.validation import validate
 from naslora.training.progress import EpochProgress
-from naslora.training.signals import StopSignals
+from naslora.training.resume.checkpoints import Checkpoints
+from naslora.training.resume.signals import StopRequests
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -69,7 +69,7 @@ def pretrain(study: Study) -> list[dict[str, float]]:
             update={**_ALONE, "threads": settings.threads, "precision": settings.precision}
         )
     )
-    with StopSignals() as signals:
+    with StopRequests() as signals:
         return _Pretraining(study, fabric).train(signals)
 
 
@@ -114,7 +114,7 @@ class _Pretraining:
         self._curve: list[dict[str, float]] = []
         self._losses: list[dict[str, float]] = []
 
-    def train(self, signals: StopSignals) -> list[dict[str, float]]:
+    def train(self, signals: StopRequests) -> list[dict[str, float]]:
         """Train to the end, or to a signal, and write the results."""
         settings = self._settings
         state = self._checkpoints.load()
@@ -134,7 +134,7 @@ class _Pretraining:
                 if signals.received is not None:
                     self._checkpoints.save(self._step, self._state())
                     raise StoppedError(
-                        f"pretraining was stopped by {signals.received.name}"
+                        f"pretraining was stopped by {signals.received}"
                         f" after step {self._step} of {settings.steps}",
                         remedy="run the same command again: it goes on from there",
                     )

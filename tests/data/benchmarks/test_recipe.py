@@ -104,7 +104,7 @@ def test_blobs_are_the_same_for_every_count(study, tmp_path: Path, kit) -> None:
 def test_a_run_on_it(study, config: Path) -> None:
     """Trained and evaluated as any other task is."""
     from naslora.evaluation.evaluate import evaluate
-    from naslora.training.loop import train
+    from naslora.training.train import train
 
     settings = study(
         generated={"coins": 16},

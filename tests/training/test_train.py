@@ -5,7 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from naslora.sam.building import original_parameters
 from naslora.study.layout import Layout
 from naslora.study.records import Receipt, read_attempt, read_receipt, read_record
 from naslora.study.settings import Study
-from naslora.training import trainer
+from naslora.training import learner
 from naslora.training.initial import initial_sam
-from naslora.training.loop import train
 from naslora.training.order import halves
+from naslora.training.train import train
 
 ROOT = Path(__file__).parents[2]
 Copy = Callable[..., Study]
@@ -108,13 +109,22 @@ def test_the_loss_falls(copied: Copy) -> None:
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """The batches of the first and of the second passes."""
     batches: dict[str, list[Any]] = {"weights": [], "alpha": []}
-    original = trainer.Trainer._loss
+    passes: list[str] = []
+    for name in ("weights", "alpha"):
+        original = getattr(AlternatingOptimizer, f"{name}_step")
 
-    def watched(self: Any, batch: Any, at: str) -> torch.Tensor:
-        batches["alpha" if at.endswith("architecture") else "weights"].append(batch[0])
-        return original(self, batch, at)
+        def watched_step(*arguments: Any, name: str = name, original: Any = original) -> Any:
+            passes.append(name)
+            return original(*arguments)
 
-    monkeypatch.setattr(trainer.Trainer, "_loss", watched)
+        monkeypatch.setattr(AlternatingOptimizer, f"{name}_step", watched_step)
+    loss = learner.Learner.loss
+
+    def watched(self: Any, batch: Any) -> torch.Tensor:
+        batches[passes[-1]].append(batch[0])
+        return loss(self, batch)
+
+    monkeypatch.setattr(learner.Learner, "loss", watched)
     return batches
 
 
@@ -203,7 +213,7 @@ def test_too_little_memory_is_told_with_the_way_out(
     def full(*_: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nAnd so on")
 
-    monkeypatch.setattr(trainer.Trainer, "_loss", full)
+    monkeypatch.setattr(learner.Learner, "loss", full)
     study = copied()
     with pytest.raises(SettingsError, match=r"too small for this run: CUDA .* GiB\.\n") as caught:
         train(study, TASK, "lora", 0)
@@ -253,17 +263,17 @@ def test_a_loss_that_is_not_finite_ends_the_run(trained_study: Study, copied: Co
 def test_divergence_in_a_later_epoch_keeps_the_history(
     copied: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, steps = trainer.task_loss, []
+    original, steps = learner.Learner.loss, []
 
-    def broken(*arguments: Any) -> torch.Tensor:
+    def broken(self: Any, batch: Any) -> torch.Tensor:
         steps.append(1)
-        return original(*arguments) * (float("inf") if len(steps) == 7 else 1)
+        return original(self, batch) * (float("inf") if len(steps) == 7 else 1)
 
-    monkeypatch.setattr(trainer, "task_loss", broken)
+    monkeypatch.setattr(learner.Learner, "loss", broken)
     study = copied()
     with pytest.raises(DivergedError, match="the loss is inf at epoch 2, step 2"):
         train(study, TASK, "lora", 0)
-    assert len(steps) == 7
+    assert len(steps) == 10, "losses are read at the end of the epoch"
     assert len(read_receipt(Layout.of(study).receipt(TASK, "lora", 0)).history) == 1
     diverged(study)
 
@@ -271,17 +281,18 @@ def test_divergence_in_a_later_epoch_keeps_the_history(
 def test_a_last_step_into_nowhere_is_a_divergence(
     copied: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = AlternatingOptimizer.step
+    original = AlternatingOptimizer.weights_step
 
-    def broken(self: AlternatingOptimizer, epoch: int, step: int, *rest: Any) -> Any:
-        losses = original(self, epoch, step, *rest)
+    @contextmanager
+    def broken(self: AlternatingOptimizer, epoch: int, step: int) -> Iterator[None]:
+        with original(self, epoch, step):
+            yield
         if (epoch, step) == (2, 5):
             with torch.no_grad():
                 self.weights.param_groups[0]["params"][-1].fill_(float("nan"))
-        return losses
 
-    monkeypatch.setattr(AlternatingOptimizer, "step", broken)
-    study = copied()
+    monkeypatch.setattr(AlternatingOptimizer, "weights_step", broken)
+    study = copied({"training.validate_every_n_epochs": 0})
     with pytest.raises(DivergedError, match="not finite after the last step"):
         train(study, TASK, "lora", 0)
     diverged(study)

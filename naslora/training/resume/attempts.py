@@ -1,4 +1,4 @@
-"""An attempt at a run: it has the run to itself, and leaves word of how it ended."""
+"""An attempt at a run: it holds the run's lock, and writes down how it ended."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from naslora.core.files import remove_leftovers
 from naslora.study.layout import Layout
 from naslora.study.records import Attempt, read_attempt, write_document
 from naslora.study.settings import RunSettings
-from naslora.training.locking import RunLock
+from naslora.training.resume.locking import RunLock
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 T = TypeVar("T")
-_AT_WORK = "at work, or killed without a word"
+_RUNNING = "running, or killed before it could say why"
 
 
 @contextmanager
 def attempt(fabric: Fabric, layout: Layout, run: RunSettings) -> Iterator[OngoingAttempt | None]:
-    """Have a run's folder to oneself during the block, and note in it how the block ended.
+    """Hold a run's lock during the block, and write down how the block ended.
 
     Yields:
         The attempt in the first process of the run, None in the others.
 
     Raises:
-        LockError: another process is at work on the run, or has taken it over from this one. Of a
-            distributed run, the other processes leave with `SystemExit`.
+        LockError: another process is at work on the run, or has taken it over. The other processes
+            of a distributed run leave with `SystemExit`.
         DiskError: the folder cannot be written to.
     """
     ongoing = on_first_process(fabric, lambda: OngoingAttempt(layout, run))
@@ -42,21 +42,21 @@ def attempt(fabric: Fabric, layout: Layout, run: RunSettings) -> Iterator[Ongoin
     except LockError:
         raise  # the run is another process's now
     except Exception as error:
-        ongoing.leave_word(error)
+        ongoing.note_error(error)
         raise
     finally:
         ongoing.lock.release()
 
 
 def on_first_process(fabric: Fabric, action: Callable[[], T]) -> T | None:
-    """Do something in the first process of a run alone; where it fails, the others leave too.
+    """Do something in the first process of a run alone; if it fails, the other processes exit.
 
     Returns:
         What the action returned; None in the other processes.
 
     Raises:
         NasloraError: the action's, in the first process.
-        SystemExit: in the others. The code is 0, or Fabric would kill the first one before it
+        SystemExit: in the others. The code is 0, or Fabric would kill the first process before it
             says why.
     """
     result: T | None = None
@@ -87,17 +87,17 @@ class OngoingAttempt:
         try:
             remove_leftovers(layout.run(*names), alone=True)
             self.number = self._earlier() + 1
-            self.note("interrupted", _AT_WORK)
+            self.note("interrupted", _RUNNING)
         except BaseException:
             self.lock.release()
             raise
 
     def note(self, status: Literal["failed", "interrupted"], message: str) -> None:
-        """Write down what became of the attempt.
+        """Write down the state of the attempt.
 
         Raises:
             LockError: the run is another process's now.
-            DiskError: the note cannot be written.
+            DiskError: the file cannot be written.
         """
         with self.lock.guard():
             write_document(
@@ -110,16 +110,16 @@ class OngoingAttempt:
                 ),
             )
 
-    def leave_word(self, error: Exception) -> None:
-        """Note an error, unless it has ended the run with a receipt, or keeps from writing."""
+    def note_error(self, error: Exception) -> None:
+        """Write down the error that ended the attempt, unless the run has its receipt."""
         if not self._path.is_file():
             return
         what = error.what if isinstance(error, NasloraError) else f"{type(error).__name__}: {error}"
-        with contextlib.suppress(DiskError, LockError):  # the error itself is shown
+        with contextlib.suppress(DiskError, LockError):  # the error itself is raised
             self.note("interrupted" if isinstance(error, StoppedError) else "failed", what)
 
     def ended(self) -> None:
-        """Remove the note, since the run has its receipt."""
+        """Remove the attempt's file, since the run has its receipt."""
         self._path.unlink(missing_ok=True)
 
     def _earlier(self) -> int:
@@ -129,6 +129,6 @@ class OngoingAttempt:
         try:
             earlier = read_attempt(self._path)
         except RecordError as error:
-            print(f"{error}\n  attempts are counted anew", flush=True)
+            print(f"{error}\n  attempts are counted from 1 again", flush=True)
             return 0
         return earlier.attempts if earlier.fingerprint == self._fingerprint else 0

@@ -1,9 +1,9 @@
-"""A run's state between two steps: all that the steps to come depend on, to save and bring back."""
+"""A run's state between two steps: all that the steps to come depend on, to save and restore."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -26,15 +26,17 @@ class Progress:
     """How far a run has come, and what it has measured.
 
     Attributes:
-        epoch: under way, counted from 1.
+        epoch: the current one, counted from 1.
         step: steps made in this epoch.
-        steps: steps made in all.
-        seconds: that this epoch took so far.
+        steps: steps made in all epochs.
+        seconds: of this epoch's steps so far.
         losses: of this epoch's steps, in this process.
         architecture_losses: of this epoch's second passes, in this process.
-        history: summaries of the epochs before.
-        alpha: shares of the operations after each epoch before.
-        seconds_before: that earlier attempts took up to the checkpoints that were gone on from.
+        history: one entry per finished epoch; see `naslora.study.records.Receipt`.
+        alpha: shares of the operations after each finished epoch.
+        best: the trained tensors of the epoch with the best validation score, on the CPU; None
+            where the last epoch's are kept.
+        seconds_before: that earlier attempts took up to the checkpoints that were resumed from.
         peak_memory_bytes: the largest of earlier attempts.
     """
 
@@ -46,12 +48,18 @@ class Progress:
     architecture_losses: list[float] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
     alpha: list[dict[str, list[float]]] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
     seconds_before: float = 0.0
     peak_memory_bytes: int = 0
 
     def begin_epoch(self, epoch: int) -> None:
         self.epoch, self.step, self.seconds = epoch, 0, 0.0
         self.losses, self.architecture_losses = [], []
+
+    def best_epoch(self) -> int | None:
+        """The epoch with the highest validation score, of equals the first; None without scores."""
+        scores = {int(e["epoch"]): e["val_score"] for e in self.history if "val_score" in e}
+        return max(scores, key=lambda epoch: scores[epoch], default=None)
 
     def __str__(self) -> str:
         return f"epoch {self.epoch}, step {self.step}"
@@ -73,7 +81,7 @@ def capture(
         "model": adapter_state(sam),
         "optimiser": optimiser.state_dict(),
         "precision": fabric.strategy.precision.state_dict(),
-        "progress": {k: v for k, v in asdict(progress).items() if k not in mine},
+        "progress": {k: v for k, v in vars(progress).items() if k not in mine},
         "processes": _gather(fabric, mine),
     }
 
@@ -81,27 +89,35 @@ def capture(
 def restore(
     state: dict[str, Any], fabric: Fabric, sam: Sam, optimiser: AlternatingOptimizer
 ) -> Progress:
-    """Bring a captured state back; the next step is then the one that would have come.
+    """Restore a captured state; the next step is then the one that would have come.
 
     Raises:
         StateError: the state has other tensors than the model, since the code has changed.
     """
-    model = adapter_state(sam)
-    saved: dict[str, Tensor] = state["model"]
-    if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in model.items()}:
-        raise StateError(
-            "the checkpoint of this run is of a model with other parameters",
-            remedy="delete the checkpoints in the run's folder, and it begins anew",
-        )
-    with torch.no_grad():
-        for name, tensor in model.items():
-            tensor.copy_(saved[name])
+    load_tensors(sam, state["model"])
     optimiser.load_state_dict(state["optimiser"])
     fabric.strategy.precision.load_state_dict(state["precision"])
     mine = state["processes"][fabric.global_rank]
     _set_random_states(mine["random"], fabric.device)
     losses = {key: mine[key] for key in ("losses", "architecture_losses")}
     return Progress(**{**state["progress"], **losses})
+
+
+def load_tensors(sam: Sam, saved: dict[str, Tensor]) -> None:
+    """Copy what `adapter_state` returned earlier into an adapted SAM.
+
+    Raises:
+        StateError: the model has other tensors.
+    """
+    model = adapter_state(sam)
+    if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in model.items()}:
+        raise StateError(
+            "the checkpoint of this run is of a model with other parameters",
+            remedy="delete the checkpoints in the run's folder, and it starts anew",
+        )
+    with torch.no_grad():
+        for name, tensor in model.items():
+            tensor.copy_(saved[name])
 
 
 def _random_states(device: torch.device) -> dict[str, Any]:
@@ -120,8 +136,7 @@ def _random_states(device: torch.device) -> dict[str, Any]:
 
 
 def _set_random_states(states: dict[str, Any], device: torch.device) -> None:
-    version, numbers, following = states["python"]
-    random.setstate((version, tuple(numbers), following))
+    random.setstate(states["python"])
     numpy = states["numpy"]
     key = np.asarray(numpy["state"]["key"], np.uint32)
     np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})

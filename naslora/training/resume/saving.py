@@ -1,4 +1,4 @@
-"""What happens between two steps: a checkpoint when it is time, a stop when it is asked for."""
+"""Between two steps: save a checkpoint when it is time, and stop when something asks to."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 
 from naslora.core.errors import DiskError, LockError, StoppedError
-from naslora.training.attempts import OngoingAttempt
-from naslora.training.checkpointing import Checkpoints
-from naslora.training.resume import Progress
-from naslora.training.signals import StopSignals
+from naslora.training.resume.attempts import OngoingAttempt
+from naslora.training.resume.checkpoints import Checkpoints
+from naslora.training.resume.signals import StopRequests
+from naslora.training.resume.state import Progress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-# Saving takes no more than this part of the time, however often it is asked for.
+# Saving takes at most this share of the time, whatever the setting.
 _SHARE = 0.01
-_LOCK_SECONDS = 5.0
+_CHECK_LOCK_S = 5.0
 
 
-class _Wish(IntEnum):
-    """What a process wants; of several processes, the largest wish counts."""
+class _Request(IntEnum):
+    """What a process asks for; of several processes, the largest request counts."""
 
     GO_ON = 0
     SAVE = 1
@@ -33,17 +33,18 @@ class _Wish(IntEnum):
     STOP = 3
 
 
-class Saving:
+class Saver:
     """Saves a run between its steps.
 
     Args:
         fabric: all its processes save and stop at the same step.
         checkpoints: where to; used by the first process alone.
         ongoing: the attempt, in the first process; else None.
-        signals: that may ask to stop.
+        stop: may ask to stop.
         minutes: between checkpoints; 0 for one after every step, whatever it costs.
         capture: returns the state of the run; all processes call it together.
-        resumed: what the checkpoint that this attempt goes on from said, if there is one.
+        resumed: what the checkpoint that this attempt was resumed from said, if there is one.
+        tell: told about checkpoints that cannot be written.
     """
 
     def __init__(
@@ -51,58 +52,65 @@ class Saving:
         fabric: Fabric,
         checkpoints: Checkpoints,
         ongoing: OngoingAttempt | None,
-        signals: StopSignals,
+        stop: StopRequests,
         minutes: float,
         capture: Callable[[], dict[str, Any]],
-        resumed: Progress | None,
+        resumed: Progress | None = None,
+        tell: Callable[[str], None] = print,
     ):
         self._fabric = fabric
         self._checkpoints = checkpoints
         self._ongoing = ongoing
-        self._signals = signals
+        self._stop = stop
         self._seconds = 60 * minutes
         self._capture = capture
+        self._tell = tell
         self._took = 0.0
-        self._saved_at = self._looked_at = time.perf_counter()
+        self._saved_at = self._checked_at = time.perf_counter()
         self._last = str(resumed) if resumed else None
 
-    def after_step(self, progress: Progress) -> None:
-        """Save if it is time; stop if a signal came, or if another process has the run.
+    def after_step(self, progress: Progress, read_losses: Callable[[], None]) -> None:
+        """Save if it is time; stop if asked to, or if another process has taken over the run.
+
+        Args:
+            progress: of the run.
+            read_losses: called before saving, so that `progress` has the losses of all steps.
 
         Raises:
-            StoppedError: a signal came. In the first process.
+            StoppedError: something asked to stop. In the first process.
             LockError: another process has taken the run over. In the first process.
             SystemExit: one of these, in the others.
         """
-        wish = self._agreed(self._wish())
-        if wish == _Wish.STOP and self._ongoing is not None:
+        request = self._agreed(self._request())
+        if request == _Request.STOP and self._ongoing is not None:
             self._ongoing.lock.check()
-        if wish in (_Wish.SAVE, _Wish.SAVE_AND_STOP):
+        if request in (_Request.SAVE, _Request.SAVE_AND_STOP):
+            read_losses()
             self._save(progress)
-        if wish in (_Wish.SAVE_AND_STOP, _Wish.STOP):
-            # Code 0 of the others, or Fabric would kill the first before it says why.
+        if request in (_Request.SAVE_AND_STOP, _Request.STOP):
+            # Code 0 in the others, or Fabric would kill the first process before it says why.
             raise self._stopped(progress) if self._ongoing is not None else SystemExit(0)
 
-    def _wish(self) -> _Wish:
+    def _request(self) -> _Request:
         now = time.perf_counter()
-        if self._ongoing is not None and now - self._looked_at >= _LOCK_SECONDS:
-            self._looked_at = now
+        if self._ongoing is not None and now - self._checked_at >= _CHECK_LOCK_S:
+            self._checked_at = now
             try:
                 self._ongoing.lock.check()
             except LockError:
-                return _Wish.STOP
-        if self._signals.received is not None:
-            return _Wish.SAVE_AND_STOP
+                return _Request.STOP
+        if self._stop.received is not None:
+            return _Request.SAVE_AND_STOP
         pause = max(self._seconds, self._took / _SHARE) if self._seconds else 0.0
         if self._ongoing is not None and now - self._saved_at >= pause:
-            return _Wish.SAVE
-        return _Wish.GO_ON
+            return _Request.SAVE
+        return _Request.GO_ON
 
-    def _agreed(self, wish: _Wish) -> _Wish:
+    def _agreed(self, request: _Request) -> _Request:
         if self._fabric.world_size == 1:
-            return wish
-        mine = torch.tensor(int(wish), device=self._fabric.device)
-        return _Wish(int(cast(Tensor, self._fabric.all_reduce(mine, reduce_op="max"))))
+            return request
+        mine = torch.tensor(int(request), device=self._fabric.device)
+        return _Request(int(cast(Tensor, self._fabric.all_reduce(mine, reduce_op="max"))))
 
     def _save(self, progress: Progress) -> None:
         began = time.perf_counter()
@@ -112,19 +120,17 @@ class Saving:
                 with self._ongoing.lock.guard():
                     self._checkpoints.save(progress.steps, state)
                 self._last = str(progress)
-            except DiskError as error:  # the run itself may still end well
-                print(
+            except DiskError as error:  # there may be space again when the run ends
+                self._tell(
                     f"{error.what}\n  where: {error.where}\n"
-                    "  training goes on without this checkpoint; free some space for the next",
-                    flush=True,
+                    "  training goes on without this checkpoint; free some space for the next"
                 )
         self._saved_at = time.perf_counter()
         self._took = self._saved_at - began
 
     def _stopped(self, progress: Progress) -> StoppedError:
-        signal = self._signals.received
-        by = signal.name if signal is not None else "a signal to one of its processes"
-        then = f"goes on after {self._last}" if self._last else "begins anew"
+        by = self._stop.received or "a signal to one of its processes"
+        then = f"goes on after {self._last}" if self._last else "starts anew"
         return StoppedError(
             f"training was stopped by {by} after {progress}",
             remedy=f"run the same command again: it {then}",

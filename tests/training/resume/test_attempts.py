@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +23,11 @@ from naslora.sam.building import build_sam
 from naslora.study.layout import Layout
 from naslora.study.records import read_attempt, read_receipt
 from naslora.study.settings import Study
-from naslora.training import saving
-from naslora.training.checkpointing import Checkpoints
-from naslora.training.loop import train
-from naslora.training.resume import Progress, capture, restore
-from naslora.training.saving import Saving
+from naslora.training.resume import saving
+from naslora.training.resume.checkpoints import Checkpoints
+from naslora.training.resume.saving import Saver
+from naslora.training.resume.state import Progress, capture, restore
+from naslora.training.train import train
 
 Copy = Callable[..., Study]
 At = Callable[..., None]
@@ -42,16 +43,15 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> At:
     def arrange(
         count: int, action: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM)
     ) -> None:
-        original, steps = AlternatingOptimizer.step, []
+        original, steps = Saver.after_step, []
 
-        def step(self: AlternatingOptimizer, *arguments: Any) -> Any:
-            losses = original(self, *arguments)
+        def after_step(self: Saver, *arguments: Any) -> None:
             steps.append(1)
             if len(steps) == count:
                 action()
-            return losses
+            original(self, *arguments)
 
-        monkeypatch.setattr(AlternatingOptimizer, "step", step)
+        monkeypatch.setattr(Saver, "after_step", after_step)
 
     return arrange
 
@@ -122,6 +122,49 @@ def test_an_error_is_noted_and_the_next_attempt_goes_on(
     assert [name.split("-")[0] for name in files(study)] == ["attempt.json", *2 * ["checkpoint"]]
     assert train(study, *RUN).attempts == 2
     assert "goes on after epoch 1, step 3" in capsys.readouterr().out
+    as_never_stopped(study, trained_study)
+
+
+def test_a_closed_output_saves_and_stops(
+    copied: Copy, monkeypatch: pytest.MonkeyPatch, trained_study: Study
+) -> None:
+    study = copied()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with monkeypatch.context() as patched, os.fdopen(writer, "w") as closed:
+        patched.setattr(sys, "stdout", closed)
+        with pytest.raises(StoppedError, match="by its closed output after epoch 1, step 1") as e:
+            train(study, *RUN)
+        assert "goes on after epoch 1, step 1" in str(e.value.remedy)
+    assert train(study, *RUN).attempts == 2
+    as_never_stopped(study, trained_study)
+
+
+def test_a_folder_that_is_deleted_during_the_run(copied: Copy, at_step: At) -> None:
+    study = copied()
+
+    def delete() -> None:
+        shutil.rmtree(folder(study))
+        signal.raise_signal(signal.SIGTERM)
+
+    at_step(2, delete)
+    with pytest.raises(LockError, match="was deleted or emptied during the run"):
+        train(study, *RUN)
+    assert not folder(study).exists()
+    assert train(study, *RUN).attempts == 1
+
+
+def test_an_attempt_that_only_finishes_writes_the_same_receipt(
+    copied: Copy, at_step: At, trained_study: Study
+) -> None:
+    """It computes no attention, and still knows how that was computed."""
+    study = copied(SAVING)
+    stop(study, at_step, 10)  # of 10
+    receipt = train(study, *RUN)
+    assert receipt.attempts == 2
+    reference = read_receipt(Layout.of(trained_study).receipt(*RUN))
+    assert receipt.provenance == reference.provenance
+    assert receipt.provenance.hardware["attention"]
     as_never_stopped(study, trained_study)
 
 
@@ -242,7 +285,7 @@ def test_stopped_with_a_full_disk(
         signal.raise_signal(signal.SIGTERM)
 
     at_step(2, fill)
-    with pytest.raises(StoppedError, match="run the same command again: it begins anew"):
+    with pytest.raises(StoppedError, match="run the same command again: it starts anew"):
         train(study, *RUN)
     assert checkpoints(study) == []
 
@@ -250,17 +293,16 @@ def test_stopped_with_a_full_disk(
 def test_who_lost_the_run_stops_by_itself(
     copied: Copy, at_step: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long before it writes; and it leaves no word, since the run is not its own."""
-    monkeypatch.setattr(saving, "_LOCK_SECONDS", 0.0)
+    """Long before it writes; and it notes no error, since the run is not its own."""
+    monkeypatch.setattr(saving, "_CHECK_LOCK_S", 0.0)
     study = copied()
 
     def lose() -> None:
-        (owner,) = folder(study).glob("owner-*")
-        owner.unlink()
+        (folder(study) / "owner.json").unlink()
         Layout.of(study).attempt(*RUN).write_text("of another process")
 
     at_step(2, lose)
-    with pytest.raises(LockError, match="lock was removed"):
+    with pytest.raises(LockError, match="was deleted or emptied"):
         train(study, *RUN)
     assert files(study) == ["attempt.json"]
     assert Layout.of(study).attempt(*RUN).read_text() == "of another process"
@@ -284,10 +326,10 @@ def test_saving_takes_a_hundredth_of_the_time(monkeypatch: pytest.MonkeyPatch) -
         clock[0] = 0.0
         saved.clear()
         every: Any = (alone, Slow(), SimpleNamespace(lock=lock), signals, minutes, dict, None)
-        kept = Saving(*every)
+        kept = Saver(*every)
         while clock[0] < 20_000:
             clock[0] += 1
-            kept.after_step(Progress())
+            kept.after_step(Progress(), lambda: None)
         assert saved[0] == 60 * minutes + 7 + (minutes == 0)
         pauses = [later - earlier for earlier, later in itertools.pairwise(saved)]
         assert min(pauses) == max(pauses) == pytest.approx(least + 7 * (minutes > 0), abs=1)

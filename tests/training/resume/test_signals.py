@@ -13,7 +13,7 @@ import pytest
 
 from naslora.core.errors import TRY_AGAIN
 from naslora.study.records import read_attempt, read_receipt
-from naslora.training.signals import STOP_SIGNALS, StopSignals, ignore_stop_signals
+from naslora.training.resume.signals import STOP_SIGNALS, StopRequests, ignore_stop_signals
 
 ROOT = Path(__file__).parents[2]
 NewRun = Callable[..., Any]
@@ -22,27 +22,27 @@ NewRun = Callable[..., Any]
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_signals_are_noted_and_handlers_come_back(number: signal.Signals) -> None:
     before = [signal.getsignal(number) for number in STOP_SIGNALS]
-    with StopSignals() as signals:
+    with StopRequests() as signals:
         assert signals.received is None
         signal.raise_signal(number)
-        assert signals.received is number
+        assert signals.received == number.name
         signal.raise_signal(signal.SIGTERM)
-        assert signals.received is number  # the first one
+        assert signals.received == number.name  # the first one
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 def test_an_impatient_user_interrupts_at_once() -> None:
-    with StopSignals() as signals:
+    with StopRequests() as signals:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signals.received is signal.SIGINT
+    assert signals.received == "SIGINT"
 
 
 def test_what_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with StopSignals() as signals:
+        with StopRequests() as signals:
             signal.raise_signal(signal.SIGINT)
         assert signals.received is None
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -55,7 +55,7 @@ def test_another_thread_leaves_signals_alone() -> None:
     inside: list[Any] = []
 
     def enter() -> None:
-        with StopSignals():
+        with StopRequests():
             inside.extend(signal.getsignal(number) for number in STOP_SIGNALS)
 
     thread = threading.Thread(target=enter)
@@ -82,7 +82,12 @@ def test_stopped_by_each_signal_and_gone_on_with(
     reference = new_run("conv_lora", "whole", **settings)
     assert reference.attempt() == 0
     stopped = new_run("conv_lora", "stopped", **settings)
-    steps = [("SIGTERM step 2 group", 2), ("SIGUSR1 step 1", 3), ("SIGINT step 4", 7)]
+    steps = [
+        ("SIGTERM step 2 group", 2),
+        ("SIGUSR1 step 1", 3),
+        ("SIGINT step 4", 7),
+        ("SIGHUP step 1", 8),
+    ]
     for fault, step in steps:
         capfd.readouterr()
         assert stopped.attempt(fault) == TRY_AGAIN
@@ -98,10 +103,10 @@ def test_stopped_by_each_signal_and_gone_on_with(
             *["checkpoint"] * min(2, [s for _, s in steps].index(step) + 1),
         ]
     assert stopped.attempt() == 0
-    assert "attempt 4 goes on after epoch 2, step 2" in capfd.readouterr().out
+    assert "attempt 5 goes on after epoch 2, step 3" in capfd.readouterr().out
     assert stopped.outcome() == reference.outcome()
     assert stopped.files() == ["adapter.safetensors", "training.json"]
-    assert read_receipt(stopped.receipt).attempts == 4
+    assert read_receipt(stopped.receipt).attempts == 5
 
 
 def processes(run: Any, port: int, faults: tuple[str, str]) -> list[tuple[int, str, str]]:

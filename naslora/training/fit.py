@@ -1,0 +1,162 @@
+"""The training loop: Algorithm 1, from the first batch to the last."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from naslora.methods.registry import trainable_parameters
+from naslora.methods.state import adapter_state
+from naslora.nas.cell import operation_shares
+from naslora.sam.building import Sam
+from naslora.training.learner import Learner, diverged
+from naslora.training.loaders import Loaders
+from naslora.training.progress import EpochProgress
+from naslora.training.resume.saving import Saver
+from naslora.training.resume.state import Progress, load_tensors
+from naslora.training.validation import validate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+# Steps between readings of the losses, each of which waits for the GPU.
+_READ_EVERY = 20
+
+
+def fit(
+    fabric: Fabric,
+    learner: Learner,
+    loaders: Loaders,
+    progress: Progress,
+    saver: Saver,
+    report: EpochProgress,
+) -> None:
+    """Train from where the run stands to its end.
+
+    Args:
+        fabric: device, precision and processes.
+        learner: the model and its optimiser.
+        loaders: the batches.
+        progress: where the run stands; it is kept up to date.
+        saver: called between steps, to save the run, and to stop it where that is asked for.
+        report: told about steps and epochs.
+
+    Raises:
+        DivergedError: a loss or, at the end, a weight is not finite.
+        StoppedError, LockError: see `Saver.after_step`.
+    """
+    settings, optimiser = learner.settings, learner.optimiser
+    losses = PendingLosses(fabric)
+    for epoch in range(progress.epoch, settings.epochs + 1):
+        if epoch > progress.epoch:
+            progress.begin_epoch(epoch)
+        done = len(progress.architecture_losses)
+        alpha_batches = loaders.architecture and loaders.architecture.endless(epoch, done)
+        began = time.perf_counter() - progress.seconds
+        for batch in loaders.weights.epoch(epoch, progress.step):
+            step = progress.step + 1
+
+            # Stage 1: update the weights w, with alpha fixed.
+            with optimiser.weights_step(epoch, step):
+                loss = learner.loss(batch)
+                fabric.backward(loss)
+            losses.add(loss, progress.losses, f"epoch {epoch}, step {step}")
+
+            # Stage 2: update alpha, with w fixed, on the same batch or on other images.
+            if optimiser.second_pass(epoch, step):
+                with optimiser.alpha_step():
+                    loss = learner.loss(next(alpha_batches) if alpha_batches else batch)
+                    fabric.backward(loss)
+                at = f"epoch {epoch}, step {step}, architecture"
+                losses.add(loss, progress.architecture_losses, at)
+
+            progress.step, progress.steps = step, progress.steps + 1
+            progress.seconds = time.perf_counter() - began
+            if step % _READ_EVERY == 0:
+                losses.read()
+            saver.after_step(progress, losses.read)
+            report.step(progress)
+
+        losses.read()
+        progress.seconds = time.perf_counter() - began
+        summary = {"epoch": float(epoch), "loss": _mean(fabric, progress.losses)}
+        if progress.architecture_losses:
+            summary["architecture_loss"] = _mean(fabric, progress.architecture_losses)
+        if loaders.validation and epoch % settings.validate_every_n_epochs == 0:
+            summary |= validate(fabric, learner, loaders.validation)
+        progress.history.append({**summary, "seconds": progress.seconds})
+        progress.alpha.append(operation_shares(learner.sam))
+        report.epoch(progress.history[-1])
+
+        best = progress.best_epoch()
+        if settings.select == "best" and best == epoch:
+            state = adapter_state(learner.sam)
+            progress.best = {name: v.to("cpu", copy=True) for name, v in state.items()}
+        if settings.patience and best and epoch - best >= settings.patience:
+            report.message(f"stopped early: epoch {best} has the best validation score")
+            break
+    if progress.best is not None:
+        load_tensors(learner.sam, progress.best)
+    check_weights(learner.sam)
+
+
+class PendingLosses:
+    """Losses of steps, which stay on the device until they are read all at once."""
+
+    def __init__(self, fabric: Fabric):
+        self._fabric = fabric
+        self._pending: list[tuple[Tensor, list[float], str]] = []
+
+    def add(self, loss: Tensor, losses: list[float], at: str) -> None:
+        """Keep a loss.
+
+        Args:
+            loss: a scalar.
+            losses: where its value belongs.
+            at: the epoch and step that it is of, for people.
+        """
+        self._pending.append((loss.detach(), losses, at))
+
+    def read(self) -> None:
+        """Wait for the losses that were kept, and put their values where they belong.
+
+        Raises:
+            DivergedError: one is not finite, in any process; all processes raise it.
+        """
+        if not self._pending:
+            return
+        stacked = torch.stack([loss for loss, _, _ in self._pending])
+        values = summed = stacked.tolist()
+        if self._fabric.world_size > 1:
+            summed = cast(Tensor, self._fabric.all_reduce(stacked, reduce_op="sum")).tolist()
+        pending, self._pending = self._pending, []
+        for (_, losses, at), value, total in zip(pending, values, summed, strict=True):
+            if not math.isfinite(total):
+                raise diverged(f"the loss is {total} at {at}")
+            losses.append(value)
+
+
+def check_weights(sam: Sam) -> None:
+    """See that the last step led to finite weights, which no loss has been computed with.
+
+    Raises:
+        DivergedError: it did not.
+    """
+    parameters = trainable_parameters(sam)
+    finite = torch.stack([parameter.isfinite().all() for parameter in parameters.values()])
+    for name, ok in zip(parameters, finite.tolist(), strict=True):
+        if not ok:
+            raise diverged(f"{name} is not finite after the last step")
+
+
+def _mean(fabric: Fabric, losses: list[float]) -> float:
+    """Mean over the steps of all processes, which are as many in each."""
+    mean = math.fsum(losses) / len(losses)
+    if fabric.world_size > 1:
+        local = torch.tensor(mean, device=fabric.device)
+        mean = float(cast(Tensor, fabric.all_reduce(local, reduce_op="mean")))
+    return mean

@@ -1,0 +1,30 @@
+"""Labels that losses take."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from naslora.data.masks import IGNORE
+
+
+def check_labels(labels: Tensor, classes: int) -> None:
+    """See that labels are classes or void.
+
+    Labels on a GPU are not looked at, since that would wait for it: check them before.
+
+    Args:
+        labels: uint8, of any shape.
+        classes: 1 for a binary task, with labels 0 and 1; else K, with labels 0..K-1.
+
+    Raises:
+        ValueError: there is another label.
+    """
+    if labels.device.type != "cpu":
+        return
+    highest = 1 if classes == 1 else classes - 1
+    if int(labels.max()) <= highest:
+        return
+    other = labels[(labels > highest) & (labels != IGNORE)]
+    if len(other):
+        named = "a binary mask holds 0 and 1" if classes == 1 else f"there are {classes} classes"
+        raise ValueError(f"label {int(other[0])}: {named}, and {IGNORE} for void")

@@ -1,0 +1,1 @@
+"""Stopping and resuming: signals, checkpoints, and one process at a time on a run."""
