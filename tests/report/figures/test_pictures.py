@@ -28,7 +28,7 @@ from naslora.results.aggregate import aggregate
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt
 from naslora.study.settings import Study
-from naslora.training.loop import train
+from naslora.training.train import train
 from tests.report.figures.conftest import Drawn
 from tests.report.figures.test_records import check_page
 
