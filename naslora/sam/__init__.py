@@ -1,1 +1,1 @@
-"""Segment Anything: building, fast attention, semantic mask decoder, checkpoints."""
+"""Segment Anything: models over Meta's package, fast attention, semantic decoder, checkpoints."""

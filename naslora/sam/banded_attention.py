@@ -1,8 +1,8 @@
 """Attention with relative positions, a band of queries at a time, for CPUs.
 
-The logits of a band fit into the cache, where adding positions and taking the softmax cost next to
-nothing beside the matrix products. Nothing of N x N outlives its band: the backward pass makes the
-probabilities again, one more product beside four.
+The logits of a band fit into the cache, where the additions and the softmax take little time
+compared with the matrix products. No N x N tensor is kept for the backward pass, which computes the
+probabilities again: one matrix product more than the four that it needs anyway.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-# Logits in a band: 4 MB of float32.
+# The number of logits in a band: 4 MB in float32.
 _LOGITS = 1 << 20
 
 
 class _Band(NamedTuple):
-    """Some rows of the grid.
+    """A band of queries: some rows of the grid.
 
     Attributes:
-        rows: of the grid.
-        tokens: of these rows; with the prompts, in the first band.
-        prompts: how many of the tokens are prompts.
+        rows: the rows of the grid.
+        tokens: the tokens of these rows; the first band has the prompts as well.
+        prompts: the number of prompts among the tokens.
     """
 
     rows: slice
@@ -32,7 +32,7 @@ class _Band(NamedTuple):
 
 
 def attend_in_bands(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """What `naslora.sam.attention.attend` says; differentiable once."""
+    """Compute `naslora.sam.attention.attend`; differentiable once."""
     with torch.autocast(q.device.type, enabled=False):
         rows, columns = rows.to(q.dtype), columns.to(q.dtype)
         out: Tensor = _Attention.apply(q, k, v, rows, columns)
@@ -45,15 +45,15 @@ class _Attention(torch.autograd.Function):
         q, k, v, rows, columns = inputs
         ctx.save_for_backward(*inputs)
         B, heads, L, d = v.shape
-        # In memory by token, then head: the layout that the projection after it reads.
+        # Token before head in memory: the layout that the projection after it reads.
         out = v.new_empty(B, L, heads, d).transpose(1, 2)
-        for of in _shares(q):
-            q_, k_, v_ = _share(of, q, k, v)
+        for part in _parts(q):
+            q_, k_, v_ = _select(part, q, k, v)
             mixed = torch.empty_like(v_)
             for band in _bands(L, rows, columns):
-                chances = _probabilities(q_, k_, rows, columns, band)
-                mixed[:, band.tokens] = chances @ v_
-            out[of] = mixed.view(out[of].shape)
+                probabilities = _probabilities(q_, k_, rows, columns, band)
+                mixed[:, band.tokens] = probabilities @ v_
+            out[part] = mixed.view(out[part].shape)
         return out
 
     @staticmethod
@@ -62,41 +62,43 @@ class _Attention(torch.autograd.Function):
         q, k, v, rows, columns = ctx.saved_tensors
         B, heads, L, d = q.shape
         scale, W = d**-0.5, len(columns)
-        # One tensor for all three, in the layout of the fused projection that they came from.
+        # One tensor for all three, in the layout of the fused projection's output.
         dq, dk, dv = q.new_empty(B, L, 3, heads, d).permute(2, 0, 3, 1, 4).unbind(0)
         row_table, column_table = (
-            torch.zeros_like(table) if wanted else None
-            for table, wanted in zip((rows, columns), ctx.needs_input_grad[3:], strict=True)
+            torch.zeros_like(table) if needed else None
+            for table, needed in zip((rows, columns), ctx.needs_input_grad[3:], strict=True)
         )
-        for of in _shares(q):
-            q_, k_, v_, grad_ = _share(of, q, k, v, grad)
-            of_q = torch.empty_like(q_)
-            # Transposed, (g, d, L), since their products are then faster by a third.
-            of_k, of_v = torch.zeros_like(k_.mT), torch.zeros_like(v_.mT)
+        for part in _parts(q):
+            q_, k_, v_, grad_ = _select(part, q, k, v, grad)
+            dq_ = torch.empty_like(q_)
+            # Transposed, (g, d, L), which makes their products a third faster.
+            dk_, dv_ = torch.zeros_like(k_.mT), torch.zeros_like(v_.mT)
             for band in _bands(L, rows, columns):
-                chances = _probabilities(q_, k_, rows, columns, band)
-                mine, out = q_[:, band.tokens], grad_[:, band.tokens]
-                of_v.baddbmm_(out.mT, chances)
-                logits = torch._softmax_backward_data(out @ v_.mT, chances, -1, chances.dtype)
-                of_k.baddbmm_(mine.mT, logits, alpha=scale)
-                change = of_q[:, band.tokens]
-                change.baddbmm_(logits, k_, beta=0, alpha=scale)
-                terms = _terms(logits, rows, columns, band)
+                probabilities = _probabilities(q_, k_, rows, columns, band)
+                queries, out = q_[:, band.tokens], grad_[:, band.tokens]
+                dv_.baddbmm_(out.mT, probabilities)
+                dlogits = torch._softmax_backward_data(
+                    out @ v_.mT, probabilities, -1, probabilities.dtype
+                )
+                dk_.baddbmm_(queries.mT, dlogits, alpha=scale)
+                dqueries = dq_[:, band.tokens]
+                dqueries.baddbmm_(dlogits, k_, beta=0, alpha=scale)
+                terms = _terms(dlogits, rows, columns, band)
                 by_row, by_column = _axis(terms.sum(-1), 1), _axis(terms.sum(-2), 2)
-                places = _on_grid(change, band, W)
-                places += _back(by_row @ rows[band.rows], places, 1)
-                places += _back(by_column @ columns, places, 2)
+                on_grid = _on_grid(dqueries, band, W)
+                on_grid += _undo_axis(by_row @ rows[band.rows], on_grid, 1)
+                on_grid += _undo_axis(by_column @ columns, on_grid, 2)
                 if row_table is not None:
-                    row_table[band.rows] += by_row.mT @ _axis(_on_grid(mine, band, W), 1)
+                    row_table[band.rows] += by_row.mT @ _axis(_on_grid(queries, band, W), 1)
                 if column_table is not None:
-                    column_table += by_column.mT @ _axis(_on_grid(mine, band, W), 2)
-            for whole, share in ((dq, of_q), (dk, of_k.mT), (dv, of_v.mT)):
-                whole[of] = share.reshape(whole[of].shape)
+                    column_table += by_column.mT @ _axis(_on_grid(queries, band, W), 2)
+            for whole, gradient in ((dq, dq_), (dk, dk_.mT), (dv, dv_.mT)):
+                whole[part] = gradient.reshape(whole[part].shape)
         return dq, dk, dv, row_table, column_table
 
 
-def _shares(q: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Split images or windows and heads, so that whole ones fill a band where they fit."""
+def _parts(q: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Slices of images (or windows) and heads, as many at a time as fit into one band."""
     B, heads, L, _ = q.shape
     fitting = _LOGITS // L**2
     items, some = max(1, fitting // heads), max(1, min(heads, fitting))
@@ -105,9 +107,9 @@ def _shares(q: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(item, item + items), slice(head, head + some)
 
 
-def _share(of: tuple[slice, slice], *wholes: Tensor) -> list[Tensor]:
-    """Of (B, heads, L, d) each, a share (g, L, d)."""
-    return [whole[of].flatten(0, 1).contiguous() for whole in wholes]
+def _select(part: tuple[slice, slice], *wholes: Tensor) -> list[Tensor]:
+    """A part of each tensor (B, heads, L, d), as (g, L, d)."""
+    return [whole[part].flatten(0, 1).contiguous() for whole in wholes]
 
 
 def _bands(L: int, rows: Tensor, columns: Tensor) -> Iterator[_Band]:
@@ -120,36 +122,38 @@ def _bands(L: int, rows: Tensor, columns: Tensor) -> Iterator[_Band]:
 
 
 def _probabilities(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, band: _Band) -> Tensor:
-    """Of the queries (g, L, d) in a band, over all keys: (g, tokens, L)."""
+    """The attention of the queries in a band, of (g, L, d), over all keys: (g, tokens, L)."""
     q = q[:, band.tokens]
     logits = (q * q.shape[-1] ** -0.5) @ k.mT
     terms = _terms(logits, rows, columns, band)
-    places = _on_grid(q, band, len(columns))
-    terms += _back(_axis(places, 1) @ rows[band.rows].mT, terms[..., 0], 1)[..., :, None]
-    terms += _back(_axis(places, 2) @ columns.mT, terms[..., 0, :], 2)[..., None, :]
+    queries = _on_grid(q, band, len(columns))
+    by_row = _axis(queries, 1) @ rows[band.rows].mT
+    by_column = _axis(queries, 2) @ columns.mT
+    terms += _undo_axis(by_row, terms[..., 0], 1)[..., :, None]
+    terms += _undo_axis(by_column, terms[..., 0, :], 2)[..., None, :]
     return torch.softmax(logits, -1)
 
 
 def _on_grid(tokens: Tensor, band: _Band, W: int) -> Tensor:
-    """Of a band's tokens (g, tokens, d) those with a place, as a view (g, rows, W, d)."""
-    places = tokens[:, band.prompts :]
-    return places.view(len(places), -1, W, places.shape[-1])
+    """The tokens of a band (g, tokens, d) without the prompts, as a view (g, rows, W, d)."""
+    tokens = tokens[:, band.prompts :]
+    return tokens.view(len(tokens), -1, W, tokens.shape[-1])
 
 
 def _terms(logits: Tensor, rows: Tensor, columns: Tensor, band: _Band) -> Tensor:
-    """The logits (g, tokens, L) between places of the grid, as a view (g, rows, W, H, W)."""
+    """The logits (g, tokens, L) without those of prompts, as a view (g, rows, W, H, W)."""
     H, W = len(rows), len(columns)
-    places = logits[:, band.prompts :, logits.shape[-1] - H * W :]
-    return places.view(len(places), -1, W, H, W)
+    logits = logits[:, band.prompts :, logits.shape[-1] - H * W :]
+    return logits.view(len(logits), -1, W, H, W)
 
 
 def _axis(x: Tensor, axis: int) -> Tensor:
-    """Bring an axis of (g, rows, W, c) to the front, for one product per place on it."""
+    """Move an axis of (g, rows, W, c) to the front, for one matrix product per index on it."""
     return x.transpose(0, axis).flatten(1, 2)
 
 
-def _back(x: Tensor, like: Tensor, axis: int) -> Tensor:
-    """Undo `_axis`, for a shape (g, rows, W, any)."""
+def _undo_axis(x: Tensor, like: Tensor, axis: int) -> Tensor:
+    """The inverse of `_axis`, for the first three sizes of `like`, (g, rows, W, ...)."""
     shape = list(like.shape[:3])
     shape[0], shape[axis] = shape[axis], shape[0]
     return x.view(*shape, -1).transpose(0, axis)

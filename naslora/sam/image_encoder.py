@@ -1,13 +1,13 @@
 """SAM's image encoder: a plain ViT with windowed and global attention (ViTDet), Meta's names.
 
-Methods that adapt the encoder change it at these places, and nowhere else:
+Methods that adapt the encoder change it at these places only:
 
-- `block.attn.qkv` and `block.attn.proj`, by any module with `nn.Linear`'s call signature; a `qkv`
-  that looks at neighbours in a window may also have a method `in_windows(x, size)`, which makes the
-  same of a map (B, H, W, C) as the module makes of `window_partition(x, size)`;
-- `block.after_attention` and `block.after_mlp`, modules on the tokens after each residual;
-- `block.prompts`, tokens (P, C) that join the attention of this block;
-- `encoder.injector`, a module that makes a tensor to add to the input of each block.
+- `block.attn.qkv` and `block.attn.proj` can be any modules with `nn.Linear`'s call signature. A
+  `qkv` that looks at neighbours in a window may also have a method `in_windows(x, size)`, which
+  returns for a map (B, H, W, C) what the module returns for `window_partition(x, size)`;
+- `block.after_attention` and `block.after_mlp` are applied to the tokens after each residual;
+- `block.prompts` are tokens (P, C) that join the attention of this block;
+- `encoder.injector` computes a tensor to add to the input of each block.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class Attention(nn.Module):
 
         Args:
             x: (B, H, W, C).
-            prompts: tokens (P, C) that every window attends to beside its own. They go through
-                `qkv`, have no position, and do not come out.
+            prompts: tokens (P, C) that the tokens of every window attend to as well. They pass
+                `qkv`, have no position, and are not part of the output.
 
         Returns:
             (B, H, W, C).
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         return out
 
     def project(self, x: Tensor) -> Tensor:
-        """Queries, keys and values of the map, or of its windows: (B * windows, h, w, 3C)."""
+        """Fused queries, keys and values of a map or of its windows: (B * windows, h, w, 3C)."""
         size = self.window_size
         if not size:
             qkv: Tensor = self.qkv(x)
@@ -100,13 +100,13 @@ class Attention(nn.Module):
         return qkv
 
     def split(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (B, heads, N, C / heads) of fused ones (B, N, 3C)."""
+        """Split fused (B, N, 3C) into queries, keys and values (B, heads, N, C / heads)."""
         heads = tokens.reshape(*tokens.shape[:2], 3, self.num_heads, -1)
         q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
 
     def _mix(self, qkv: Tensor, prompts: Tensor | None) -> Tensor:
-        """Attention over fused projections: (B, h, w, 3C) to (B, h, w, C)."""
+        """Attention of fused projections: (B, h, w, 3C) to (B, h, w, C)."""
         B, h, w, _ = qkv.shape
         tokens = qkv.reshape(B, h * w, -1)
         if prompts is not None:
@@ -147,10 +147,11 @@ class Block(nn.Module):
 
 
 def _residual(x: Tensor, change: Tensor, last: nn.Module) -> Tensor:
-    """Add a change to x, in place where it comes from a plain layer, which does not need it.
+    """x + change, computed in the memory of `change` if that is the output of a plain layer.
 
-    On a CPU, a new tensor would leave the change's memory as a hole between tensors that are kept
-    for the backward pass: the C library cannot put an aligned tensor into a hole of its own size.
+    The backward pass of `nn.Linear` does not need its output. On a CPU, a new tensor would leave
+    the memory of `change` as a gap between tensors that are kept for the backward pass; the C
+    library cannot place another aligned tensor of the same size into it.
     """
     if type(last) is nn.Linear and change.dtype == x.dtype:
         return change.add_(x)
@@ -164,8 +165,8 @@ class ImageEncoderViT(nn.Module):
         patch_size: side p of a patch in pixels.
         injector: None, or a module called as `injector(images, tokens)` with the normalised images
             (B, 3, p*H, p*W) and the patch embedding (B, H, W, C) without positions; it returns an
-            iterator with one tensor (B, H, W, C) per block, which is added to that block's input.
-            It is asked block by block, so that no more than one of them need be in memory.
+            iterator over tensors (B, H, W, C), one for each block, that are added to their inputs.
+            They are requested one by one, so that only one of them need be in memory.
         gradient_checkpointing: whether to keep only the input of each block for the backward pass
             and to compute the rest again.
     """
@@ -263,15 +264,14 @@ class ImageEncoderViT(nn.Module):
 
 
 def is_pointwise(layer: nn.Module) -> bool:
-    """Whether a layer treats each token alone: `nn.Linear`, or one with `pointwise = True`."""
+    """Whether a layer treats each token separately: `nn.Linear`, or one with `pointwise` set."""
     return type(layer) is nn.Linear or bool(getattr(layer, "pointwise", False))
 
 
 def then_partition(layer: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
-    """What a pointwise layer makes of the windows of a map, without work on their padding.
+    """Apply a pointwise layer to the windows of a map, without computing it on their padding.
 
-    The padding of a window is zero before the layer, so behind it it is what the layer makes of
-    zero.
+    The padding of windows is zero before the layer, and the layer's output for zero after it.
 
     Args:
         layer: (..., C) to (..., D).
@@ -309,7 +309,7 @@ def window_partition(x: Tensor, size: int, fill: Tensor | None = None) -> Tensor
 
 
 def window_unpartition(windows: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Put windows together again, without the padding: the inverse of `window_partition`.
+    """Join windows into maps and drop the padding: the inverse of `window_partition`.
 
     Args:
         windows: (B * windows, size, size, C).

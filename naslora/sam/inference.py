@@ -11,14 +11,14 @@ from naslora.sam.mask_decoder import Prediction
 
 
 def semantic_probabilities(prediction: Prediction, size: tuple[int, int]) -> Tensor:
-    """Combine what the tokens say into maps of `size` (H, W).
+    """Combine the masks and classes of all tokens into maps of `size` (H, W).
 
-    Without a class branch the map is the sigmoid of mask token 0, the token that Meta uses for a
+    Without a class branch the map is the sigmoid of the mask of token 0, which Meta uses for a
     single mask. With one, the class branch gives each token a distribution over K classes, the
     background among them, and a last entry, "no object". That entry is dropped after the softmax,
-    and the map of class c is  sum_q p_q(c) sigmoid(mask_q)  (MaskFormer's semantic inference). The
-    maps of a pixel are scores: they need not sum to one. Masks of exclusive classes need no branch:
-    the maps are their softmax.
+    and the map of class c is  sum_q p_q(c) sigmoid(mask_q)  (semantic inference of MaskFormer,
+    Cheng et al. 2021, Sec. 3.4). The values of a pixel are scores and need not sum to one. Masks of
+    exclusive classes need no class branch: the maps are their softmax.
 
     Returns:
         (B, 1, H, W) in [0, 1], or (B, K, H, W) in [0, T]; float32 or wider.
@@ -29,7 +29,7 @@ def semantic_probabilities(prediction: Prediction, size: tuple[int, int]) -> Ten
         return logits.softmax(1)
     if prediction.class_logits is None:
         masks = masks[:, :1]
-    # In place: at an image's own size, these maps are the most of what an evaluation holds.
+    # In place: at an image's own size, these maps take most of an evaluation's memory.
     masks = F.interpolate(masks, size, mode="bilinear", align_corners=False).sigmoid_()
     if prediction.class_logits is None:
         return masks
@@ -38,13 +38,13 @@ def semantic_probabilities(prediction: Prediction, size: tuple[int, int]) -> Ten
 
 
 def class_numbers(scores: Tensor) -> Tensor:
-    """The class of the highest score at each pixel, of equals the first.
+    """The class with the highest score at each pixel; of equal scores, the first.
 
     Args:
         scores: (B, K, H, W), K up to 256.
 
     Returns:
-        uint8 (B, H, W), on the same device: for 12 classes a 48th of the scores' bytes.
+        uint8 (B, H, W), on the same device.
 
     Raises:
         DivergedError: the highest score of a pixel is not finite.
