@@ -147,7 +147,7 @@ class Block(nn.Module):
 
 
 def _residual(x: Tensor, change: Tensor, last: nn.Module) -> Tensor:
-    """x + change, computed in the memory of `change` if that is the output of a plain layer.
+    """Return x + change, computed in the memory of `change` if that is the output of a plain layer.
 
     The backward pass of `nn.Linear` does not need its output. On a CPU, a new tensor would leave
     the memory of `change` as a gap between tensors that are kept for the backward pass; the C

@@ -17,6 +17,7 @@ from naslora.core.errors import SettingsError
 from naslora.methods.foreign import OnTokens, adapt_vit, fused_qkv
 from naslora.methods.layers import LowRankLinear
 from naslora.methods.registry import adapt, method_names, trainable_parameters
+from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam
 
 METHODS = ("lora", "dora", "vera", "conv_lora", "nas_lora", "nas_pc_lora")
@@ -46,14 +47,16 @@ def swin() -> nn.Module:
 def timm_sam() -> nn.Module:
     """Our `tiny` image encoder, as timm builds it."""
     torch.manual_seed(0)
+    tiny = BACKBONES["tiny"]
     return VisionTransformerSAM(
         img_size=80,
-        embed_dim=64,
-        depth=4,
-        num_heads=2,
-        window_size=4,
-        global_attn_indexes=(1, 3),
-        neck_chans=64,
+        patch_size=tiny.patch_size,
+        embed_dim=tiny.embed_dim,
+        depth=tiny.depth,
+        num_heads=tiny.num_heads,
+        window_size=tiny.window_size,
+        global_attn_indexes=tiny.global_attn_indexes,
+        neck_chans=tiny.prompt_embed_dim,
         use_rel_pos=True,
         num_classes=0,
         global_pool="",

@@ -9,6 +9,7 @@ import torch
 
 from naslora.core.errors import CheckpointError
 from naslora.methods.registry import adapt
+from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import load_checkpoint, save_checkpoint
 
@@ -136,7 +137,8 @@ def test_unknown_backbone(saved):
     sam, path = saved
     state = {n: v for n, v in sam.state_dict().items() if ".blocks.3." not in n}
     torch.save(state, path)
-    assert "an unknown backbone (width 64, depth 3, patches of 16 pixels)" in failure(path)
+    width = BACKBONES["tiny"].embed_dim
+    assert f"an unknown backbone (width {width}, depth 3, patches of 16" in failure(path)
 
 
 def test_not_a_sam(tmp_path):

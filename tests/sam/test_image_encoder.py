@@ -184,7 +184,7 @@ def test_extension_points_are_called_where_they_say():
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     block = encoder.blocks[0]
     x = encoder.patch_embed(images)
-    offsets = torch.randn(4, 2, 4, 4, 64, dtype=torch.float64)
+    offsets = torch.randn(4, *x.shape, dtype=torch.float64)
 
     class Injector(nn.Module):
         def forward(self, got_images, tokens):
