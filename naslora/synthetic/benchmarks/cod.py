@@ -18,7 +18,7 @@ from naslora.synthetic.streams import part_streams, streams
 _FOLDERS = {"camo": "CAMO", "cod10k": "COD10K", "chameleon": "CHAMELEON"}
 _EMPTY = "COD10K-NonCAM-"
 # The official proportions would leave CHAMELEON next to none.
-_SHARES = {"train_cod10k": 6, "train_camo": 3, "camo": 2, "cod10k": 3, "chameleon": 1}
+_SHARES = {"train_cod10k": 3, "train_camo": 2, "camo": 1, "cod10k": 1, "chameleon": 1}
 _NUMBER_OF_EMPTY = len(_SHARES)
 _KINDS = ("1-Aquatic-3-Crab", "2-Terrestrial-23-Cat", "3-Flying-53-Bird", "4-Amphibian-67-Frog")
 
