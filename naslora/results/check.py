@@ -77,6 +77,8 @@ def check(study: Study, records: Aggregate, comparisons: Comparisons | None = No
                 if margin is not None:
                     points.append(_margin(study, made.of(task, test_set, metric), margin))
     points += [_values(study, mains), _pairs(study, mains)]
+    if "decoder_only" in study.methods:
+        points += [_own(name, mains) for name in _methods(study) if name != "decoder_only"]
     if "scratch" in study.methods:
         points.append(_scratch(study, mains))
     return points
@@ -142,6 +144,22 @@ def _told(one: Comparison, methods: list[str]) -> int:
     pairs = list(combinations(methods, 2))
     differences = (one.difference(a, b) for a, b in pairs)
     return sum(bool(d.told(among=len(pairs))) for d in differences if d is not None)
+
+
+def _own(method: str, mains: list[Comparison]) -> Point:
+    """What a method adds to the mask decoder's training has an effect.
+
+    A branch that is dead leaves the scores of the mask decoder alone, but for the last bits.
+    """
+    pairs = [one.means.reindex([method, "decoder_only"]).dropna() for one in mains]
+    known = [pair.round(_DECIMALS) for pair in pairs if len(pair) == 2]
+    apart = sum(pair[method] != pair["decoder_only"] for pair in known)
+    return Point(
+        "a method does something else than the mask decoder alone on most test sets",
+        method,
+        f"on {apart} of {len(mains)}; where not, it is no better than the mask decoder alone",
+        2 * apart > len(mains),
+    )
 
 
 def _scratch(study: Study, mains: list[Comparison]) -> Point:

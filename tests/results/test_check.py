@@ -130,11 +130,21 @@ def test_methods_that_all_do_the_same_fail(study: Study) -> None:
         return good(task, metric, "vpt" if adapted else row)
 
     failed = failures(study, Planted(same, noise=0.0))
-    names = [point.name for point in failed]
-    assert len(names) == 2
-    assert names[0].startswith("at least 8 different values")
-    assert names[1].startswith("pairs of methods that differ by more than chance")
-    assert failed[1].found.startswith("on 0 of ")
+    values, pairs, *own = failed
+    assert values.name.startswith("at least 8 different values")
+    assert pairs.name.startswith("pairs of methods that differ by more than chance")
+    assert pairs.found.startswith("on 0 of ")
+    assert [point.where for point in own] == METHODS[2:]
+
+
+def test_one_dead_branch_fails(study: Study) -> None:
+    def dead(task: str, metric: str, row: str) -> float:
+        return good(task, metric, "decoder_only" if row == "lora" else row)
+
+    (failed,) = failures(study, Planted(dead, noise=1e-5))
+    assert failed.where == "lora"
+    assert failed.found.startswith("on 0 of ")
+    assert "no better than the mask decoder alone" in failed.found
 
 
 def test_methods_that_differ_by_chance_alone_fail(study: Study) -> None:
