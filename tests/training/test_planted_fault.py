@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from naslora.training.loop import train
 
 from naslora.evaluation.controls import evaluate_controls
 from naslora.evaluation.evaluate import evaluate
@@ -14,6 +13,7 @@ from naslora.methods.layers import LowRankLinear
 from naslora.results.aggregate import aggregate
 from naslora.results.check import check
 from naslora.study.settings import Study
+from naslora.training.train import train
 
 Copy = Callable[..., Study]
 SETTINGS = {
