@@ -1,3 +1,24 @@
-"""naslora: a rerunnable benchmark of parameter-efficient adaptation of SAM, NAS-LoRA included."""
+"""naslora: a rerunnable benchmark of parameter-efficient adaptation of SAM, NAS-LoRA included.
 
+`naslora.adapt` puts a method on a SAM of this package, Meta's or HF transformers', or on a vision
+transformer of timm's.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from naslora.methods.foreign import adapt_model as adapt
+
+__all__ = ["__version__", "adapt"]
 __version__ = "0.1.0"
+
+# Imported when they are used, since torch takes seconds to import.
+_PUBLIC = {"adapt": ("naslora.methods.foreign", "adapt_model")}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'naslora' has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    return getattr(import_module(module), attribute)

@@ -1,4 +1,4 @@
-"""Methods of the fused qkv layer on other vision transformers, such as timm's."""
+"""Methods on models of other packages: SAMs, and vision transformers with a fused qkv layer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,60 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
+from segment_anything.modeling import Sam as MetaSam
 from torch import Tensor, nn
 
 from naslora.core.errors import SettingsError
 from naslora.methods.layers import AdaptedLinear, LowRankLinear
-from naslora.methods.registry import get_method, new_weights
+from naslora.methods.registry import adapt, get_method, new_weights
 from naslora.sam.building import Sam
+from naslora.sam.foreign import from_huggingface, from_meta, is_huggingface
+
+
+def adapt_model(
+    model: nn.Module,
+    method: str = "nas_lora",
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    *,
+    train: Iterable[str] = (),
+) -> nn.Module:
+    """Put a method on a model of this package or of another, and freeze the rest.
+
+    The model is one of:
+
+    - a `naslora` SAM, which is changed in place, as by `naslora.methods.registry.adapt`;
+    - Meta's SAM, as `sam_model_registry` makes it, or HF transformers' `SamModel`: a `naslora` SAM
+      is made of it by `naslora.sam.foreign`, which Meta's `SamPredictor` takes;
+    - a vision transformer with fused qkv layers, such as timm's, which is changed in place; see
+      `adapt_vit`.
+
+    Args:
+        model: the model.
+        method: the name in the registry.
+        settings: the method's settings.
+        seed: that new layers are initialised from.
+        train: for a vision transformer, what is trained too, such as "head".
+
+    Returns:
+        The adapted model.
+
+    Raises:
+        SettingsError: the method or a setting is unknown or invalid, or does not fit the model.
+        CheckpointError: a SAM of another package has sizes that no backbone here has.
+        ValueError: the model carries a method already, or cannot carry one.
+    """
+    if isinstance(model, MetaSam):
+        sam = from_meta(model)
+    elif is_huggingface(model):
+        sam = from_huggingface(model)
+    else:
+        adapt_vit(model, method, settings, seed, train=train)
+        return model
+    if train:
+        raise ValueError("of a SAM, the mask decoder is trained; `train` is for other models")
+    adapt(sam, method, settings, seed)
+    return sam
 
 
 def adapt_vit(

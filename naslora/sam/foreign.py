@@ -85,6 +85,14 @@ def from_huggingface(model: Any, attention: Literal["auto"] | AttentionBackend =
     return sam.train(model.training)
 
 
+def is_huggingface(model: object) -> bool:
+    """Whether a model is HF transformers' `SamModel`; transformers is not imported."""
+    return any(
+        kind.__name__ == "SamModel" and kind.__module__.startswith("transformers.")
+        for kind in type(model).__mro__
+    )
+
+
 def _backbone(**sizes: Any) -> str:
     """The name of the backbone with these sizes."""
     for name, backbone in BACKBONES.items():

@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
+import naslora
 from naslora.core.errors import SettingsError
 from naslora.methods.foreign import OnTokens, adapt_vit, fused_qkv
 from naslora.methods.layers import LowRankLinear
@@ -181,6 +182,16 @@ def test_what_cannot_be_adapted() -> None:
         adapt_vit(model, "lora")
     with pytest.raises(SettingsError, match="has no block 7"):
         adapt_vit(vit(), "lora", {"layers": [7]})
+
+
+def test_it_is_what_the_package_offers() -> None:
+    model = vit()
+    assert naslora.adapt(model, train=["head"]) is model
+    assert {"head.bias", "blocks.0.attn.qkv.layer.branches.qkv.lora_A"} <= {
+        *trainable_parameters(model)
+    }
+    with pytest.raises(AttributeError, match="no attribute 'adopt'"):
+        _ = naslora.adopt  # type: ignore[attr-defined]
 
 
 def test_some_layers_and_the_seed() -> None:

@@ -7,11 +7,12 @@ import pytest
 import torch
 from segment_anything import SamPredictor, sam_model_registry
 
+import naslora
 from naslora.core.errors import CheckpointError
 from naslora.methods.merge import merge
 from naslora.methods.registry import adapt, trainable_parameters
 from naslora.sam.backbones import BACKBONES
-from naslora.sam.building import build_sam
+from naslora.sam.building import Sam, build_sam
 from naslora.sam.checkpoints import load_checkpoint, save_checkpoint
 from naslora.sam.foreign import from_huggingface, from_meta
 
@@ -90,6 +91,18 @@ def test_a_sam_of_unknown_sizes_is_refused(meta_sam):
         from_meta(theirs)
 
 
+def test_one_function_adapts_ours_and_metas(meta_sam):
+    ours = build_sam("tiny", 64)
+    assert naslora.adapt(ours, "lora") is ours
+    theirs = meta_sam("tiny", 64)
+    adapted = naslora.adapt(theirs, "lora", {"rank": 2}, seed=3)
+    assert isinstance(adapted, Sam)
+    assert adapted.adaptation.settings["rank"] == 2
+    assert adapted.image_encoder.pos_embed is theirs.image_encoder.pos_embed
+    with pytest.raises(ValueError, match="`train` is for other models"):
+        naslora.adapt(build_sam("tiny", 64), "lora", train=["head"])
+
+
 @pytest.fixture(scope="module")
 def hugging_face():
     """HF transformers' SAM in the sizes of `tiny`, with random weights."""
@@ -156,6 +169,7 @@ def assert_equal_to_hugging_face(sam, model):
 
 def test_hugging_faces_sam_is_the_same_here(hugging_face):
     sam = from_huggingface(hugging_face)
+    assert isinstance(naslora.adapt(hugging_face, "lora"), Sam)
     assert (sam.backbone, sam.image_size, sam.training) == ("tiny", (64, 64), False)
     assert_equal_to_hugging_face(sam, hugging_face)
     before = predicted(sam)
