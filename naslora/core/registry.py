@@ -66,7 +66,7 @@ class Registry(Generic[T]):
             SettingsError: there is none of that name, or its file cannot be loaded.
         """
         if declared := _DECLARED.get((self.kind, name)):
-            self.load_file(declared)
+            self.load_file(declared, replacing=True)
             _DECLARED.pop((self.kind, name), None)
         if name not in self._entries and name in self.modules:
             importlib.import_module(self.modules[name])
@@ -76,12 +76,16 @@ class Registry(Generic[T]):
             )
         return self._entries[name]
 
-    def load_file(self, path: Path) -> str:
+    def load_file(self, path: Path, *, replacing: bool = False) -> str:
         """Run a Python file that registers one object under the file's name without `.py`.
 
         The file must not depend on other files beside it: its SHA-256 stands for the object. A
         file that is loaded already, unchanged, is not run again; a changed one is, and replaces
         what it registered before.
+
+        Args:
+            path: the file.
+            replacing: let it replace what another file registered under its name.
 
         Returns:
             The name.
@@ -106,7 +110,7 @@ class Registry(Generic[T]):
         if self._files.get(name) == loaded:
             return name
         others = dict(self._entries)
-        if name in self._files and self._files[name][0] == path:
+        if name in self._files and (replacing or self._files[name][0] == path):
             others.pop(name, None)
         if name in others or name in self.modules:
             other = self._files[name][0] if name in self._files else None

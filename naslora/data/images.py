@@ -14,9 +14,13 @@ from naslora.core.errors import AuditError, ManifestError
 
 # 16-bit grey, CMYK and the like have no one conversion to 8-bit RGB that all tools share.
 _IMAGE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
-_ORIENTATION = 0x0112  # EXIF tag
+ORIENTATION = 0x0112  # EXIF tag
 # What is opened as an image. Pillow knows more, among them formats that run other programs (EPS).
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
+# Suffixes of files that are taken for images, in lower case.
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
+)
 # A JPEG file with further pictures behind the first, such as a thumbnail, as cameras write it.
 _WITH_EXTRAS = "MPO"
 
@@ -53,7 +57,7 @@ def decode(data: bytes) -> Image.Image:
 
 def is_rotated(data: bytes) -> bool:
     """Whether the EXIF tag of an image file that decodes says to turn or mirror it."""
-    return int(Image.open(io.BytesIO(data), formats=FORMATS).getexif().get(_ORIENTATION, 1)) != 1
+    return int(Image.open(io.BytesIO(data), formats=FORMATS).getexif().get(ORIENTATION, 1)) != 1
 
 
 def foreign_format(data: bytes, name: str) -> str | None:

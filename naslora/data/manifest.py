@@ -74,7 +74,7 @@ class Manifest(Document):
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of all splits: "train", "val" and the test sets, in this order."""
-        return ("train", "val", *self.test_sets)
+        return tuple(dict.fromkeys(("train", "val", *self.test_sets)))
 
     @property
     def evaluated(self) -> list[str]:

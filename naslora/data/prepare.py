@@ -12,11 +12,13 @@ from naslora.data.archives.bundles import recode_masks
 from naslora.data.archives.pins import pin_all
 from naslora.data.archives.sources import Choice, Files, choose, collect, generated_files
 from naslora.data.archives.unpack import unpack, whole_folder
-from naslora.data.audit.checks import Audit, Source, audit
+from naslora.data.audit.checks import Audit, Source, audit, describe
 from naslora.data.audit.report import audit_json, audit_markdown
+from naslora.data.benchmarks.contract import Benchmark
 from naslora.data.benchmarks.listing import Finding, Listing
 from naslora.data.generated import generate_archives
 from naslora.data.manifest import Manifest, ManifestArchive, ManifestSample, write_manifest
+from naslora.data.own.benchmark import OwnData
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
 from naslora.synthetic.archive import generated_mark
@@ -42,18 +44,17 @@ def prepare(study: Study, task: str, config: Path = CONFIG_FOLDER) -> Manifest:
     choice = choose(study, task, config)
     benchmark = choice.benchmark
     used = _files(choice, study, config)
-    archives = [archive for _, archive in used.values()]
     generated = any(generated_mark(path) for path, _ in used.values())
     root = layout.prepared(task)
     with whole_folder(root) as folder:
-        listing = _unpacked(choice, used, folder)
-        source = _source(generated, archives)
+        listing, archives = _filled(choice, used, folder)
+        source = _source(benchmark, generated, archives)
         result = audit(benchmark, folder, listing, study.data.split_seed, source)
         log = layout.log("audit", task)
         if result.errors:
             write_text(log, audit_markdown(result))
-            result.check(next(path for path, _ in used.values()), log)
-        if not generated and (choice.is_bundle or len(result.pairs) == choice.pairs):
+            result.check(_where(benchmark, used), log)
+        if used and not generated and (choice.is_bundle or len(result.pairs) == choice.pairs):
             unpublished = {a.key for a in choice.archives if not a.has_published_hash}
             pin_all({key: used[key] for key in used if key in unpublished})
         manifest = _manifest(result, archives, study, generated)
@@ -85,25 +86,42 @@ def prepared_images(study: Study, manifest: Manifest, config: Path = CONFIG_FOLD
             _log.warning("%s: images are unpacked again, for the manifest here", manifest.task)
             choice = choose(study, manifest.task, config, {a.file for a in manifest.archives})
             used = _files(choice, study, config)
-            found = sorted(archive.sha256 for _, archive in used.values())
-            if found != sorted(archive.sha256 for archive in manifest.archives):
-                raise ManifestError(
-                    f"the archives of {manifest.task} are not those of its manifest",
-                    where=Layout.of(study).manifest(manifest.task),
-                    remedy=f"bring the archives back: {_names(manifest)}; or prepare the task anew",
-                )
+            _check_same(manifest, [archive for _, archive in used.values()], study)
             with whole_folder(root) as folder:
-                _unpacked(choice, used, folder)
+                _, archives = _filled(choice, used, folder)
+                _check_same(manifest, archives, study)
                 manifest.verify(folder)
     return root
+
+
+def _check_same(manifest: Manifest, archives: list[ManifestArchive], study: Study) -> None:
+    """Compare archives with those of a manifest; none are known of images that are still to copy.
+
+    Raises:
+        ManifestError: they are others.
+    """
+    found = sorted(archive.sha256 for archive in archives)
+    if found and found != sorted(archive.sha256 for archive in manifest.archives):
+        raise ManifestError(
+            f"the archives of {manifest.task} are not those of its manifest",
+            where=Layout.of(study).manifest(manifest.task),
+            remedy=f"bring the archives back: {_names(manifest)}; or prepare the task anew",
+        )
 
 
 def _names(manifest: Manifest) -> str:
     return ", ".join(f"{a.file} (SHA-256 {a.sha256[:12]}…)" for a in manifest.archives)
 
 
-def _unpacked(choice: Choice, used: Files, folder: Path) -> Listing:
-    """Unpack all archives of a task to a folder, and list what is there."""
+def _filled(choice: Choice, used: Files, folder: Path) -> tuple[Listing, list[ManifestArchive]]:
+    """Unpack all archives of a task to a folder, or copy images of one's own; list what is there.
+
+    Returns:
+        The listing, and the records of the archives or of the source.
+    """
+    if isinstance(choice.benchmark, OwnData):
+        source = choice.benchmark.import_pairs(folder)
+        return choice.benchmark.samples(folder), [source]
     from_mac = []
     for key, (path, _) in used.items():
         unpacked = unpack(path, folder / key)
@@ -116,7 +134,7 @@ def _unpacked(choice: Choice, used: Files, folder: Path) -> Listing:
     if choice.is_bundle:
         samples, findings = recode_masks(choice.benchmark, folder, listing.samples)
         listing = Listing(samples, [*listing.findings, *findings], listing.left_out)
-    return listing
+    return listing, [archive for _, archive in used.values()]
 
 
 def _files(choice: Choice, study: Study, config: Path) -> Files:
@@ -127,7 +145,16 @@ def _files(choice: Choice, study: Study, config: Path) -> Files:
     return generated_files(choice, study)
 
 
-def _source(generated: bool, archives: list[ManifestArchive]) -> Source:
+def _where(benchmark: Benchmark, used: Files) -> Path:
+    """The archive, or the source of images of one's own, for messages."""
+    if isinstance(benchmark, OwnData):
+        return benchmark.description.data
+    return next(path for path, _ in used.values())
+
+
+def _source(benchmark: Benchmark, generated: bool, archives: list[ManifestArchive]) -> Source:
+    if isinstance(benchmark, OwnData):
+        return "own"
     if generated:
         return "generated"
     if any(archive.official is False for archive in archives):
@@ -164,6 +191,9 @@ def _manifest(
 
 def _report(result: Audit) -> None:
     total = sum(result.benchmark.expected.values())
+    if result.source == "own":
+        for finding in result.oddities:
+            _log.warning("%s: %s", result.benchmark.title, describe(finding, named=3))
     if result.source == "other":
         _log.warning(
             "%s: not the official archives: %d of %d pairs",

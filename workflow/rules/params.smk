@@ -6,7 +6,8 @@ from naslora.analysis.document import analysis_fingerprint
 from naslora.data.archives.catalogue import find
 from naslora.data.manifest import read_manifest
 from naslora.data.archives.sources import choose
-from naslora.core.files import fingerprint
+from naslora.data.own.benchmark import OwnData, source_bytes
+from naslora.core.files import fingerprint, sha256
 from naslora.timing.document import timing_fingerprint
 
 
@@ -23,6 +24,8 @@ def archive_size(archive, recorded):
 def data_settings(task):
     """What a task's images depend on. Archives are told apart by size, not by where they lie."""
     settings = {"data": study.data.model_dump(mode="json")}
+    if task in study.task_files:
+        settings["benchmark"] = sha256(study.task_files[task])
     if task in study.generated:
         return settings | {"generated": study.generated[task]}
     manifest = layout.manifest(task)
@@ -31,8 +34,14 @@ def data_settings(task):
         if manifest.is_file()
         else {}
     )
-    chosen = choose(study, task, recorded=recorded).archives
-    sizes = {a.file: archive_size(a, recorded) for a in chosen}
+    choice = choose(study, task, recorded=recorded)
+    sizes = {a.file: archive_size(a, recorded) for a in choice.archives}
+    if isinstance(choice.benchmark, OwnData):
+        own = choice.benchmark.description
+        there = own.data.exists()
+        sizes[own.data.name] = (
+            source_bytes(own) if there else recorded.get(own.data.name)
+        )
     return settings | {"archives": sizes}
 
 

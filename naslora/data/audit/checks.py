@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Literal
 
 from naslora.core.errors import AuditError
+from naslora.data.audit.alike import divided_sources
 from naslora.data.audit.duplicates import find_duplicates
 from naslora.data.audit.inspection import Inspected, inspect
-from naslora.data.benchmarks.contract import Benchmark
+from naslora.data.benchmarks.contract import BENCHMARKS, Benchmark
 from naslora.data.benchmarks.listing import Finding, Listing, Sample
 
 # Where archives are from: official (as published), other (another file under the official name),
-# unknown (nothing is published to compare with), generated (by this package).
-Source = Literal["official", "other", "unknown", "generated"]
+# unknown (nothing is published to compare with), generated (by this package), own (no archives but
+# a person's own images).
+Source = Literal["official", "other", "unknown", "generated", "own"]
 _NAMED = 10
 
 
@@ -71,9 +73,20 @@ class Audit:
             raise AuditError(
                 f"the images and masks of {self.benchmark.title} are no usable data set:{kinds}",
                 where=where,
-                remedy="get the archive again, or repair these files and pack it again; "
-                f"the full list is in {full_report.absolute()}",
+                remedy=f"{self._remedy()}; the full list is in {full_report.absolute()}",
             )
+
+    def _remedy(self) -> str:
+        if self.source == "own":
+            return "repair these files, or take the pairs out"
+        own = BENCHMARKS.file_sha256(self.benchmark.name) is not None
+        kinds = {finding.kind for finding in self.errors}
+        if own and kinds & {"layout", "no_pairs", "mask_values", "no_mask", "no_image"}:
+            return (
+                "correct `layout` or `masks` in the benchmark's file if these files are as they "
+                "should be; else repair them and pack the archive again"
+            )
+        return "get the archive again, or repair these files and pack it again"
 
 
 def describe(finding: Finding, named: int = _NAMED) -> str:
@@ -110,6 +123,8 @@ def audit(benchmark: Benchmark, root: Path, listing: Listing, seed: int, source:
         else:
             findings += _empty_splits(benchmark, splits, source)
             findings += _counts(benchmark, splits, source)
+            if source == "own":
+                findings += divided_sources(pairs, splits)
     findings += _unused(root, listing)
     duplicates = find_duplicates(pairs, splits)
     findings = _merged(findings) + duplicates.findings
@@ -165,7 +180,7 @@ def _empty_splits(
 def _counts(
     benchmark: Benchmark, splits: Mapping[str, Sequence[str]], source: Source
 ) -> list[Finding]:
-    if source == "generated":
+    if source in ("generated", "own"):
         return []
     found = {
         name: sum(len(splits[split]) for split in name.split("+")) for name in benchmark.expected
@@ -190,6 +205,7 @@ def _unused(root: Path, listing: Listing) -> list[Finding]:
         name = path.relative_to(root).as_posix()
         if path.is_file() and name not in used and name not in named:
             by_reason[listing.left_out.get(name, "not part of the benchmark")].append(name)
+    by_reason.pop("", None)
     return [
         Finding("unused", "oddity", f"file left out: {reason}", names)
         for reason, names in sorted(by_reason.items())

@@ -39,10 +39,12 @@ class Look:
     Attributes:
         thumbnail: float32 (1024,), of mean 0 and norm 1.
         bits: the hash, uint64 (4,).
+        colours: mean and standard deviation of red, green and blue, float32 (6,).
     """
 
     thumbnail: NDArray[np.float32]
     bits: NDArray[np.uint64]
+    colours: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ def look(image: Image.Image) -> Look | None:
     centred = (grey - grey.mean()).ravel()
     waves = scipy.fft.dctn(grey, norm="ortho")[:_FREQUENCIES, :_FREQUENCIES].ravel()[1:]
     bits = np.packbits(np.append(waves > np.median(waves), False)).view(np.uint64)
-    return Look(centred / np.linalg.norm(centred), bits)
+    rgb = image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    pixels = np.asarray(rgb, np.float32).reshape(-1, 3)
+    colours = np.concatenate([pixels.mean(axis=0), pixels.std(axis=0)])
+    return Look(centred / np.linalg.norm(centred), bits, colours)
 
 
 def near_duplicates(looks: Sequence[Look]) -> list[Likeness]:

@@ -15,6 +15,7 @@ _SOURCES = {
     "other": "**not the official archives**: other files under the official names",
     "unknown": "archives without a published SHA-256 to compare with",
     "generated": "generated images; scores on them say nothing about real ones",
+    "own": "images of one's own",
 }
 _LISTED = 200
 
@@ -45,7 +46,8 @@ def audit_markdown(audit: Audit) -> str:
         f"# Audit of {audit.benchmark.title}",
         "",
         f"Source: {_SOURCES[audit.source]}.",
-        f"{len(audit.pairs)} pairs of an image and a mask; the whole benchmark has {total}.",
+        f"{len(audit.pairs)} pairs of an image and a mask"
+        + ("." if audit.source == "own" else f"; the whole benchmark has {total}."),
         "",
     ]
     if audit.splits:
@@ -78,6 +80,9 @@ def _listed(finding: Finding) -> list[str]:
 
 def _split_table(audit: Audit) -> list[str]:
     """Counts beside Appendix B's and, where those differ from the archives', the official ones."""
+    if audit.source == "own":
+        rows = [f"| {split} | {len(ids)} |" for split, ids in audit.splits.items()]
+        return ["| split | pairs |", "|---|---:|", *rows]
     expected, exception = audit.benchmark.expected, audit.benchmark.count_exception
     columns = [expected] if exception is None else [expected, exception.printed]
     titles = ["Appendix B"] if exception is None else ["official", "Appendix B"]

@@ -18,12 +18,14 @@ class Sample:
         image: POSIX path relative to the folder with the unpacked archives.
         mask: likewise.
         part: the official part ("train", "val", or the name of a test set), None without one.
+        group: what samples share that a split must not divide, None without any.
     """
 
     id: str
     image: str
     mask: str
     part: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Listing:
     Attributes:
         samples: complete pairs, sorted by id.
         findings: layout errors and half pairs.
-        left_out: files that the benchmark's definition excludes, with the reason.
+        left_out: files that the benchmark's definition excludes, with the reason; an empty one for
+            files that the audit need not mention.
     """
 
     samples: list[Sample]

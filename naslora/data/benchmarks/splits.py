@@ -41,6 +41,36 @@ def hold_out(ids: Iterable[str], share: float, seed: int) -> tuple[list[str], li
     return sorted(order[count:]), sorted(order[:count])
 
 
+def hold_out_groups(
+    samples: Sequence[Sample], share: float, seed: int
+) -> tuple[list[str], list[str]]:
+    """Split ids like `hold_out`, but samples of one group stay together.
+
+    Groups are taken in the order of `shuffled` until the held-out part is as near to its share as
+    it gets, and neither part is empty. A sample without a group is one of its own.
+
+    Raises:
+        ValueError: fewer than two groups, or a share outside (0, 1).
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie between 0 and 1, got {share}")
+    members: dict[str, list[str]] = {}
+    for sample in samples:
+        members.setdefault(sample.group or sample.id, []).append(sample.id)
+    order = shuffled(members, seed)
+    if len(order) < 2:
+        raise ValueError(f"cannot split {len(order)} groups in two")
+    held: list[str] = []
+    for count, group in enumerate(order):
+        more = len(held) + len(members[group])
+        nearer = abs(more - share * len(samples)) <= abs(len(held) - share * len(samples))
+        if count == len(order) - 1 or (held and not nearer):
+            break
+        held += members[group]
+    rest = {sample.id for sample in samples} - set(held)
+    return sorted(rest), sorted(held)
+
+
 def by_part(
     samples: Iterable[Sample], splits: Sequence[str], may_be_empty: Sequence[str] = ("val",)
 ) -> dict[str, list[str]]:

@@ -100,8 +100,8 @@ def test_the_closest_come_first_and_alone(drawn) -> None:
 
 def test_alike_hashes_of_unlike_thumbnails_are_not_reported(drawn) -> None:
     one, other = seen(drawn[0]), seen(drawn[1])
-    assert near_duplicates([one, Look(other.thumbnail, one.bits)]) == []
-    assert len(near_duplicates([one, Look(one.thumbnail, one.bits)])) == 1
+    assert near_duplicates([one, Look(other.thumbnail, one.bits, one.colours)]) == []
+    assert len(near_duplicates([one, Look(one.thumbnail, one.bits, one.colours)])) == 1
 
 
 def test_an_image_of_one_colour_looks_like_nothing() -> None:
@@ -121,7 +121,7 @@ def test_blocks_miss_no_pair() -> None:
     bits[600] = bits[20]
     bits[600, 0] ^= np.uint64((1 << 40) - 1)
     bits[600, 1] ^= np.uint64((1 << 9) - 1)  # 49 bits: one too many
-    found = near_duplicates([Look(thumbnail, row) for row in bits])
+    found = near_duplicates([Look(thumbnail, row, np.zeros(6, np.float32)) for row in bits])
     assert {(one.first, one.second) for one in found} == wanted | {(0, 256)}
 
 
@@ -130,7 +130,7 @@ def test_ten_thousand_images_in_seconds() -> None:
     bits = rng.integers(0, 1 << 63, (10_000, 4), np.uint64)
     thumbnail = np.ones(1024, np.float32) / 32
     began = time.process_time()
-    near_duplicates([Look(thumbnail, row) for row in bits])
+    near_duplicates([Look(thumbnail, row, np.zeros(6, np.float32)) for row in bits])
     assert time.process_time() - began < 10  # about half a second, unless the machine is slow
 
 

@@ -1,0 +1,168 @@
+"""COCO JSON files: images with polygons and run lengths, as masks of class numbers."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from naslora.core.errors import AuditError
+from naslora.data.images import ORIENTATION
+from naslora.data.masks import IGNORE, Labels
+
+Crowd = Literal["void", "foreground"]
+
+
+@dataclass(frozen=True)
+class CocoMask:
+    """The annotations of one image.
+
+    Attributes:
+        size: (H, W) that their coordinates are in.
+        regions: (label, is a crowd, segmentation), the largest first, so that small ones lie on
+            top of large ones.
+        crowd: whether crowds are void or foreground.
+    """
+
+    where: str
+    size: tuple[int, int]
+    regions: tuple[tuple[int, bool, Any], ...]
+    crowd: Crowd
+
+    def labels(self) -> Labels:
+        """Class numbers uint8 (H, W), `IGNORE` for void.
+
+        Raises:
+            AuditError: a segmentation cannot be read.
+        """
+        labels = np.zeros(self.size, np.uint8)
+        if self.crowd == "void":
+            for _, _, segmentation in (r for r in self.regions if r[1]):
+                labels[self._decoded(segmentation)] = IGNORE
+        for label, is_crowd, segmentation in self.regions:
+            if not is_crowd or self.crowd == "foreground":
+                labels[self._decoded(segmentation)] = label
+        return labels
+
+    def _decoded(self, segmentation: Any) -> Any:
+        from pycocotools import mask
+
+        height, width = self.size
+        try:
+            if isinstance(segmentation, list):
+                runs = mask.merge(mask.frPyObjects(segmentation, height, width))
+            elif isinstance(segmentation["counts"], list):
+                runs = mask.frPyObjects(segmentation, height, width)
+            else:
+                runs = {**segmentation, "counts": segmentation["counts"].encode()}
+            decoded = mask.decode(runs)
+        except Exception as error:  # the library raises bare exceptions
+            raise AuditError(
+                f"a segmentation of {self.where} cannot be read: {error or type(error).__name__}"
+            ) from None
+        if decoded.shape != self.size:
+            raise AuditError(
+                f"a segmentation of {self.where} is of {decoded.shape}, not {self.size}"
+            )
+        return decoded.astype(bool)
+
+    def upright(self, image: Image.Image) -> Labels:
+        """The labels, turned like the image where coordinates are those of its stored pixels.
+
+        Args:
+            image: the image file, opened and not turned.
+
+        Raises:
+            AuditError: the size of the annotations is not that of the image.
+        """
+        labels = self.labels()
+        stored = (image.height, image.width)
+        orientation = int(image.getexif().get(ORIENTATION, 1))
+        shown = stored[::-1] if orientation >= 5 else stored
+        if self.size == shown:
+            return labels
+        if self.size == stored:
+            turned = Image.fromarray(labels)
+            turned.getexif()[ORIENTATION] = orientation
+            return np.asarray(ImageOps.exif_transpose(turned), np.uint8)
+        raise AuditError(
+            f"the annotations of {self.where} are for {self.size[1]}x{self.size[0]} pixels, the "
+            f"image has {shown[1]}x{shown[0]}"
+        )
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """What a COCO file holds: (image path, mask) by file name, and all classes."""
+
+    images: dict[str, tuple[Path, CocoMask]]
+    classes: tuple[str, ...]
+    crowds: int
+
+
+def read_coco(path: Path, crowd: Crowd) -> CocoFile:
+    """Read a COCO JSON file.
+
+    Images are looked for beside the file, in `images` there, and in a folder of the file's name.
+
+    Raises:
+        AuditError: it is no COCO file, an image is not there, or nothing is annotated.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        categories = {c["id"]: str(c["name"]) for c in content["categories"]}
+        images = {
+            i["id"]: (str(i["file_name"]), int(i["height"]), int(i["width"]))
+            for i in content["images"]
+        }
+        by_image: dict[Any, list[Any]] = defaultdict(list)
+        for annotation in content["annotations"]:
+            by_image[annotation["image_id"]].append(annotation)
+        used = {a["category_id"] for a in content["annotations"]}
+        crowds = sum(bool(a.get("iscrowd")) for a in content["annotations"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AuditError(
+            f"this is no COCO file: {type(error).__name__}: {error}",
+            where=path,
+            remedy="it needs images (id, file_name, height, width), categories (id, name) and "
+            "annotations (image_id, category_id, segmentation)",
+        ) from None
+    if unknown := (used - categories.keys()) or (by_image.keys() - images.keys()):
+        raise AuditError(
+            f"annotations name a category or an image that is not listed: {sorted(unknown)[:5]}",
+            where=path,
+        )
+    if not by_image:
+        raise AuditError("nothing is annotated in this file", where=path)
+    label = {id_: index for index, id_ in enumerate(sorted(categories), start=1)}
+    found = {}
+    for id_, (name, height, width) in images.items():
+        regions = [
+            (label[a["category_id"]], bool(a.get("iscrowd")), a.get("segmentation"), a.get("area"))
+            for a in by_image[id_]
+        ]
+        if any(not segmentation for _, _, segmentation, _ in regions):
+            raise AuditError(f"an annotation of {name} has no segmentation", where=path)
+        regions.sort(key=lambda region: -float(region[3] or 0))
+        mask = CocoMask(name, (height, width), tuple(r[:3] for r in regions), crowd)
+        found[name] = (_find(path, name), mask)
+    if len(found) < len(images):
+        raise AuditError("images of one file name are listed twice", where=path)
+    return CocoFile(found, ("background", *(categories[i] for i in sorted(categories))), crowds)
+
+
+def _find(path: Path, name: str) -> Path:
+    folders = [path.parent, path.parent / "images", path.with_suffix("")]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise AuditError(
+        f"the image {name} is not there",
+        where=path,
+        remedy=f"put images beside the file or into {folders[1]}",
+    )

@@ -1,0 +1,223 @@
+"""From a folder, a CSV file or a COCO file of one's own to a benchmark."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from naslora.core.errors import AuditError
+from naslora.core.files import sha256
+from naslora.data.benchmarks.contract import BENCHMARKS
+from naslora.data.benchmarks.listing import Sample
+from naslora.data.images import FORMATS
+from naslora.data.masks import IGNORE
+from naslora.data.own.benchmark import (
+    OwnData,
+    OwnDescription,
+    find_all,
+    make_benchmark,
+    split_pairs,
+)
+from naslora.data.own.options import OwnOptions
+from naslora.data.own.pairs import Found, OwnPair, listed
+from naslora.data.own.survey import Survey, survey
+from naslora.data.own.understand import understand
+
+# Sides of a mask and its image may be in slightly different proportion where both were rounded.
+_ASPECT = 0.02
+
+
+def own_data(
+    path: Path, options: OwnOptions | None = None, split_seed: int = 0
+) -> tuple[OwnData, list[str]]:
+    """Understand images of one's own, and make a benchmark of them. Nothing is written.
+
+    Every mask is read once. What the masks mean is decided by their values, and refused where that
+    is ambiguous; options settle it.
+
+    Args:
+        path: a folder with `images` and `masks`, whose files go together by name, subfolders
+            included; or a CSV file with the columns image and mask, and perhaps split and group; or
+            a COCO JSON file, also one alone in a folder.
+        options: what the files alone do not show.
+        split_seed: of the split into training, validation and test images; a study's
+            `data.split_seed`.
+
+    Returns:
+        The benchmark, and lines for people that say what was understood. `benchmark.save(folder)`
+        writes the file by which a study names it: `load_study(overrides={"tasks": [str(file)]})`.
+
+    Raises:
+        AuditError: the files are no pairs, masks are ambiguous, empty or of another size, or there
+            are too few images; the remedy names the option that settles it.
+    """
+    options = options or OwnOptions()
+    if not path.exists():
+        raise AuditError("there is no such folder or file", where=path)
+    path = _source(path.absolute())
+    found = find_all(path, options)
+    reading = None
+    if found.classes is not None:
+        classes, labels_of, pixels, lines = _annotated(found, options, path)
+    else:
+        seen = survey(found.pairs)
+        lines = _sizes(seen, options, path)
+        understood = understand(seen, options, path)
+        reading, classes = understood.reading, understood.classes
+        lines += understood.lines
+        labels_of = [frozenset(map(reading.label_of, values)) for values in seen.values_of]
+        pixels = understood.pixels
+    names = classes if len(classes) > 1 else ("background", *classes)
+    samples = [Sample(p.id, "", "", p.part, p.group) for p in found.pairs]
+    try:
+        splits = split_pairs(samples, options, split_seed)
+    except ValueError as error:
+        raise AuditError(
+            f"too few images to split: {error}",
+            where=path,
+            remedy="training, validation and test images are needed, of different groups if there "
+            "are groups; with --test-share 0, two are enough",
+        ) from None
+    lines += _told_split(found.pairs, splits, split_seed)
+    lines += _absent(names, found.pairs, labels_of, splits, path)
+    description = OwnDescription(
+        name=options.name or _task_name(path),
+        title=options.name or _stem(path),
+        data=path,
+        data_sha256=sha256(path) if path.is_file() else None,
+        options=options,
+        reading=reading,
+        classes=classes,
+        test_sets=("test",) if "test" in splits else ("val",),
+        expected={split: len(ids) for split, ids in splits.items()},
+        class_pixels=tuple(pixels[index] for index in range(len(names))),
+        most_classes=max(len(labels - {IGNORE}) for labels in labels_of),
+    )
+    if len(classes) > 1:
+        lines.append(f"at most {description.most_classes} classes are in one image")
+    return make_benchmark(description), [*found.lines, *lines]
+
+
+def _annotated(
+    found: Found, options: OwnOptions, path: Path
+) -> tuple[tuple[str, ...], list[frozenset[int]], Counter[int], list[str]]:
+    """Classes, labels in each image, pixels of each label and lines, of a COCO file."""
+    if options.mask_values is not None or options.ignore is not None:
+        raise AuditError(
+            "--mask-values and --ignore are for mask files; a COCO file names its classes itself",
+            where=path,
+        )
+    assert found.classes is not None
+    names = found.classes
+    if options.classes is not None:
+        if len(options.classes) not in (len(names), len(names) - 1):
+            raise AuditError(
+                f"--classes names {len(options.classes)} classes, the file has "
+                f"{len(names) - 1} categories: {', '.join(names[1:])}",
+                where=path,
+            )
+        names = (names[0], *options.classes[-(len(names) - 1) :])
+    pixels: Counter[int] = Counter()
+    labels_of = []
+    for pair in found.pairs:
+        assert not isinstance(pair.mask, Path)
+        try:
+            with Image.open(pair.image, formats=FORMATS) as image:
+                labels = pair.mask.upright(image)
+        except OSError as error:
+            raise AuditError(f"{pair.image.name} is no image: {error}", where=pair.image) from None
+        values, counts = np.unique(labels, return_counts=True)
+        pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        labels_of.append(frozenset(values.tolist()))
+    total = sum(pixels.values()) - pixels[IGNORE]
+    shares = ", ".join(f"{n} {pixels[i] / total:.1%}" for i, n in enumerate(names) if i)
+    lines = [f"share of the pixels: {shares}"]
+    empty = sum(labels <= {0} for labels in labels_of)
+    if empty:
+        lines.append(f"{empty} images have no annotation; they are all background")
+    return names[1:] if len(names) == 2 else names, labels_of, pixels, lines
+
+
+def _sizes(seen: Survey, options: OwnOptions, path: Path) -> list[str]:
+    """Refuse masks of another size than their image, or say that they are resized."""
+    if not seen.sizes:
+        return []
+    told = [f"{id_} ({m[0]}x{m[1]}, image {i[0]}x{i[1]})" for id_, m, i in seen.sizes]
+    what = f"{len(told)} masks are of another size than their image: {listed(told)}"
+    if not options.resize_masks:
+        raise AuditError(
+            what,
+            where=path,
+            remedy="give masks of the images' size; or have them resized, by nearest neighbour: "
+            "--resize-masks",
+        )
+    if skewed := [
+        id_ for id_, m, i in seen.sizes if abs(m[0] * i[1] / (m[1] * i[0]) - 1) > _ASPECT
+    ]:
+        raise AuditError(
+            f"{len(skewed)} masks are of another shape than their image: {listed(skewed)}",
+            where=path,
+            remedy="they may be turned or cropped; make them anew",
+        )
+    return [f"{what}; they are resized, by nearest neighbour"]
+
+
+def _told_split(pairs: Sequence[OwnPair], splits: dict[str, list[str]], seed: int) -> list[str]:
+    counts = ", ".join(f"{len(ids)} {split}" for split, ids in splits.items())
+    own = any(pair.part for pair in pairs)
+    groups = {pair.group for pair in pairs if pair.group}
+    how = "as given" if own else f"at random, seed {seed}"
+    if groups and not own:
+        how += f", with the {len(groups)} groups kept together"
+    lines = [f"split: {counts}, {how}"]
+    if "test" not in splits:
+        lines.append("no test images: results are of the validation images, and may flatter")
+    return lines
+
+
+def _absent(
+    names: Sequence[str],
+    pairs: Sequence[OwnPair],
+    labels_of: Sequence[frozenset[int]],
+    splits: dict[str, list[str]],
+    path: Path,
+) -> list[str]:
+    """Classes that are in no image of a split; there must be one in training."""
+    lines = []
+    labels = {pair.id: found for pair, found in zip(pairs, labels_of, strict=True)}
+    for split, ids in splits.items():
+        there = frozenset().union(*(labels[id_] for id_ in ids))
+        absent = [name for index, name in enumerate(names) if index and index not in there]
+        if split == "train" and len(absent) == len(names) - 1:
+            raise AuditError(
+                f"no training image has any {', '.join(absent)}",
+                where=path,
+                remedy="add images with masks, or split them yourself (see the column split)",
+            )
+        if absent:
+            lines.append(f"no {split} image has any {', '.join(absent)}")
+    return lines
+
+
+def _source(path: Path) -> Path:
+    """The path, or the COCO file alone in a folder that has no masks."""
+    files = list(path.glob("*.json")) if path.is_dir() and not (path / "masks").is_dir() else []
+    return files[0] if len(files) == 1 else path
+
+
+def _stem(path: Path) -> str:
+    """What the data are called: the folder, or the folder around a file of a common name."""
+    return path.stem if path.is_dir() or path.stem not in _COMMON else path.parent.name
+
+
+def _task_name(path: Path) -> str:
+    name = re.sub(r"[^a-z0-9]+", "_", _stem(path).lower()).strip("_") or "own"
+    return f"own_{name}" if name in BENCHMARKS.modules else name
+
+
+_COMMON = ("pairs", "annotations", "train", "data", "dataset", "_annotations.coco", "instances")

@@ -1,0 +1,69 @@
+"""How mask values become labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from naslora.data.images import UnreadableImageError
+from naslora.data.masks import Labels
+from naslora.data.own.survey import Kind, RawMask
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How values become labels.
+
+    Attributes:
+        kind: of the values; see `Survey`.
+        ranges: (lowest value, highest value, label), label `IGNORE` for void.
+        rest: the label of all other values; None where there must be none.
+    """
+
+    kind: Kind
+    ranges: tuple[tuple[int, int, int], ...]
+    rest: int | None = None
+
+    def label_of(self, value: int) -> int:
+        """The label of one value that `ranges` or `rest` cover."""
+        label = next((lab for low, high, lab in self.ranges if low <= value <= high), self.rest)
+        assert label is not None
+        return label
+
+    def labels(self, raw: RawMask) -> Labels:
+        """Labels uint8 (H, W).
+
+        Raises:
+            UnreadableImageError: the mask holds a value that was not there when masks were read
+                first.
+        """
+        values = raw.values
+        if self.kind == "colour" and raw.kind != "colour":
+            values = values * 0x010101
+        labels = np.full(values.shape, -1 if self.rest is None else self.rest, np.int16)
+        for low, high, label in self.ranges:
+            labels[(values >= low) & (values <= high)] = label
+        if (labels < 0).any():
+            unknown = np.unique(values[labels < 0])[:3]
+            raise UnreadableImageError(
+                f"has values that no mask had before: {', '.join(map(str, unknown))}"
+            )
+        return labels.astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Understood:
+    """A reading with all that follows from it.
+
+    Attributes:
+        classes: one foreground class, or all with the background first.
+        lines: what was understood, for people.
+        pixels: of each label.
+    """
+
+    reading: Reading
+    classes: tuple[str, ...]
+    lines: list[str]
+    pixels: Counter[int] = field(default_factory=Counter)

@@ -1,0 +1,186 @@
+"""What values the masks of one's own images hold, and how their sizes compare with the images'."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+from PIL import Image
+
+from naslora.core.errors import AuditError
+from naslora.data.images import FORMATS, ORIENTATION, UnreadableImageError, decode
+from naslora.data.own.pairs import OwnPair, listed
+
+Kind = Literal["grey", "index", "colour"]
+Values = NDArray[np.int64]
+# Between dark and bright lies what is neither; a soft edge has both within this many pixels.
+DARK, BRIGHT = 32, 223
+_NEAR = 2
+_JPEG = b"\xff\xd8"
+_MOST_VALUES = 4096
+
+
+@dataclass(frozen=True)
+class RawMask:
+    """The values of a mask file before they mean anything.
+
+    Attributes:
+        kind: "grey" for grey levels, "index" for indices of a palette, "colour" for 0xRRGGBB.
+        values: int64 (H, W).
+    """
+
+    kind: Kind
+    values: Values
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All masks together.
+
+    Attributes:
+        kind: "colour" if any mask has colours, else "index" if any has a palette.
+        lossy: whether any mask is a JPEG file, whose values are not exact.
+        pixels: pixels of each value.
+        values_of: the values in each mask, in the order of the pairs.
+        between: pixels between dark and bright, for grey masks.
+        soft: those of them with dark and bright pixels near by, as at the soft edge of a region.
+        sizes: of masks of another size than their image: id, mask size and image size (W, H).
+    """
+
+    kind: Kind
+    lossy: bool
+    pixels: Counter[int]
+    values_of: list[frozenset[int]]
+    between: int
+    soft: int
+    sizes: list[tuple[str, tuple[int, int], tuple[int, int]]]
+
+    @property
+    def total(self) -> int:
+        """All pixels."""
+        return sum(self.pixels.values())
+
+
+def survey(pairs: Sequence[OwnPair]) -> Survey:
+    """Read every mask, and the size of every image.
+
+    Raises:
+        AuditError: a file cannot be read, or a mask has pixels that are no levels, indices or
+            colours; names the first few.
+    """
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        found = list(pool.map(_look, pairs))
+    if problems := [one for one in found if isinstance(one, str)]:
+        raise AuditError(
+            f"{len(problems)} of {len(pairs)} pairs cannot be used: {listed(problems)}",
+            remedy="repair these files, or take the pairs out",
+        )
+    looks = [one for one in found if not isinstance(one, str)]
+    kinds = {one.kind for one in looks}
+    kind: Kind = next(k for k in ("colour", "index", "grey") if k in kinds)
+    pixels: Counter[int] = Counter()
+    values_of = []
+    for one in looks:
+        counts = one.pixels
+        if kind == "colour" and one.kind != "colour":
+            counts = {value * 0x010101: number for value, number in counts.items()}
+        pixels.update(counts)
+        values_of.append(frozenset(counts))
+    sizes = [
+        (pair.id, one.mask_size, one.image_size)
+        for pair, one in zip(pairs, looks, strict=True)
+        if one.mask_size != one.image_size
+    ]
+    between, soft = sum(one.between for one in looks), sum(one.soft for one in looks)
+    lossy = any(one.lossy for one in looks)
+    return Survey(kind, lossy, pixels, values_of, between, soft, sizes)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image file as it is shown, without decoding its pixels.
+
+    Raises:
+        UnreadableImageError: it is no image.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(ORIENTATION, 1) >= 5
+            return image.size[::-1] if turned else image.size
+    except Exception as error:  # Pillow's readers raise nearly every class on damaged files
+        raise UnreadableImageError("is no image that can be read") from error
+
+
+def read_raw(data: bytes) -> RawMask:
+    """The values of a mask file, upright.
+
+    Raises:
+        UnreadableImageError: it cannot be decoded, or its pixels are no levels, indices or colours.
+    """
+    mask = decode(data)
+    if mask.mode in ("LA", "RGBA", "PA"):
+        alpha = mask.getchannel("A").getextrema()
+        if alpha[0] != alpha[1]:
+            raise UnreadableImageError("has transparent parts; flatten it")
+        mask = mask.convert({"LA": "L", "RGBA": "RGB", "PA": "P"}[mask.mode])
+    if mask.mode in ("1", "L", "P"):
+        kind: Kind = "index" if mask.mode == "P" else "grey"
+        return RawMask(kind, np.asarray(mask.convert("L") if mask.mode == "1" else mask, np.int64))
+    if mask.mode in ("I", "I;16", "I;16L", "I;16B"):
+        return RawMask("grey", np.asarray(mask, np.int64))
+    if mask.mode == "RGB":
+        red, green, blue = (np.asarray(channel, np.int64) for channel in mask.split())
+        if np.array_equal(red, green) and np.array_equal(green, blue):
+            return RawMask("grey", red)
+        return RawMask("colour", (red << 16) | (green << 8) | blue)
+    raise UnreadableImageError(f"has pixels stored as {mask.mode}, no levels, indices or colours")
+
+
+@dataclass(frozen=True)
+class _Look:
+    kind: Kind
+    lossy: bool
+    pixels: dict[int, int]
+    between: int
+    soft: int
+    mask_size: tuple[int, int]
+    image_size: tuple[int, int]
+
+
+def _look(pair: OwnPair) -> _Look | str:
+    """What one pair shows, or what is wrong with it."""
+    assert isinstance(pair.mask, Path)
+    path = pair.image
+    try:
+        size = upright_size(path)
+        path = pair.mask
+        data = path.read_bytes()
+        raw = read_raw(data)
+    except UnreadableImageError as error:
+        return f"{path} {error}"
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    values, counts = np.unique(raw.values, return_counts=True)
+    if len(values) > _MOST_VALUES:
+        return f"{path} holds {len(values)} different values, as a photograph does, not a mask"
+    pixels = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    between, soft = _soft_edges(raw) if raw.kind == "grey" else (0, 0)
+    height, width = raw.values.shape
+    return _Look(raw.kind, data.startswith(_JPEG), pixels, between, soft, (width, height), size)
+
+
+def _soft_edges(raw: RawMask) -> tuple[int, int]:
+    between = (raw.values > DARK) & (raw.values < BRIGHT)
+    if not between.any():
+        return 0, 0
+    side = 2 * _NEAR + 1
+    near_dark = scipy.ndimage.binary_dilation(raw.values <= DARK, np.ones((side, side)))
+    near_bright = scipy.ndimage.binary_dilation(raw.values >= BRIGHT, np.ones((side, side)))
+    return int(between.sum()), int((between & near_dark & near_bright).sum())
