@@ -12,7 +12,12 @@ from naslora.study.settings import Study
 
 
 def initial_sam(
-    study: Study, *, classes: int, seed: int, pretrained: bool = True
+    study: Study,
+    *,
+    classes: int,
+    seed: int,
+    pretrained: bool = True,
+    most_classes: int | None = None,
 ) -> tuple[Sam, str | None]:
     """Build the study's SAM and load the checkpoint that its settings name.
 
@@ -24,19 +29,23 @@ def initial_sam(
         classes: 1 for a binary task, else the number of classes with the background.
         seed: seed of the initialisation.
         pretrained: whether to load the checkpoint at all.
+        most_classes: the largest number of classes in one image, the background among them, where
+            it is known.
 
     Returns:
         The SAM and the checkpoint's SHA-256, or None where none was loaded.
 
     Raises:
-        SettingsError: the task has several classes, and the settings ask for one mask token or
-            for the original decoder.
+        SettingsError: the task has several classes, and the settings ask for fewer mask tokens
+            than there are classes in one image, or for the original decoder.
         CheckpointError: the checkpoint is missing, damaged or of another architecture.
     """
     settings = study.sam
-    if classes > 1 and settings.mask_tokens == 1:
+    least = 1 if classes == 1 else most_classes or 2
+    if settings.mask_tokens < least:
         raise SettingsError(
-            "sam.mask_tokens is 1: all pixels of an image would get one class",
+            f"sam.mask_tokens is {settings.mask_tokens}, but up to {least} classes are in one "
+            "image: the others would get neither a mask nor a loss",
             remedy="set it to at least the number of classes that an image can show",
         )
     if classes > 1 and settings.decoder == "original":

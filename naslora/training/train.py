@@ -83,12 +83,17 @@ class _Run:
         self._run, self._fabric, self._ongoing, self._began = run, fabric, ongoing, began
         self._layout = layout = Layout.of(study)
         self._names = (run.task, run.variant, run.seed)
-        classes = len(get_benchmark(run.task).classes)
+        benchmark = get_benchmark(run.task)
+        classes = len(benchmark.classes)
         manifest = read_manifest(layout.manifest(run.task))
         prepared = prepared_images(study, manifest)
         self._manifest_sha256 = sha256(layout.manifest(run.task))
         self._sam, self._checkpoint_sha256 = initial_sam(
-            study, classes=classes, seed=run.seed, pretrained=get_method(run.method).pretrained
+            study,
+            classes=classes,
+            seed=run.seed,
+            pretrained=get_method(run.method).pretrained,
+            most_classes=benchmark.most_classes,
         )
         adapt(self._sam, run.method, run.method_settings, seed=run.seed)
         self._sam.image_encoder.gradient_checkpointing = run.training.gradient_checkpointing

@@ -52,6 +52,8 @@ class Benchmark:
         masks: how mask files encode labels.
         expected: number of samples of each split of the whole benchmark (Appendix B); splits
             that are counted together are joined by a plus: "easy+hard".
+        most_classes: the largest number of classes in one image, the background among them, where
+            it is known: as many mask tokens are needed.
         count_exception: set where Appendix B's counts are not the `expected` ones.
         may_be_shown: whether the data's terms let figures and reports show the real images.
     """
@@ -65,6 +67,7 @@ class Benchmark:
     metrics: ClassVar[tuple[str, ...]]
     masks: ClassVar[MaskEncoding]
     expected: ClassVar[Mapping[str, int]]
+    most_classes: ClassVar[int | None] = None
     count_exception: ClassVar[CountException | None] = None
     may_be_shown: ClassVar[bool] = False
 

@@ -165,6 +165,7 @@ def make_benchmark(description: OwnDescription) -> OwnData:
         "metrics": BINARY_METRICS if len(classes) == 1 else _metrics(classes),
         "masks": PaletteMask(max(len(classes), 2), void=True),
         "expected": description.expected,
+        "most_classes": description.most_classes,
         "description": description,
     }
     return cast(OwnData, type("OwnData", (OwnData,), members)())

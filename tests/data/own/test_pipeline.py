@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from naslora.core.errors import AuditError, ManifestError, SettingsError
-from naslora.data.class_counts import check_mask_tokens, count_classes
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.dataset import SegmentationDataset
 from naslora.data.manifest import Manifest
 from naslora.data.masks import IGNORE
@@ -187,7 +187,7 @@ def test_changed_data_are_noticed(own: SimpleNamespace, tmp_path: Path, prepared
 
 def test_trained_and_evaluated(own: SimpleNamespace, tmp_path: Path, prepared) -> None:
     from naslora.evaluation.evaluate import evaluate
-    from naslora.training.loop import train
+    from naslora.training.train import train
 
     found = prepared(own.write(tmp_path / "discs", own.levels(0, 1)))
     train(found.study, found.task, "lora", 0)
@@ -198,26 +198,25 @@ def test_trained_and_evaluated(own: SimpleNamespace, tmp_path: Path, prepared) -
     }
 
 
-def test_counts_of_classes(own: SimpleNamespace, tmp_path: Path, prepared) -> None:
+def test_too_few_mask_tokens(own: SimpleNamespace, tmp_path: Path, prepared) -> None:
+    """Every class in an image needs one, or would get neither a mask nor a loss."""
+    from naslora.training.train import train
+
     def encode(inside: np.ndarray) -> Image.Image:
-        values = np.where(inside, 2, 0).astype(np.uint8)
-        values[:4, :8], values[-4:] = 1, 255
+        values = np.where(inside, 3, 0).astype(np.uint8)
+        values[:4, :8], values[:4, 10:14], values[-4:] = 1, 2, 255
         return Image.fromarray(values)
 
     found = prepared(own.write(tmp_path / "discs", encode))
-    counts = count_classes(found.manifest, found.root)
-    masks = [labels(found)[sample.id] for sample in found.manifest.of("train")]
-    assert counts.pixels == tuple(sum(int((m == k).sum()) for m in masks) for k in range(3))
-    assert counts.images == (4, 4, 4)
-    assert counts.most_in_one_image == 3
-    weights = counts.weights()
-    assert weights.mean() == pytest.approx(1)
-    assert np.allclose(weights * np.array(counts.pixels), weights[0] * counts.pixels[0])
-    classes = found.manifest.classes
-    check_mask_tokens(classes, 3, 3)
-    with pytest.raises(SettingsError, match=r"up to 3 classes are in one image, but .* is 2"):
-        check_mask_tokens(classes, counts.most_in_one_image, 2)
-    check_mask_tokens(["disc"], 2, 1)
+    masks = labels(found)
+    counted = sum(np.bincount(mask[mask != IGNORE], minlength=4) for mask in masks.values())
+    described = get_benchmark(found.task).description
+    assert described.class_pixels == tuple(counted.tolist())
+    assert described.most_classes == 4
+    sam = found.study.sam.model_copy(update={"mask_tokens": 3})
+    few = found.study.model_copy(update={"sam": sam})
+    with pytest.raises(SettingsError, match=r"mask_tokens is 3, but up to 4 classes are in one im"):
+        train(few, found.task, "lora", 0)
 
 
 def test_two_studies_of_one_name(own: SimpleNamespace, tmp_path: Path, registries, kit) -> None:
