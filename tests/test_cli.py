@@ -44,7 +44,7 @@ def test_the_whole_pipeline_by_hand(
         (("evaluate", *LORA), layout.record("kvasir", "lora", 0)),
         (("controls", *TASK), layout.record("kvasir", "control_mean_mask", 0)),
         (("table", "table1"), layout.table("table1", "md")),
-        (("figure", "figureC1", "outlines"), layout.figure("outlines", "pdf")),
+        (("figure", "figureC1", "gallery"), layout.figure("gallery_kvasir", "pdf")),
     ]
     for arguments, product in steps:
         assert not product.exists()
@@ -87,6 +87,20 @@ def test_wrong_input(naslora: Run, arguments: tuple[str, ...], message: str) -> 
     assert errors.startswith("error: ")
     assert message in errors
     assert "Traceback" not in errors
+
+
+def test_nothing_to_draw_is_exit_1(naslora: Run, copied: Copy, options: Options) -> None:
+    study = copied()
+    layout, flags = Layout.of(study), options(study)
+    code, output, error = naslora("figure", "figureC1", "figure3", *flags)
+    assert (code, output) == (1, "")
+    assert "figureC1: no run has finished an epoch; figure3: no run is done" in error
+    assert "what to do: run the study first" in error
+    assert not (layout.root / "figures").exists()
+    code, output, _ = naslora("figure", "figureC1", "--allow-empty", *flags)
+    assert code == 0
+    assert f"figure: {layout.figure('figureC1')}" in output.splitlines()
+    assert layout.figure("figureC1", "md").read_text().startswith("Nothing to show: no run has")
 
 
 @pytest.mark.parametrize("arguments", [("train",), ("tables",), ("train", *LORA, "--seed", "a")])
