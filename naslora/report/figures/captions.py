@@ -33,6 +33,11 @@ def test_set_title(task: str, test_set: str) -> str:
     return _TEST_SETS.get((task, test_set), f"{benchmark.title}, {test_set}")
 
 
+def trained_rows(study: Study) -> list[str]:
+    """What a study trains on all tasks: networks that are no SAM, then methods."""
+    return [*study.networks, *study.methods]
+
+
 def setting(study: Study) -> str:
     """The study and its SAM; a sentence."""
     return f"Study {study.study}: SAM {study.sam.backbone} at {study.sam.image_size} px."

@@ -246,10 +246,14 @@ def write_figures(
                 if written is not None:
                     written(beside)
     if empty:
+        problems = inputs.records.problems
         raise NothingToDrawError(
             "; ".join(f"{name}: {reason}" for name, reason in empty.items()),
             where=Layout.of(study).root,
-            remedy=f"run the study first: naslora run --study {study.study}",
+            remedy=f"run the study first: naslora run --study {study.study}"
+            + (
+                f"; {len(problems)} records were left out, see tables/status.md" if problems else ""
+            ),
         )
     return paths
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from naslora.evaluation.names import metric_name
-from naslora.report.figures.captions import over_seeds, setting
+from naslora.report.figures.captions import over_seeds, setting, trained_rows
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.scores import DataSet, comparable, data_sets, score_frame
@@ -75,7 +75,9 @@ def draw_printed_scores(inputs: Inputs, path: Path) -> None:
 def _draw(
     inputs: Inputs, frame: pd.DataFrame, shown: Sequence[DataSet], path: Path, caption: str
 ) -> None:
-    methods = inputs.study.methods
+    methods = trained_rows(inputs.study)
+    if set(frame["source"]) == {"paper"}:
+        methods = inputs.study.methods
     across = min(len(shown), _ACROSS)
     down = -(-len(shown) // across)
     height = down * (_LINE * len(methods) + _EXTRA) + _FOOT

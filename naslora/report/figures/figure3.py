@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import metric_name
-from naslora.report.figures.captions import counted, setting
+from naslora.report.figures.captions import counted, setting, trained_rows
 from naslora.report.figures.choice import Rank
 from naslora.report.figures.grid import Cell, Row, draw_grid
 from naslora.report.figures.inputs import Inputs, NothingToDrawError, TaskImages
@@ -56,9 +56,10 @@ def draw_comparison(inputs: Inputs, path: Path, rank: Rank = "median") -> None:
     shown = {task: found for task in study.tasks if (found := inputs.images(task)) is not None}
     if not shown:
         raise NothingToDrawError("no run is done, or no image may be shown")
+    names = trained_rows(study)
     ranks = {task: _rank_of(found, rank) for task, found in shown.items()}
-    rows = [_row(found, ranks[task], study.methods) for task, found in shown.items()]
-    headings = ["Image", "Truth", *(run_title(inputs.records, name) for name in study.methods)]
+    rows = [_row(found, ranks[task], names) for task, found in shown.items()]
+    headings = ["Image", "Truth", *(run_title(inputs.records, name) for name in names)]
     legend = [*error_legend(), *_class_legends(shown, ranks)]
     with draw_grid(rows, headings, legend=legend) as canvas:
         caption = [

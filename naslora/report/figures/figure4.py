@@ -18,7 +18,7 @@ from naslora.report.figures.inputs import (
     NothingToDrawError,
     TaskImages,
     chosen_images,
-    trained_methods,
+    trained_sams,
 )
 from naslora.report.figures.overlays import Picture, class_map, error_map, heat_overlay
 from naslora.report.figures.saving import save_figure
@@ -100,7 +100,9 @@ def _maps(
 
     images, places = chosen_images(inputs.study, found.choice, ranks)
     maps: dict[str, dict[Rank, NDArray[np.float32]]] = {}
-    for method, _, sam in trained_methods(inputs.study, inputs.records, found.choice):
+    for method, _, sam in trained_sams(
+        inputs.study, inputs.records, found.choice, inputs.study.methods
+    ):
         maps[method] = {}
         for rank in ranks:  # one at a time, as a gradient takes memory
             image = images[places[rank]][0][None].to(sam.pixel_mean.device)

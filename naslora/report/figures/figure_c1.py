@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from naslora.data.benchmarks.contract import get_benchmark
-from naslora.report.figures.captions import setting
+from naslora.report.figures.captions import setting, trained_rows
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.style import (
@@ -46,7 +46,7 @@ def draw_convergence(inputs: Inputs, path: Path) -> None:
     """
     study, records = inputs.study, inputs.records
     losses = records.losses
-    frame = losses[losses["seed"].isin(study.seeds) & losses["variant"].isin(study.methods)]
+    frame = losses[losses["seed"].isin(study.seeds) & losses["variant"].isin(trained_rows(study))]
     if frame.empty:
         raise NothingToDrawError("no run has finished an epoch")
     frame = frame.rename(columns={"variant": "method"}).drop(columns=["seconds"])
@@ -81,7 +81,7 @@ def draw_convergence(inputs: Inputs, path: Path) -> None:
                 names = ("validation score (%)", "training loss")[-len(panels) :]
                 for axes, name in zip(panels, names, strict=True):
                     axes.set_ylabel(name)
-        methods = [method for method in study.methods if method in set(frame["method"])]
+        methods = [method for method in trained_rows(study) if method in set(frame["method"])]
         canvas.legend(
             [_handle(study, method) for method in methods],
             [run_title(records, method) for method in methods],
@@ -97,8 +97,8 @@ def _task(panels: Sequence[Axes], study: Study, records: Aggregate, frame: pd.Da
 
     task = str(frame["task"].iloc[0])
     if len(panels) > 1:
-        _panel(panels[0], frame.dropna(subset=["val_score"]), "val_score", study.methods)
-    _panel(panels[-1], frame, "loss", study.methods)
+        _panel(panels[0], frame.dropna(subset=["val_score"]), "val_score", trained_rows(study))
+    _panel(panels[-1], frame, "loss", trained_rows(study))
     panels[-1].set_xlabel("epoch")
     panels[-1].xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     panels[0].set_title(get_benchmark(task).title)
@@ -148,7 +148,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, what: str, methods: Sequence[str]) -
 def _handle(study: Study, method: str) -> Any:
     from matplotlib.lines import Line2D
 
-    style = method_styles(study.methods)[method]
+    style = method_styles(trained_rows(study))[method]
     wide = 1.3 if method in HIGHLIGHTED else 0.6
     dash: Any = (0, style.dash) if style.dash else "-"
     return Line2D([], [], color=style.colour, linestyle=dash, linewidth=wide)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from naslora.evaluation.names import metric_name
-from naslora.report.figures.captions import setting
+from naslora.report.figures.captions import setting, trained_rows
 from naslora.report.figures.choice import Rank
 from naslora.report.figures.figure3 import class_legend, classes_shown, image_frame
 from naslora.report.figures.grid import Cell, Row, draw_grid
@@ -49,7 +49,7 @@ def draw_gallery(inputs: Inputs, path: Path, task: str) -> None:
         raise NothingToDrawError(inputs.left_out([task]))
     study, choice = inputs.study, found.choice
     ranks = [rank for rank in choice.distinct(RANKS) if rank in found.ranks]
-    done = [method for method in study.methods if method in found.predicted]
+    done = [method for method in trained_rows(study) if method in found.predicted]
     headings = ["Image and truth" if found.binary else "Image", *(["Truth"] * (not found.binary))]
     headings += [run_title(inputs.records, method) for method in done]
     rows = [_row(found, rank, done) for rank in ranks]
@@ -58,7 +58,7 @@ def draw_gallery(inputs: Inputs, path: Path, task: str) -> None:
         if found.binary
         else class_legend(classes_shown(found, ranks), choice.benchmark.classes)
     )
-    missing = [run_title(inputs.records, m) for m in study.methods if m not in done]
+    missing = [run_title(inputs.records, m) for m in trained_rows(study) if m not in done]
     caption = [
         f"{choice.caption(RANKS)}.",
         f"Under each prediction its score ({metric_name(choice.metric).title}, %).",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from naslora.core.errors import ManifestError, NasloraError
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
+from naslora.report.figures.captions import trained_rows
 from naslora.report.figures.choice import RANKS, Choice, Rank, choose, first_done
 from naslora.report.figures.overlays import Picture, smaller_labels, thumbnail
 from naslora.results.aggregate import Aggregate
@@ -41,7 +42,7 @@ class TaskImages:
         ranks: those that are shown, each image once.
         images: RGB, in [0, 1], by rank.
         truths: labels by rank.
-        predicted: labels by method, then rank; a method without a run that is done has none.
+        predicted: labels by method or network, then rank; one without a run that is done has none.
         seeds: the seed of each method's run.
     """
 
@@ -122,7 +123,8 @@ class Inputs:
             predicted={},
             seeds={},
         )
-        for method, seed, sam in trained_methods(self.study, self.records, choice):
+        names = trained_rows(self.study)
+        for method, seed, sam in trained_sams(self.study, self.records, choice, names):
             found.seeds[method] = seed
             found.predicted[method] = {
                 rank: smaller_labels(_labels(sam, images, place, binary), LONGEST)
@@ -143,10 +145,10 @@ def chosen_images(
     return images, {rank: places[choice.chosen[rank]] for rank in ranks}
 
 
-def trained_methods(
-    study: Study, records: Aggregate, choice: Choice
+def trained_sams(
+    study: Study, records: Aggregate, choice: Choice, names: Sequence[str]
 ) -> Iterator[tuple[str, int, Sam]]:
-    """Each method that is done on a task, with its first seed that is done and the trained SAM.
+    """Each of these methods that is done, with its first seed that is done and the trained SAM.
 
     Raises:
         RecordError: weights, checkpoint or images are not those of the records.
@@ -156,7 +158,7 @@ def trained_methods(
 
     load_method_files(study.method_files.values())
     task = choice.benchmark.name
-    for method in study.methods:
+    for method in names:
         seed = first_done(study, records, task, method)
         if seed is not None:
             receipt = current_receipt(study, task, method, seed)

@@ -44,6 +44,7 @@ class MethodStyle:
 
 METHOD_STYLES: Mapping[str, MethodStyle] = {
     "scratch": MethodStyle("#AAAAAA", "X", (1, 1)),
+    "full_finetuning": MethodStyle("#AA4499", "*", (1, 1)),
     "decoder_only": MethodStyle("#666666", "P", (1, 1)),
     "sam_adapter": MethodStyle(SKY_BLUE, "^", (4, 1.5)),
     "mona": MethodStyle("#882255", "v", (4, 1.5)),
@@ -55,13 +56,14 @@ METHOD_STYLES: Mapping[str, MethodStyle] = {
     "vera": MethodStyle(ORANGE, "h", (2, 1)),
     "nas_lora": MethodStyle(VERMILLION, "o"),
     "nas_pc_lora": MethodStyle(BLUE, "D", (3, 1)),
+    "unet": MethodStyle("#7A4B1E", "8", (5, 1)),
 }
-# For methods that are not in the table, in the order of the study.
+# For other methods and networks, in the order of the study.
 _FURTHER = (
-    MethodStyle("#44AA99", "*", (1, 1.5)),
-    MethodStyle("#AA4499", "H", (1, 1.5)),
-    MethodStyle("#DDCC77", "8", (1, 1.5)),
-    MethodStyle("#661100", "d", (1, 1.5)),
+    MethodStyle("#44AA99", "H", (1, 1.5)),
+    MethodStyle("#DDCC77", "d", (1, 1.5)),
+    MethodStyle("#661100", "p", (1, 1.5)),
+    MethodStyle("#6699CC", "h", (1, 1.5)),
 )
 # Drawn last, and so on top.
 HIGHLIGHTED = ("lora", "nas_lora", "nas_pc_lora")
