@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from naslora.cli.app import OWN, app, say
+from naslora.cli.app import OWN, SeedOption, SetOption, app, say
+
+if TYPE_CHECKING:
+    from naslora.own.study import FitOptions
 
 
 class Save(StrEnum):
@@ -18,6 +21,155 @@ class Save(StrEnum):
     probability = "probability"
     overlay = "overlay"
     coco = "coco"
+
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder with images/ and masks/, a CSV file (image, mask), or a COCO JSON file.",
+        metavar="DATA",
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where it goes.", metavar="DIR")]
+BackboneOption = Annotated[
+    str, typer.Option(help="tiny, small (shipped weights); vit_b, vit_l, vit_h (Meta's).")
+]
+ClassesOption = Annotated[
+    str | None, typer.Option(help="Names, e.g. road; or background,leaf,spot.", metavar="A,B,...")
+]
+IgnoreOption = Annotated[
+    int | None, typer.Option(help="Mask value that does not count.", metavar="VALUE")
+]
+ValuesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What mask values mean, e.g. 128-255=road or #ff0000=road,#000000=background.",
+        metavar="VALUE=CLASS,...",
+    ),
+]
+ResizeOption = Annotated[
+    bool, typer.Option("--resize-masks", help="Resize masks to their images' size.")
+]
+TestShareOption = Annotated[
+    float, typer.Option(help="Share of the images held out for testing; 0 for none.")
+]
+SizeOption = Annotated[
+    int | None, typer.Option(help="Side that images are resized to.", metavar="PIXELS")
+]
+CheckpointOption = Annotated[
+    str | None, typer.Option(help="A SAM to start from instead.", metavar="FILE")
+]
+EpochsOption = Annotated[int | None, typer.Option(help="At most so many epochs.")]
+
+
+def _options(
+    backbone: str,
+    image_size: int | None,
+    checkpoint: str | None,
+    epochs: int | None,
+    seed: int,
+    classes: str | None,
+    ignore: int | None,
+    mask_values: str | None,
+    resize_masks: bool,
+    test_share: float,
+    set_: list[str] | None,
+) -> FitOptions:
+    from naslora.core.validation import readable_errors
+    from naslora.data.own import OwnOptions
+    from naslora.own.study import FitOptions
+    from naslora.study.settings import parse_overrides
+
+    given = {
+        "classes": classes,
+        "ignore": ignore,
+        "mask_values": mask_values,
+        "resize_masks": resize_masks,
+        "test_share": test_share,
+    }
+    with readable_errors("invalid options", OwnOptions):
+        own = OwnOptions.model_validate({k: v for k, v in given.items() if v is not None})
+    return FitOptions(
+        backbone=backbone,
+        image_size=image_size,
+        checkpoint=checkpoint,
+        epochs=epochs,
+        seed=seed,
+        data=own,
+        overrides=parse_overrides(set_ or []),
+    )
+
+
+@app.command(rich_help_panel=OWN)
+def example(
+    folder: Annotated[Path, typer.Argument(help="A new folder.", metavar="DIR")],
+    task: Annotated[str, typer.Option(help="A benchmark, in whose look images are.")] = "leaf",
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 60,
+) -> None:
+    """Draw a small folder of images and masks, to try the other commands on."""
+    from naslora.own.example import write_example
+
+    say(f"{len(write_example(folder, task, count))} images with masks", folder)
+
+
+@app.command(rich_help_panel=OWN)
+def fit(
+    data: DataArgument,
+    out: OutOption,
+    method: Annotated[str, typer.Option(help="A method, or the file of one.")] = "nas_pc_lora",
+    backbone: BackboneOption = "tiny",
+    image_size: SizeOption = None,
+    checkpoint: CheckpointOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = 0,
+    classes: ClassesOption = None,
+    ignore: IgnoreOption = None,
+    mask_values: ValuesOption = None,
+    resize_masks: ResizeOption = False,
+    test_share: TestShareOption = 0.2,
+    set_: SetOption = None,
+) -> None:
+    """Adapt a SAM to images of your own: split, train, evaluate, report."""
+    from naslora.own.fit import fit as fit_images
+
+    options = _options(
+        backbone, image_size, checkpoint, epochs, seed, classes, ignore, mask_values,
+        resize_masks, test_share, set_,
+    )  # fmt: skip
+    done = fit_images(data, out, method, options, typer.echo)
+    say("run", done.folder)
+    say("report", done.report)
+
+
+@app.command(rich_help_panel=OWN)
+def compare(
+    data: DataArgument,
+    out: OutOption,
+    methods: Annotated[str, typer.Option(help="Separated by commas.")] = "lora,nas_pc_lora",
+    seeds: Annotated[int, typer.Option(min=1, help="How many of each.")] = 3,
+    profile: Annotated[
+        str, typer.Option(help="local, slurm, or a Snakemake profile of your own.")
+    ] = "local",
+    backbone: BackboneOption = "tiny",
+    image_size: SizeOption = None,
+    checkpoint: CheckpointOption = None,
+    epochs: EpochsOption = None,
+    classes: ClassesOption = None,
+    ignore: IgnoreOption = None,
+    mask_values: ValuesOption = None,
+    resize_masks: ResizeOption = False,
+    test_share: TestShareOption = 0.2,
+    set_: SetOption = None,
+) -> None:
+    """Compare methods on images of your own, and name the winner if there is one."""
+    from naslora.own.compare import compare as compare_methods
+
+    options = _options(
+        backbone, image_size, checkpoint, epochs, 0, classes, ignore, mask_values,
+        resize_masks, test_share, set_,
+    )  # fmt: skip
+    names = [name.strip() for name in methods.split(",")]
+    compare_methods(data, out, names, range(seeds), options, profile, typer.echo)
 
 
 @app.command(rich_help_panel=OWN)
@@ -80,3 +232,22 @@ def predict(
     )
     written = predict_files(to_device(loaded.sam, device), images, out, options, typer.echo)
     say(f"{len(written)} files", out)
+
+
+@app.command(rich_help_panel=OWN)
+def demo(
+    run: Annotated[
+        Path, typer.Argument(help="A run's folder, or its adapter.safetensors.", metavar="RUN")
+    ],
+    port: Annotated[int | None, typer.Option(help="Default: the first free one.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="The SAM that the run started from, if it is not found.", metavar="FILE"),
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it.")] = True,
+) -> None:
+    """Show predictions of a run in the browser: drop an image, see its mask."""
+    from naslora.evaluation.runs import load_run
+    from naslora.own.demo import serve_demo
+
+    serve_demo(load_run(run, checkpoint), run.absolute(), port, browser)

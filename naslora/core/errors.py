@@ -81,3 +81,7 @@ class StoppedError(NasloraError):
     """Training was told to stop before its end; the same command goes on with it."""
 
     exit_code = TRY_AGAIN
+
+
+class WorkflowError(NasloraError):
+    """A workflow ended before all of its jobs did."""

@@ -56,11 +56,17 @@ def write_grey(path: Path, values: NDArray[np.uint8], geo: list[Any]) -> None:
 def write_overlay(
     path: Path, pixels: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int
 ) -> None:
-    """Write the image (H, W, 3) with each class tinted and outlined in its colour.
+    """Write the image with its mask drawn on it; see `overlay`.
 
     Raises:
         DiskError: the file cannot be written.
     """
+    with whole_file(path) as temporary:
+        Image.fromarray(overlay(pixels, mask, classes)).save(temporary, "PNG")
+
+
+def overlay(pixels: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
+    """An image (H, W, 3) with each class tinted and outlined in its colour."""
     colours = np.array(palette(max(classes, 2)), np.uint8).reshape(-1, 3)
     out = np.empty_like(pixels)
     for begin in range(0, len(mask), _ROWS):
@@ -73,8 +79,7 @@ def write_overlay(
         strip[edge] = tint[edge]
         end = min(begin + _ROWS, len(mask))
         out[begin:end] = np.rint(strip[begin - first : end - first]).astype(np.uint8)
-    with whole_file(path) as temporary:
-        Image.fromarray(out).save(temporary, "PNG")
+    return out
 
 
 class CocoFile:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 import naslora.sam
 from naslora.core.errors import CheckpointError, StateError
 from naslora.methods.adapter_file import read_content
@@ -73,6 +75,11 @@ def load_run(run: Path, checkpoint: Path | None = None) -> LoadedRun:
 
 def _candidates(adapter: Path) -> Iterator[Path]:
     """Files that may be the SAM that a run was trained on, likely ones first."""
+    settings = adapter.absolute().parent / "study.yaml"  # of `naslora fit`
+    if settings.is_file():
+        named = yaml.safe_load(settings.read_text(encoding="utf-8")).get("sam.checkpoint", "")
+        if Path(named).is_file():
+            yield Path(named)
     folders = [adapter.absolute().parent]
     for parent in adapter.absolute().parents[:6]:
         folders += [parent / "backbone", parent / "data" / "checkpoints"]

@@ -35,7 +35,9 @@ def merge(
             hint = f"did you mean {at}{near[0]}?" if near else f"known here: {', '.join(base)}"
             raise SettingsError(f"unknown setting {path} in {source}", remedy=hint)
         old = base.get(key)
-        if isinstance(old, dict) and isinstance(value, Mapping):
+        if path in _OPEN and not value:
+            merged[key] = {}  # none at all, such as no variants
+        elif isinstance(old, dict) and isinstance(value, Mapping):
             merged[key] = merge(old, value, source, f"{path}.")
         else:
             merged[key] = value

@@ -127,17 +127,21 @@ class OwnData(Benchmark):
     def split(self, samples: Sequence[Sample], seed: int) -> dict[str, list[str]]:
         return split_pairs(samples, self.description.options, seed)
 
+    def text(self) -> str:
+        """The file by which a study names this task."""
+        described = self.description.model_dump(mode="json")
+        content = pprint.pformat(described, width=90, sort_dicts=False)
+        content = textwrap.indent(content, 8 * " ").strip()
+        return _FILE.format(title=self.title, content=content)
+
     def save(self, folder: Path) -> Path:
         """Write a file that a study's `tasks` may name: `<name>.py`.
 
         Raises:
             DiskError: the file cannot be written.
         """
-        described = self.description.model_dump(mode="json")
-        content = pprint.pformat(described, width=90, sort_dicts=False)
-        content = textwrap.indent(content, 8 * " ").strip()
         path = folder / f"{self.name}.py"
-        write_text(path, _FILE.format(title=self.title, content=content))
+        write_text(path, self.text())
         return path
 
 

@@ -16,13 +16,17 @@ from markupsafe import Markup, escape
 from naslora.core.files import write_text
 from naslora.report.claims.audit import READING, audit_claims, summary
 from naslora.report.figures.catalogue import FIGURES
+from naslora.report.page.findings import banner, findings
 from naslora.report.page.runs import RunPage, run_pages
 from naslora.report.page.views import TableView, method_of, status_view, table_view
 from naslora.report.tables.model import run_title
 from naslora.report.tables.products import TABLES, tables_of
 from naslora.results.aggregate import Aggregate, aggregate
+from naslora.results.comparison import Comparisons
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
+
+_GALLERY = "gallery_"
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def report_text(study: Study, records: Aggregate) -> str:
     environment.filters["code"] = _code
     runs = run_pages(study, records)
     claims = audit_claims(study, records)
+    comparisons = Comparisons(study, records)
+    pictures = _figures(study)
     return environment.from_string(_asset("template.html")).render(
         study=study,
         setting=_setting(study),
@@ -75,7 +81,10 @@ def report_text(study: Study, records: Aggregate) -> str:
         status=status_view(study, records),
         problems=[(p.path.relative_to(root).as_posix(), p.message) for p in records.problems],
         tables=_tables(study, records),
-        figures=_figures(study),
+        banner=banner(study, records, comparisons),
+        found=findings(study, records, comparisons),
+        figures=[one for one in pictures if not one.name.startswith(_GALLERY)],
+        gallery=[one for one in pictures if one.name.startswith(_GALLERY)],
         claims=claims,
         claims_summary=summary(claims),
         claims_reading=READING,

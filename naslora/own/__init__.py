@@ -1,0 +1,1 @@
+"""Adaptation to images of one's own: a study of one task, made on the spot."""

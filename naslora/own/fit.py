@@ -1,0 +1,158 @@
+"""Adapt a SAM to images of one's own with one method."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from naslora.core.errors import RecordError
+from naslora.core.files import sha256, whole_file
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.data.manifest import Manifest, read_manifest
+from naslora.data.prepare import prepare
+from naslora.evaluation.controls import evaluate_controls
+from naslora.evaluation.evaluate import evaluate
+from naslora.evaluation.loading import current_receipt
+from naslora.evaluation.names import main_metric, metric_name
+from naslora.evaluation.runs import ADAPTER_NAME
+from naslora.own.study import FitOptions, make_study
+from naslora.report.page.build import write_report
+from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS, Record, read_receipt, read_record
+from naslora.study.settings import Study
+from naslora.training.train import train
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What `fit` leaves.
+
+    Attributes:
+        folder: of the run; `naslora predict` takes it.
+        scores: of the held-out images, by metric, as tables show them.
+        best_control: title and main score of the best prediction that looks at no image.
+        learnt: whether the run's main score is better than that.
+        summary: the same in a sentence.
+        report: an HTML page with curves, scores, and the best and worst images.
+    """
+
+    folder: Path
+    scores: dict[str, float]
+    best_control: tuple[str, float]
+    learnt: bool
+    summary: str
+    report: Path
+
+
+def fit(
+    data: Path,
+    out: Path,
+    method: str = "nas_pc_lora",
+    options: FitOptions | None = None,
+    tell: Callable[[str], None] = print,
+) -> Fit:
+    """Adapt a SAM to images of one's own: split, audit, train, evaluate, report.
+
+    It is a study of one task, which takes the same way as the benchmarks. Stopped by Ctrl-C, it
+    saves; the same call goes on.
+
+    Args:
+        data: a folder with `images` and `masks`; a CSV file with the columns image and mask, and
+            perhaps split and group; or a COCO JSON file.
+        out: the folder of the run; a new one, or that of the same call.
+        method: a method by name, or the file of one from outside the package.
+        options: backbone, image size, training, and how masks are read.
+        tell: called with lines for people.
+
+    Raises:
+        AuditError: the images are no data set, or masks are ambiguous; says what settles it.
+        SettingsError: a setting is invalid, or `out` holds another run.
+        DivergedError: a loss was not finite.
+        StoppedError: the run was stopped; it is saved.
+    """
+    options = options or FitOptions()
+    study, _ = make_study(data, out, [method], [options.seed], options, tell)
+    (task,), (name,) = study.tasks, study.methods
+    layout, seed = Layout.of(study), options.seed
+    manifest = _prepared(study, task)
+    for line in audit_lines(study, task):
+        tell(line)
+    tell(f"{len(manifest.samples)} images prepared; audit: {layout.audit(task).with_suffix('.md')}")
+    if _is_trained(study, task, name, seed):
+        tell("this run has been trained already; its scores are made anew")
+    else:
+        train(study, task, name, seed)
+    record = evaluate(study, task, name, seed)
+    evaluate_controls(study, task)
+    report = write_report(study)
+    adapter, target = layout.adapter(task, name, seed), out.absolute() / ADAPTER_NAME
+    with whole_file(target) as temporary:
+        shutil.copyfile(adapter, temporary)
+    result = _judged(study, record, out.absolute(), report)
+    receipt = read_receipt(layout.receipt(task, name, seed))
+    tell(f"trained {receipt.trainable_parameters:,} of {receipt.total_parameters:,} parameters")
+    for metric, value in result.scores.items():
+        tell(f"  {metric:12} {value:6.1f}")
+    tell(result.summary)
+    return result
+
+
+def audit_lines(study: Study, task: str) -> list[str]:
+    """What the audit found that a person should know: leakage, and images that look alike."""
+    content = json.loads(Layout.of(study).audit(task).read_text(encoding="utf-8"))
+    return [f"audit: {finding['text']}" for finding in content["findings"]]
+
+
+def _prepared(study: Study, task: str) -> Manifest:
+    """The manifest of the task; made, if an earlier call has not made it."""
+    layout = Layout.of(study)
+    if layout.manifest(task).is_file() and layout.prepared(task).is_dir():
+        return read_manifest(layout.manifest(task))
+    return prepare(study, task)
+
+
+def _is_trained(study: Study, task: str, method: str, seed: int) -> bool:
+    """Whether an earlier call trained this very run to its end."""
+    layout = Layout.of(study)
+    try:
+        receipt = current_receipt(study, task, method, seed)
+    except RecordError:
+        return False
+    adapter = layout.adapter(task, method, seed)
+    return (
+        receipt.adapter is not None
+        and adapter.is_file()
+        and sha256(adapter) == receipt.adapter.sha256
+        and sha256(layout.manifest(task)) == receipt.manifest_sha256
+    )
+
+
+def _judged(study: Study, record: Record, out: Path, report: Path) -> Fit:
+    """Compare a run with the controls on the first test set's main metric."""
+    (task,) = study.tasks
+    benchmark, layout = get_benchmark(task), Layout.of(study)
+    test_set = benchmark.test_sets[0]
+    main = main_metric(benchmark.metrics)
+    name = metric_name(main)
+    values = record.metrics[test_set]
+    controls = {}
+    for control in CONTROLS:
+        path = layout.record(task, control, 0)
+        if path.is_file():
+            found = read_record(path)
+            if main in found.metrics.get(test_set, {}):
+                controls[found.title] = found.metrics[test_set][main]
+    title, best = max(controls.items(), key=lambda item: name.sign * item[1])
+    ours = values[main]
+    learnt = name.sign * (ours - best) > 0
+    summary = (
+        f"{name.title} {name.scale * ours:.1f} on {record.images[test_set]} held-out images,"
+        f" against {name.scale * best:.1f} of the best prediction that looks at no image ({title}):"
+        + (" something was learnt" if learnt else " NOTHING was learnt that helps")
+    )
+    named = {key: metric_name(key) for key in values}
+    scores = {named[key].title: named[key].scale * value for key, value in values.items()}
+    return Fit(out, scores, (title, name.scale * best), learnt, summary, report)

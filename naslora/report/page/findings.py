@@ -1,0 +1,83 @@
+"""What a study found, in a few sentences, for the head of its report."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from naslora.report.tables.model import run_title
+from naslora.results.aggregate import Aggregate
+from naslora.results.check import check
+from naslora.results.comparison import Comparisons
+from naslora.results.ranking import REFERENCE, Ranking, rank
+from naslora.study.settings import Study
+
+
+def findings(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
+    """Sentences, the most important first; none without a run."""
+    ranking = rank(study, records, comparisons)
+    lines = [_leaders(records, ranking), *_against_lora(records, ranking)]
+    return [line for line in lines if line]
+
+
+def banner(study: Study, records: Aggregate, comparisons: Comparisons) -> str:
+    """A warning where scores of the study mean little; empty where its checks pass."""
+    if records.runs.empty:
+        return "Nothing has been run: all tables are empty."
+    points = check(study, records, comparisons)
+    failed = [point for point in points if not point.passed]
+    if not failed:
+        return ""
+    shown = "; ".join(f"{one.name} ({one.where}: {one.found})" for one in failed[:3])
+    more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+    return (
+        f"Read these scores with care: {len(failed)} of {len(points)} checks of the study fail, so"
+        f" a broken method might not stand out. {shown}{more}. `naslora check --study"
+        f" {study.study}` lists all."
+    )
+
+
+def _leaders(records: Aggregate, ranking: Ranking) -> str:
+    ranks = ranking.mean_ranks
+    if len(ranks) < 2:
+        return ""
+    titles = [run_title(records, name) for name in ranking.leaders]
+    best = f"{titles[0]} has the best mean rank over {_tasks(ranking)} ({ranks.iloc[0]:.1f})"
+    if ranking.friedman is None:
+        return f"{best}; fewer than three tasks or methods rank nothing for certain."
+    p = ranking.friedman[1]
+    if not ranking.different:
+        return f"The methods cannot be told apart over {_tasks(ranking)} (Friedman: p = {p:.2g})."
+    if len(titles) == 1:
+        return f"{best}, and is told from all others (Friedman: p = {p:.2g}; Nemenyi, 5 %)."
+    return (
+        f"{best}, and cannot be told from {_listed(titles[1:])} (Friedman: p = {p:.2g}; Nemenyi:"
+        f" ranks less than {ranking.critical_difference:.1f} apart are not told apart)."
+    )
+
+
+def _against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
+    """How often each searched method is better or worse than LoRA beyond chance."""
+    lines = []
+    found = ranking.differences
+    for method, part in found.groupby("method", sort=False):
+        if not str(method).startswith("nas_"):
+            continue
+        better, worse = int((part["told"] > 0).sum()), int((part["told"] < 0).sum())
+        smallest = pd.to_numeric(part["smallest"]).median()
+        line = (
+            f"{run_title(records, str(method))} is better than {run_title(records, REFERENCE)}"
+            f" beyond chance on {better} of {len(part)} test sets, and worse on {worse}"
+        )
+        if pd.notna(smallest):
+            line += f"; so many seeds could have shown a difference of {smallest:.1f} (median)"
+        lines.append(f"{line}.")
+    return lines
+
+
+def _tasks(ranking: Ranking) -> str:
+    count = len(ranking.scores)
+    return f"{count} task{'s' if count != 1 else ''}"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

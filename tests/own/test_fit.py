@@ -1,0 +1,146 @@
+"""Images of one's own: fit, compare, and the page, on a few drawn images and a tiny SAM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from naslora.core.errors import SettingsError
+from naslora.evaluation.runs import load_run
+from naslora.own.example import write_example
+from naslora.own.fit import fit
+from naslora.own.study import FitOptions
+from naslora.sam.building import build_sam
+from naslora.sam.checkpoints import save_checkpoint
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> FitOptions:
+    path = tmp_path_factory.mktemp("sam") / "sam.pth"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_checkpoint(build_sam("tiny", 64), path)
+    cpu = {"training.accelerator": "cpu"}
+    return FitOptions(image_size=64, epochs=2, checkpoint=str(path), overrides=cpu)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own") / "leaves"
+    write_example(folder, count=14)
+    return folder
+
+
+def test_an_example_is_drawn_once(tmp_path: Path, naslora: Run) -> None:
+    folder = tmp_path / "few"
+    code, output, _ = naslora("example", str(folder), "--count", "2")
+    assert (code, output) == (0, f"2 images with masks: {folder}\n")
+    mask = np.asarray(Image.open(folder / "masks" / "000.png"))
+    assert set(np.unique(mask)) == {0, 255}
+    assert mask.shape == Image.open(folder / "images" / "000.jpg").size[::-1]
+    with pytest.raises(SettingsError, match="no empty folder"):
+        write_example(folder)
+
+
+def test_fit_leaves_a_run_and_says_what_it_is_worth(
+    images: Path, quick: FitOptions, tmp_path: Path
+) -> None:
+    out, lines = tmp_path / "run", []
+    done = fit(images, out, "lora", quick, lines.append)
+    text = "\n".join(lines)
+    assert "masks hold the grey levels 0 and 255" in text
+    assert "9 train, 2 val, 3 test" in text
+    assert done.scores["IoU"] >= 0
+    assert done.learnt == (done.scores["IoU"] > done.best_control[1])
+    assert "NOTHING was learnt" in done.summary or "something was learnt" in done.summary
+    assert "against" in done.summary
+    assert done.report.is_file()
+    assert load_run(out).sam.classes == 1
+
+    # The same call trains nothing again; another one is refused.
+    receipt = out / "own" / "runs" / "leaves" / "lora" / "seed0" / "training.json"
+    before = receipt.read_bytes()
+    again = fit(images, out, "lora", quick, lines.append)
+    assert receipt.read_bytes() == before
+    assert again.scores == done.scores
+    with pytest.raises(SettingsError, match="run with other settings: methods"):
+        fit(images, out, "bitfit", quick)
+    other = quick.model_copy(update={"epochs": 3})
+    with pytest.raises(SettingsError, match=r"other settings: .*training\.epochs"):
+        fit(images, out, "lora", other)
+
+
+def test_a_folder_with_something_else_is_left_alone(
+    images: Path, quick: FitOptions, tmp_path: Path
+) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(SettingsError, match="not empty, and holds no run"):
+        fit(images, tmp_path, "lora", quick)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_wrong_options_end_in_a_message(images: Path, tmp_path: Path, naslora: Run) -> None:
+    out = ["--out", str(tmp_path / "run")]
+    for words, message in (
+        (["--method", "lorra"], "did you mean lora?"),
+        (["--backbone", "vit_x"], "no backbone 'vit_x'"),
+        (["--mask-values", "road"], "cannot read 'road'"),
+        (["--set", "training.epoch=3"], "did you mean training.epochs?"),
+    ):
+        code, _, errors = naslora("fit", str(images), *out, *words)
+        assert code == 1, words
+        assert message in errors
+        assert "Traceback" not in errors
+    assert not (tmp_path / "run").exists() or not list((tmp_path / "run").rglob("*.safetensors"))
+
+
+@pytest.mark.slow
+def test_compare_names_a_winner_or_says_that_there_is_none(
+    images: Path, quick: FitOptions, tmp_path: Path, naslora: Run
+) -> None:
+    words = ["compare", str(images), "--out", str(tmp_path / "study"), "--seeds", "2"]
+    words += ["--methods", "decoder_only,lora", "--image-size", "64", "--epochs", "1"]
+    words += ["--checkpoint", str(quick.checkpoint), "--set", "training.accelerator=cpu"]
+    code, output, errors = naslora(*words)
+    assert code == 0, errors
+    assert "There is no winner" in output or "is the best" in output
+    root = tmp_path / "study" / "own"
+    records = sorted(path.parent.name for path in root.glob("records/leaves/*/seed1.json"))
+    assert records == ["decoder_only", "lora"]
+    scores = [
+        json.loads((root / "records" / "leaves" / "lora" / f"seed{seed}.json").read_text())
+        for seed in (0, 1)
+    ]
+    mean = sum(100 * score["metrics"]["test"]["IoU"] for score in scores) / 2
+    assert f"lora             {mean:6.1f}" in output
+
+
+@pytest.mark.slow
+def test_the_page_answers(images: Path, quick: FitOptions, tmp_path: Path) -> None:
+    gradio = pytest.importorskip("gradio")
+    client = pytest.importorskip("gradio_client")
+    from naslora.own.demo import build_demo, mask_of
+
+    run = load_run(fit(images, tmp_path / "run", "lora", quick, lambda line: None).folder)
+    page = build_demo(run, "leaves")
+    assert isinstance(page, gradio.Blocks)
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    try:
+        asked = client.Client(address, verbose=False)
+        image = images / "images" / "000.jpg"
+        mask, overlay, line = asked.predict(client.handle_file(str(image)), api_name="/predict")
+        pixels = np.asarray(Image.open(image).convert("RGB"))
+        shown = np.asarray(Image.open(mask).convert("L")) > 0
+        assert np.array_equal(shown, mask_of(run, pixels) > 0)
+        assert np.asarray(Image.open(overlay)).shape == pixels.shape
+        assert f"{pixels.shape[1]} x {pixels.shape[0]} pixels" in line
+    finally:
+        page.close()
