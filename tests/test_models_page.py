@@ -1,4 +1,4 @@
-"""What docs/models.md shows runs as it stands there, on small models."""
+"""What docs/how-to/models.md shows runs as it stands there, on small models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import transformers
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import Sam, build_sam
 
-PAGE = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "models.md").read_text(encoding="utf-8")
 META, HUGGING_FACE, TIMM = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 

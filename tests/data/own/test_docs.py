@@ -1,4 +1,4 @@
-"""The example and the tables of docs/own_data.md."""
+"""The example and the tables of docs/how-to/own_data.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from naslora.data.own import OwnOptions
 from naslora.data.prepare import prepare
 
-PAGE = (Path(__file__).parents[3] / "docs" / "own_data.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "own_data.md").read_text(encoding="utf-8")
 
 
 def test_the_example(
