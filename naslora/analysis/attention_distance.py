@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from naslora.sam.attention import relative_positions
-from naslora.sam.image_encoder import Attention, window_partition
+from naslora.sam.image_encoder import Attention
+from naslora.sam.windows import window_partition
 
 # Attention weights that are in memory at once: 64 MiB of float32.
 MAX_WEIGHTS = 1 << 24

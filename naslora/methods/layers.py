@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from naslora.core.errors import SettingsError
 from naslora.methods.settings import PROJECTIONS, Layers
 from naslora.sam.building import Sam
-from naslora.sam.image_encoder import Block, then_partition, window_partition
+from naslora.sam.image_encoder import Block
+from naslora.sam.windows import then_partition, window_partition
 
 
 class AdaptedLinear(nn.Module):

@@ -15,7 +15,7 @@ from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.nas.cell import NASCell, architecture_parameters, cells, operation_shares
 from naslora.nas.settings import PAPER_COUNT
 from naslora.sam.building import Sam, build_sam
-from naslora.sam.image_encoder import window_partition, window_unpartition
+from naslora.sam.windows import window_partition, window_unpartition
 
 Build = Callable[..., Sam]
 

@@ -15,7 +15,8 @@ from torch import nn
 from naslora.sam import attention
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam
-from naslora.sam.image_encoder import Block, window_partition, window_unpartition
+from naslora.sam.image_encoder import Block
+from naslora.sam.windows import window_partition, window_unpartition
 
 BACKENDS = ("folded", "banded", "reference")
 
