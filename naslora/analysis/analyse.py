@@ -44,12 +44,12 @@ _DECIMALS = 4
 
 
 def analyse(study: Study, model: str, task: str | None = None, seed: int | None = None) -> Analysis:
-    """Measure a model on a seeded choice of test images, and write what was found.
+    """Measure a model on randomly chosen test images, and write the results.
 
-    A run that diverged gets an analysis that says so, without numbers.
+    The analysis of a run that diverged has that status and no statistics.
 
     Args:
-        study: its settings under `analysis` say how many images, and the seed of the choice.
+        study: its settings under `analysis` give the number of images and the seed of the choice.
         model: `random` for random weights, `sam` for the study's checkpoint, or a method or a
             variant, whose run must be trained.
         task: whose images, and whose run; by default the study's task for analyses.
@@ -110,9 +110,9 @@ def analyse(study: Study, model: str, task: str | None = None, seed: int | None 
 
 
 def choose_images(manifest: Manifest, count: int, seed: int) -> list[ManifestSample]:
-    """Draw images from all test sets of a task, without repetition; all where there are fewer.
+    """Draw `count` images from all test sets of a task without replacement, or all if fewer.
 
-    The choice depends on the ids and the seed alone.
+    The choice depends only on the ids and the seed.
     """
     samples = sorted(
         (sample for name in manifest.test_sets for sample in manifest.of(name)),
@@ -123,7 +123,7 @@ def choose_images(manifest: Manifest, count: int, seed: int) -> list[ManifestSam
 
 
 def summarise(features: Features, sam: Sam) -> LayerStatistics:
-    """What tables and figures need of the features of some images, to four decimals."""
+    """The statistics that tables and figures use, rounded to four decimals."""
     patch = sam.image_encoder.patch_size
     side = sam.image_size[0] // patch
     distances, amplitudes = features.distances.double(), features.amplitudes.double()
@@ -161,7 +161,7 @@ def _sam(
 
 
 def _merge_errors(sam: Sam, batches: Iterable[Tensor]) -> dict[str, float]:
-    """What the nearest plain layers would miss of the cells' branches, to four decimals."""
+    """Relative errors of the best plain layers in place of the cells, rounded to four decimals."""
     if not any(isinstance(module, NASCell) for module in sam.modules()):
         return {}
     errors = plan_dense_merge(sam, "least_squares", batches).errors

@@ -1,12 +1,12 @@
-"""Mean attention distance: how far, in pixels, the heads of an image encoder look.
+"""Mean attention distance: how far away, in pixels, the patches are that each head attends to.
 
 Raghu et al. 2021, "Do Vision Transformers See Like Convolutional Neural Networks?", Sec. 3. With
 attention weights A (rows sum to 1) and patches at the pixels p, a head's distance on an image is
 mean_i sum_j A_ij |p_i - p_j|.
 
-In blocks with windows, distances are those inside a window. Where a window reaches over the map,
-its padding is a key, at its place, as the model attends to it; and no query, as nothing is read
-there. SAM has no class token. Prompt tokens have no place: weights are those over the patches.
+In blocks with windowed attention, distances are within a window. Padding of a window counts as a
+key at its position, because the model attends to it, and not as a query, because its output is
+dropped. SAM has no class token. Prompt tokens have no position: weights are over the patches only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from naslora.sam.attention import relative_positions
 from naslora.sam.image_encoder import Attention
 from naslora.sam.windows import window_partition
 
-# Attention weights that are in memory at once: 64 MiB of float32.
+# Attention weights in memory at the same time: 64 MiB of float32.
 MAX_WEIGHTS = 1 << 24
 
 
@@ -29,7 +29,7 @@ def patch_positions(height: int, width: int, patch_px: float) -> Tensor:
 
 
 def uniform_distance(height: int, width: int, patch_px: float) -> float:
-    """The distance in pixels where every patch attends to all patches of a grid alike."""
+    """The attention distance in pixels of uniform attention over a grid of patches."""
     positions = patch_positions(height, width, patch_px).double()
     return float(torch.cdist(positions, positions).mean())
 
@@ -42,10 +42,10 @@ def query_distances(
     patch_px: float,
     max_weights: int = MAX_WEIGHTS,
 ) -> Tensor:
-    """How far each query looks on average: sum_j A_ij |p_i - p_j|.
+    """The mean distance of each query to what it attends to: sum_j A_ij |p_i - p_j|.
 
-    Attention weights are computed in float32 for some queries at a time, so that no more than
-    `max_weights` of them are in memory.
+    Attention weights are computed in float32 for some queries at a time, at most `max_weights` at
+    once.
 
     Args:
         q: queries (B, heads, H*W, d) of a grid, row-major, not scaled.
@@ -53,7 +53,7 @@ def query_distances(
         rows: embedding (H, H, d) of query row and key row, see `relative_positions`.
         columns: embedding (W, W, d) of query column and key column.
         patch_px: side of a patch in pixels.
-        max_weights: attention weights to compute at once.
+        max_weights: the most attention weights to compute at once.
 
     Returns:
         (B, heads, H*W), pixels, float32.
@@ -72,7 +72,7 @@ def query_distances(
         logits = (chosen * d**-0.5) @ k.transpose(-2, -1)
         logits = logits.unflatten(-1, (H, W)) + by_row[..., :, None] + by_column[..., None, :]
         weights = logits.flatten(-2).softmax(-1)
-        # The plain formula: the one by matrix products loses digits for near patches.
+        # Not torch.cdist: its matrix products lose precision for close patches.
         apart = (positions[index, None] - positions).square().sum(-1).sqrt()
         distances.append(torch.einsum("bhnk,nk->bhn", weights, apart))
     return torch.cat(distances, -1)
@@ -87,7 +87,7 @@ def mean_attention_distance(
         attention: an attention layer of the image encoder, adapted or not.
         x: its input (B, H, W, C).
         patch_px: side of a patch in pixels.
-        max_weights: attention weights to compute at once.
+        max_weights: the most attention weights to compute at once.
 
     Returns:
         (B, heads), pixels of the encoder's input, float32.
@@ -106,7 +106,7 @@ def mean_attention_distance(
     inside = x.new_ones(*x.shape[:3], 1, dtype=torch.float32)
     if attention.window_size:
         inside = window_partition(inside, attention.window_size)
-    # (B * windows, heads, h * w) to sums per image and head, of queries that are no padding.
+    # From (B * windows, heads, h * w) to sums per image and head over queries that are not padding.
     inside = inside.reshape(x.shape[0], -1, 1, h * w)
     distances = distances.reshape(x.shape[0], -1, *distances.shape[1:])
     return (distances * inside).sum((1, 3)) / inside.sum((1, 3))

@@ -1,4 +1,4 @@
-"""What an analysis found, as a file that tables and figures read without torch."""
+"""The results of an analysis as a JSON document, which tables and figures read without torch."""
 
 from __future__ import annotations
 
@@ -55,11 +55,13 @@ class LayerStatistics(Document):
     def _consistent(self) -> LayerStatistics:
         depth = len(self.windows)
         if {len(self.distance), len(self.distance_by_image)} != {depth}:
-            raise ValueError("attention distances are not one per block")
+            raise ValueError("there must be one list of attention distances per block")
         if len(self.amplitude) != depth + 1:
-            raise ValueError("log amplitudes are not one per block, and one before")
+            raise ValueError(
+                "there must be one log amplitude per block, and one of the first block's input"
+            )
         if {len(block) for block in self.distance_by_image} != {len(self.amplitude_by_image)}:
-            raise ValueError("not as many images everywhere")
+            raise ValueError("all statistics must be of the same number of images")
         return self
 
 
@@ -67,7 +69,7 @@ class Analysis(Document):
     """Attention distances and log amplitudes of one model on a choice of images.
 
     Attributes:
-        status: that of the model's training run; anything but `done` comes without numbers.
+        status: of the model's training run; only a run that is `done` has statistics.
         model: `random`, `sam`, or a method or variant of the study.
         seed: of the random initialisation, or of the run.
         fingerprint: of the settings that the numbers depend on, see `analysis_fingerprint`.
@@ -75,9 +77,9 @@ class Analysis(Document):
         adapter_sha256: of the run's weights.
         images: ids of the images, in their order.
         scales: by image size: "native" is the study's, "224" a map of 14 x 14 patches.
-        merge_errors: by layer and branch, the least that a plain layer in place of its cell would
-            be off on these images: |B c(z) - B M z| / |B c(z)|, with M by least squares. Empty for
-            a model without cells.
+        merge_errors: by layer and branch, the relative error of the best plain layer in place of
+            the cell on these images: |B c(z) - B M z| / |B c(z)|, with M by least squares. Empty
+            for a model without cells.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -102,12 +104,14 @@ class Analysis(Document):
     @model_validator(mode="after")
     def _whole(self) -> Analysis:
         if set(self.scales) != (set(SCALES) if self.status == "done" else set()):
-            raise ValueError("numbers at both scales belong to a run that is done, and to no other")
+            raise ValueError(
+                "a run that is done needs statistics at both image sizes, any other run none"
+            )
         return self
 
 
 def analysis_fingerprint(study: Study, task: str, model: str, seed: int) -> str:
-    """SHA-256 over the settings that an analysis depends on; folders do not count."""
+    """SHA-256 over the settings that an analysis depends on, without folders."""
     settings: dict[str, Any] = {"analysis": study.analysis.model_dump(mode="json"), "task": task}
     if model in (RANDOM, PRETRAINED):
         settings |= {
@@ -124,7 +128,7 @@ def analysis_fingerprint(study: Study, task: str, model: str, seed: int) -> str:
 
 
 def write_analysis(path: Path, analysis: Analysis) -> None:
-    """Write an analysis, whole or not at all.
+    """Write an analysis, atomically.
 
     Raises:
         DiskError: the file cannot be written.

@@ -1,9 +1,9 @@
-"""Grad-CAM on the image encoder: where the features lie that a prediction rests on (Figure 4).
+"""Grad-CAM on the image encoder: which features a prediction depends on, and where (Figure 4).
 
 Selvaraju et al. 2017, eq. 1 and 2, for segmentation: with features A_c of the encoder's last block
 and the summed score y of what is predicted, the map is relu(sum_c w_c A_c), w_c = mean of dy/dA_c
-over positions. The package `grad-cam` does the same; it is not used, as it imports torchvision and
-scikit-learn, which takes longer than the maps. Its maps are in a test.
+over positions. The package `grad-cam` computes the same; it is not used because importing it takes
+longer than computing the maps. A test compares the maps.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _EPSILON = 1e-7
 def grad_cam(sam: Sam, images: Tensor) -> Tensor:
     """The maps of images (B, 3, H, W), uint8 or float in 0..255.
 
-    Each is enlarged bilinearly to the image and scaled to reach from 0 to 1; one whose prediction
-    rests on no feature is 0 everywhere.
+    Maps are resized bilinearly to the image and scaled to [0, 1]. A map without positive weights is
+    0 everywhere.
 
     Returns:
         (B, H, W), float32.
@@ -36,7 +36,7 @@ def grad_cam(sam: Sam, images: Tensor) -> Tensor:
             sam.encode(images)
     finally:
         hook.remove()
-    # The gradient is wanted there alone: nothing is kept of the blocks before.
+    # Only the gradient at these tokens is needed, so no activations of earlier blocks are kept.
     tokens = features[0].requires_grad_()
     with torch.enable_grad():
         embeddings = sam.image_encoder.neck(tokens.permute(0, 3, 1, 2))

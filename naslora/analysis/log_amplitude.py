@@ -1,4 +1,4 @@
-"""Relative log amplitude: how much of a feature map is fine detail.
+"""Relative log amplitude: the share of high frequencies in a feature map.
 
 Park and Kim 2022, "How Do Vision Transformers Work?", Fig. 2 and their published code: with
 f = ln(|FFT2(x)| + 1e-6), the mean of f over channels, along the diagonal from the centre of the
@@ -14,7 +14,7 @@ _EPSILON = 1e-6
 
 
 def relative_log_amplitudes(maps: Tensor) -> Tensor:
-    """The curve of each image; it starts at 0.
+    """The relative log amplitude over frequencies of each image; the first value is 0.
 
     Args:
         maps: features (B, C, N, N).
@@ -23,8 +23,8 @@ def relative_log_amplitudes(maps: Tensor) -> Tensor:
         (B, ceil(N / 2)), natural logarithm, float32 or wider, at `frequency.frequencies`.
 
     Raises:
-        ValueError: the maps are not square, so that their diagonal is no line through frequencies
-            that are equal on both axes.
+        ValueError: the maps are not square, so that the frequencies of the two axes differ on
+            their diagonal.
     """
     size = maps.shape[-1]
     if maps.shape[-2] != size:

@@ -1,4 +1,4 @@
-"""Measuring all layers of an image encoder in one pass."""
+"""Attention distances and log amplitudes of all layers of an image encoder, in one forward pass."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from naslora.sam.image_encoder import Attention, Block
 
 @dataclass(frozen=True)
 class Features:
-    """What B images look like to an encoder of L blocks with square maps of N x N patches.
+    """Statistics of B images in an encoder of L blocks with maps of N x N patches.
 
     Attributes:
         distances: mean attention distance per head (B, L, heads), pixels.
-        amplitudes: relative log amplitude (B, L + 1, ceil(N / 2)) of what goes into the first
-            block and of what comes out of each.
+        amplitudes: relative log amplitude (B, L + 1, ceil(N / 2)) of the first block's input and
+            of each block's output.
     """
 
     distances: Tensor
@@ -33,7 +33,7 @@ class Features:
 
     @classmethod
     def join(cls, parts: Sequence[Features]) -> Features:
-        """The features of several batches as those of one."""
+        """Concatenate the statistics of several batches."""
         return cls(
             torch.cat([part.distances for part in parts]),
             torch.cat([part.amplitudes for part in parts]),
@@ -68,10 +68,10 @@ def probe(sam: Sam, images: Tensor) -> Features:
 
 
 def resize_encoder(sam: Sam, image_size: int) -> None:
-    """Make the image encoder take square images of another size, as a checkpoint's would.
+    """Change the input size of the image encoder, as when a checkpoint of another size is loaded.
 
-    Absolute positions are interpolated, and relative ones where attention is global; windows keep
-    theirs. The decoder stays as it is, so only `sam.encode` may be used after this.
+    Absolute position embeddings are interpolated, and relative ones of global attention; those of
+    windows do not change. The decoder is not changed, so that only `sam.encode` works afterwards.
 
     Raises:
         ValueError: the size is no multiple of the patch size.

@@ -126,8 +126,8 @@ def change(content: dict[str, Any], place: str, value: Any) -> None:
         ("schema_version", 2, "schema version 2; this naslora reads 1"),
         ("seed", 3, "is of rehearsal kvasir random 3"),
         ("scales.native.distance", [[float("nan")]], "finite number"),
-        ("scales.native.windows", [4, 0], "not one per block"),
-        ("scales", {}, "both scales"),
+        ("scales.native.windows", [4, 0], "one list of attention distances per block"),
+        ("scales", {}, "both image sizes"),
         ("surprise", 1, "surprise"),
     ],
 )
