@@ -145,5 +145,6 @@ def _panel(axes: Axes, frame: pd.DataFrame, one: DataSet, methods: Sequence[str]
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
-    if frame.empty:
-        axes.text(0.03, 0.98, "no run is done", transform=axes.transAxes, va="top", color="0.4")
+    if solid.empty:
+        axes.set_xticks([])
+        axes.text(0.5, 0.5, "no run is done", transform=axes.transAxes, ha="center", color="0.4")

@@ -11,7 +11,7 @@ import pandas as pd
 from naslora.report.figures.captions import setting
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
-from naslora.report.figures.style import figure, in_drawing_order, method_styles
+from naslora.report.figures.style import figure, in_drawing_order, legend_columns, method_styles
 from naslora.report.tables.model import run_title
 from naslora.results.costs import Cost, paper_costs, read_costs
 
@@ -51,7 +51,7 @@ def draw_costs(inputs: Inputs, path: Path) -> None:
             [_handle(study.methods, method) for method in methods],
             [run_title(records, method) for method in methods],
             loc="lower center",
-            ncols=6,
+            ncols=legend_columns(len(methods)),
         )
         canvas.tight_layout(pad=0.3, w_pad=1.5, rect=(0, 0.13, 1, 1))
         caption = [

@@ -18,6 +18,7 @@ from naslora.report.figures.style import (
     WIDTH,
     figure,
     in_drawing_order,
+    legend_columns,
     method_styles,
 )
 from naslora.report.tables.model import run_title
@@ -86,8 +87,9 @@ def draw_convergence(inputs: Inputs, path: Path) -> None:
             [_handle(study, method) for method in methods],
             [run_title(records, method) for method in methods],
             loc="lower center",
-            ncols=6,
-            handlelength=3,
+            ncols=legend_columns(len(methods)),
+            handlelength=2.4,
+            columnspacing=1.2,
         )
         save_figure(canvas, path, _caption(study, scored), frame)
 

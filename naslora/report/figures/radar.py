@@ -20,6 +20,7 @@ from naslora.report.figures.style import (
     SMALL,
     figure,
     in_drawing_order,
+    legend_columns,
     method_styles,
 )
 from naslora.report.tables.model import run_title
@@ -71,8 +72,8 @@ def draw_radar(inputs: Inputs, path: Path) -> None:
             _chart(axes, mine, spokes[source], methods, title)
         handles = [_handle(study, method) for method in methods]
         labels = [run_title(inputs.records, method) for method in methods]
-        canvas.legend(handles, labels, loc="lower center", ncols=6, handlelength=2.6)
-        canvas.subplots_adjust(left=0.13, right=0.87, top=0.76, bottom=0.27, wspace=0.95)
+        canvas.legend(handles, labels, loc="lower center", ncols=legend_columns(len(methods)))
+        canvas.subplots_adjust(left=0.13, right=0.87, top=0.79, bottom=0.25, wspace=0.95)
         caption = (
             f"Mean scores over seeds, in percent. {setting(study)} Each spoke has its own scale, "
             "from the lowest score of the methods (inner circle) to the highest (outer circle), "
@@ -134,4 +135,4 @@ def _chart(
             va="bottom" if up > 0.9 else "top" if up < -0.9 else "center",
             fontsize=SMALL,
         )
-    axes.set_title(title, pad=34)
+    axes.set_title(title, pad=32)

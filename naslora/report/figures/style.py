@@ -77,6 +77,11 @@ def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
     return {method: METHOD_STYLES.get(method) or further[method] for method in methods}
 
 
+def legend_columns(entries: int) -> int:
+    """How many columns a legend under a figure has: two lines of up to eight entries."""
+    return min(max(6, -(-entries // 2)), 8)
+
+
 def in_drawing_order(methods: Sequence[str]) -> list[str]:
     """Methods in the order in which lines are drawn: `HIGHLIGHTED` ones last, and so on top."""
     return sorted(methods, key=lambda method: method in HIGHLIGHTED)
