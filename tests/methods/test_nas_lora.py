@@ -58,14 +58,14 @@ def test_domain_window_is_the_cell_after_partition(adapted: Build) -> None:
     seen: list[tuple[int, ...]] = []
     cell = next(iter(cells(attention).values()))
     cell.register_forward_hook(lambda _, inputs, output: seen.append(tuple(inputs[0].shape)))
-    attention(torch.randn(2, 9, 7, 64))
+    attention(torch.randn(2, 9, 7, attention.qkv.in_features))
     assert seen == [(12, 4, 4, 3)]
 
 
 def test_domain_image_looks_over_the_windows(adapted: Build) -> None:
     sam = adapted("nas_lora", {"domain": "image"})
     attention = sam.image_encoder.blocks[0].attn
-    x = torch.randn(2, 9, 7, 64)
+    x = torch.randn(2, 9, 7, attention.qkv.in_features)
     seen: list[Tensor] = []
     mix = attention._mix
 
