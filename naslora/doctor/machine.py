@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 from packaging.requirements import Requirement
 
 from naslora.core.files import gigabytes
@@ -78,12 +78,7 @@ def memory_check(study: Study) -> Check:
 
 def _available_memory() -> int:
     """Bytes of memory that new processes can have."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="utf-8")
-    except OSError:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    match = re.search(r"MemAvailable:\s+(\d+) kB", text)
-    return int(match[1]) * 1024 if match else 0
+    return int(psutil.virtual_memory().available)
 
 
 def disk_checks(study: Study, disk: Disk) -> list[Check]:

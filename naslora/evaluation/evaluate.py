@@ -23,6 +23,7 @@ from naslora.study.layout import Layout
 from naslora.study.provenance import provenance
 from naslora.study.records import FileHash, Record, write_document
 from naslora.study.settings import Study
+from naslora.training.device import make_repeatable
 
 
 def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
@@ -41,6 +42,7 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     receipt = current_receipt(study, task, variant, seed)
     load_method_files(study.method_files.values())
     method = get_method(receipt.settings["method"])
+    make_repeatable()
     torch.set_num_threads(study.training.threads)  # results depend on it in the last bits
     device = evaluation_device(study)
     status, message = receipt.status, receipt.message

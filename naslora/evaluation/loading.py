@@ -34,6 +34,25 @@ def current_receipt(study: Study, task: str, variant: str, seed: int) -> Receipt
     return receipt
 
 
+def is_trained(study: Study, task: str, variant: str, seed: int) -> bool:
+    """Whether a run has ended, with the settings and the images that the study has now."""
+    layout = Layout.of(study)
+    try:
+        receipt = current_receipt(study, task, variant, seed)
+    except RecordError:
+        return False
+    adapter = layout.adapter(task, variant, seed)
+    manifest = layout.manifest(task)
+    return (
+        manifest.is_file()
+        and sha256(manifest) == receipt.manifest_sha256
+        and (
+            receipt.adapter is None
+            or (adapter.is_file() and sha256(adapter) == receipt.adapter.sha256)
+        )
+    )
+
+
 def evaluation_device(study: Study) -> torch.device:
     """A GPU if there is one, unless the study is to run on the CPU."""
     gpu = study.training.accelerator != "cpu" and torch.cuda.is_available()

@@ -1,21 +1,27 @@
-"""Losses that a method's layers make on the way, such as a router's balance."""
+"""Losses of a method's layers, such as a router's balance."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
 
-def collect_auxiliary_losses(model: nn.Module) -> Tensor | None:
+def collect_auxiliary_losses(model: nn.Module | Iterable[nn.Module]) -> Tensor | None:
     """Sum and clear what layers left in their attribute `auxiliary_loss` in the last forward.
 
     A layer sets `self.auxiliary_loss` to a scalar, already weighted, in training mode only.
+
+    Args:
+        model: the model, or all of its modules, where listing them in each step takes too long.
 
     Returns:
         The sum, or None where no layer left a loss.
     """
     total: Tensor | None = None
-    for module in model.modules():
-        loss: Tensor | None = getattr(module, "auxiliary_loss", None)
+    for module in model.modules() if isinstance(model, nn.Module) else model:
+        # Not getattr, which is slow on modules that lack the attribute.
+        loss: Tensor | None = vars(module).get("auxiliary_loss")
         if loss is not None:
             total = loss if total is None else total + loss
             setattr(module, "auxiliary_loss", None)  # noqa: B010

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
 
 from naslora.study.records import Provenance
@@ -36,6 +36,10 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Peak memory of this process so far: on a GPU what torch allocated there, else resident."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # Windows
+        return int(getattr(psutil.Process().memory_info(), "peak_wset"))  # noqa: B009
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -87,19 +91,13 @@ def _git_state() -> tuple[str | None, bool | None]:
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None, None
+    command = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch"]
     try:
-        revision = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        status = subprocess.run(
-            ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            check=True,
+        done = subprocess.run(
+            [*command, "--untracked-files=no"], capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None, None
-    return revision.stdout.strip(), bool(status.stdout.strip())
+    lines = done.stdout.splitlines()
+    revision = next((x.split()[2] for x in lines if x.startswith("# branch.oid ")), None)
+    return revision, any(not line.startswith("#") for line in lines)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 
 from naslora.data.benchmarks.contract import get_benchmark
@@ -196,4 +196,4 @@ class _Session:
 
 
 def _load_average() -> float:
-    return os.getloadavg()[0]
+    return psutil.getloadavg()[0]

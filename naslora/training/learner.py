@@ -49,6 +49,7 @@ class Learner:
         self.optimiser = AlternatingOptimizer(sam, settings, idle_gradients=fabric.world_size > 1)
         self.class_weights: Tensor | None = None
         self._fabric = fabric
+        self._modules = tuple(sam.modules())
         self._fixed_embeddings = has_fixed_embeddings(fabric, sam)
         self._model = fabric.setup_module(sam.train())
         self._model.mark_forward_method("decode")
@@ -65,7 +66,7 @@ class Learner:
         else:
             prediction = self._model.decode(self._embeddings(images))
         loss = self._task_loss(prediction, labels)
-        auxiliary = collect_auxiliary_losses(self.sam)
+        auxiliary = collect_auxiliary_losses(self._modules)
         return loss if auxiliary is None else loss + auxiliary
 
     @torch.no_grad()

@@ -245,7 +245,8 @@ def diverged(study: Study) -> None:
     assert "training diverged" in (receipt.message or "")
     assert [path.name for path in layout.run(TASK, "lora", 0).iterdir()] == ["training.json"]
     record = evaluate(study, TASK, "lora", 0)
-    assert read_record(layout.record(TASK, "lora", 0)) == record
+    written = read_record(layout.record(TASK, "lora", 0))
+    assert written == record.model_copy(update={"digest": written.digest})
     assert (record.status, record.metrics, record.per_image) == ("diverged", {}, None)
     assert record.message == receipt.message
     assert not layout.per_image(TASK, "lora", 0).exists()

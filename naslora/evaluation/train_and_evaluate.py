@@ -1,0 +1,36 @@
+"""Train a run and evaluate it in one process, which saves a start of Python and torch."""
+
+from __future__ import annotations
+
+from naslora.core.errors import DivergedError, SettingsError
+from naslora.evaluation.evaluate import evaluate
+from naslora.evaluation.loading import is_trained
+from naslora.study.records import Record
+from naslora.study.settings import Study
+from naslora.training.train import train
+
+
+def train_and_evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
+    """Train a run, unless it has ended already, and evaluate it.
+
+    The results are those of `train` and `evaluate` one after the other. If this is killed, the
+    next call goes on from the last checkpoint, or with the evaluation. A run that diverges gets a
+    record that says so.
+
+    Raises:
+        SettingsError: the run is distributed; train and evaluate it apart. See also `train` and
+            `evaluate`, for these errors and others.
+    """
+    training = study.run(task, variant, seed).training
+    if training.devices * training.num_nodes > 1:
+        raise SettingsError(
+            f"a run in {training.devices * training.num_nodes} processes cannot be trained and"
+            " evaluated in one",
+            remedy="train it first, and then evaluate it",
+        )
+    if not is_trained(study, task, variant, seed):
+        try:
+            train(study, task, variant, seed)
+        except DivergedError as error:  # the receipt says so, and so will the record
+            print(error, flush=True)
+    return evaluate(study, task, variant, seed)

@@ -1,0 +1,141 @@
+"""Settings of training that fit the hardware, for images of one's own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import psutil
+import torch
+
+from naslora.sam.backbones import BACKBONES, Backbone
+
+Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
+_BATCH_SIZES = (4, 2, 1)  # the paper's first
+_GPU_WORKERS = 6
+_GPU_THREADS = 8
+# Bytes of activations for each token, channel and block, in single precision. Counted over the
+# tensors that autograd saves: 57 to 73 for LoRA and the NAS cell, 79 to 90 for Mona, with ViT-B to
+# ViT-H at 256 to 1024 px; 5 to 8 with gradient checkpointing, besides those of one block.
+_ACTIVATIONS = 90
+_CHECKPOINTED = 8
+_MIXED = 0.6  # activations of mixed precision against single
+_TEMPORARY = 1.4  # what is needed besides: gradients of activations, workspaces, fragmentation
+_OVERHEAD = 1_000_000_000  # what CUDA, or Python and its packages, take by themselves
+
+
+@dataclass(frozen=True)
+class HardwareDefaults:
+    """Settings under `training`, and what they were chosen by.
+
+    Attributes:
+        accelerator: as in the settings, and so are the next five.
+        precision: bfloat16 where the GPU computes with it.
+        batch_size: 4 as in the paper, or less where the memory is too small.
+        gradient_checkpointing: whether that is needed to fit.
+        threads: cores of a CPU; a few beside a GPU.
+        workers: processes that load images, beside a GPU.
+        needed_bytes: an estimate of the memory that training takes, on the large side.
+        available_bytes: memory of the device that is free now.
+    """
+
+    accelerator: Literal["cpu", "cuda", "mps"]
+    precision: Precision
+    batch_size: int
+    gradient_checkpointing: bool
+    threads: int
+    workers: int
+    needed_bytes: int
+    available_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the memory suffices, by the estimate."""
+        return self.needed_bytes <= self.available_bytes
+
+    def settings(self) -> dict[str, Any]:
+        """The settings, to be merged into those under `training`."""
+        memory = ("needed_bytes", "available_bytes")
+        return {name: value for name, value in asdict(self).items() if name not in memory}
+
+
+def best_device() -> torch.device:
+    """A CUDA device if there is one, else Apple's, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def defaults_for(device: torch.device, backbone: str, image_size: int) -> HardwareDefaults:
+    """Settings to adapt a backbone on a device.
+
+    The batch of 4 comes first, then speed: gradients are checkpointed only where a batch would not
+    fit otherwise, and a batch is smaller only where that does not help either. Where nothing
+    fits, the settings are those that need the least.
+
+    Args:
+        device: a CUDA device, Apple's, or the CPU.
+        backbone: a key of `naslora.sam.backbones.BACKBONES`.
+        image_size: side of the model's input in pixels.
+    """
+    available = _available_bytes(device)
+    precision = _precision(device)
+    cores = os.cpu_count() or 1
+    on_gpu = device.type == "cuda"
+    choices = [(size, checkpointing) for size in _BATCH_SIZES for checkpointing in (False, True)]
+    found = [
+        HardwareDefaults(
+            accelerator=device.type,  # type: ignore[arg-type]
+            precision=precision,
+            batch_size=size,
+            gradient_checkpointing=checkpointing,
+            threads=min(cores, _GPU_THREADS) if on_gpu else psutil.cpu_count(False) or cores,
+            workers=min(max(cores - 1, 0), _GPU_WORKERS) if on_gpu else 0,
+            needed_bytes=training_bytes(
+                BACKBONES[backbone], image_size, size, precision, checkpointing=checkpointing
+            ),
+            available_bytes=available,
+        )
+        for size, checkpointing in choices
+    ]
+    return next((choice for choice in found if choice.fits), found[-1])
+
+
+def training_bytes(
+    backbone: Backbone,
+    image_size: int,
+    batch_size: int,
+    precision: Precision,
+    *,
+    checkpointing: bool,
+) -> int:
+    """Memory that training an adapter takes, an estimate on the large side.
+
+    Args:
+        backbone: sizes of the image encoder.
+        image_size: side of the input in pixels.
+        batch_size: images of a step.
+        precision: weights are in single precision in all of these.
+        checkpointing: whether activations are computed again in the backward pass.
+    """
+    rows, columns = backbone.grid((image_size, image_size))
+    values = rows * columns * backbone.embed_dim * batch_size
+    each = _CHECKPOINTED * backbone.depth + _ACTIVATIONS if checkpointing else 0
+    activations = values * (each or _ACTIVATIONS * backbone.depth)
+    share = 1.0 if precision == "32-true" else _MIXED
+    return int(backbone.weights_bytes + _OVERHEAD + share * _TEMPORARY * activations)
+
+
+def _available_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def _precision(device: torch.device) -> Precision:
+    if device.type != "cuda":
+        return "32-true"
+    # Without emulation, which older GPUs do and which is slower than single precision.
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if native else "16-mixed"
