@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env tables test pictures bench lock clean
+.PHONY: help env tables test docs pictures bench lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -17,6 +17,7 @@ help:
 	@echo "make env      install all packages in $(VENV): some GB of downloads, some minutes"
 	@echo "make tables   the whole pipeline on generated images; about 10 min on 2 cores"
 	@echo "make test     checks and tests; about 10 min on 2 cores"
+	@echo "make docs     the documentation as a site, in build/site"
 	@echo "make pictures the README's pictures anew, from the results of make tables"
 	@echo "make bench    times and memory beside others', to benchmarks/README.md; 20 min"
 	@echo "make lock     requirements.lock anew, from pyproject.toml"
@@ -34,6 +35,10 @@ tables: $(COMPLETE)
 
 test: $(COMPLETE)
 	@tests/run
+
+docs: $(COMPLETE)
+	@mkdocs build --strict --quiet
+	@echo "The site: build/site/index.html, for any browser, without a network"
 
 pictures: tables
 	@workflow/pictures
