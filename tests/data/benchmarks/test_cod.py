@@ -106,7 +106,7 @@ def test_official_layout_and_quirks(files: dict[str, Files]) -> None:
 def test_colour_does_not_find_the_creature(files: dict[str, Files]) -> None:
     shown = pairs(files)
     shares = [(mask > 127).mean() for _, mask in shown]
-    assert 0.02 < min(shares) < 0.08
+    assert 0.02 < min(shares) < 0.13
     assert 0.25 < max(shares) < 0.6
     for channel in range(3):
         for sign in (1, -1):
@@ -148,7 +148,7 @@ def test_generated_images_pass_the_audit(study: Study, kit: SimpleNamespace) -> 
     generating = study.model_copy(update={"generated": {"cod": 30}})
     manifest = prepare(generating, "cod", kit.root / "config")
     sizes = {split: len(manifest.of(split)) for split in manifest.splits}
-    assert sizes == {"train": 16, "val": 2, "camo": 4, "cod10k": 6, "chameleon": 2}
+    assert sizes == {"train": 16, "val": 2, "camo": 4, "cod10k": 4, "chameleon": 4}
     assert manifest.evaluated == ["camo", "cod10k", "chameleon"]
     learnt = {sample.id.split("-")[0][:6] for sample in manifest.of("train")}
     assert learnt == {"camour", "COD10K"}, "trained on both"

@@ -51,8 +51,8 @@ def unpacked(archives: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
     def unpack(edition: Trans10K, folder: str | None = None) -> Path:
         with zipfile.ZipFile(archives[edition.name]) as archive:
             for name in archive.namelist():
-                inner = name.removeprefix(f"{edition.folder}/")
-                home = edition.folder if folder is None else folder
+                own, inner = name.split("/", 1)
+                home = own if folder is None else folder
                 path = tmp_path / edition.archives[0] / home / inner
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(archive.read(name))
