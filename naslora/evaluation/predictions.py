@@ -63,7 +63,7 @@ def predicted_map(prediction: Prediction, size: tuple[int, int]) -> Predicted:
         DivergedError: class scores are not finite.
     """
     maps = semantic_probabilities(prediction, size)
-    one = maps[:, 0].float() if prediction.class_logits is None else class_numbers(maps)
+    one = maps[:, 0].float() if maps.shape[1] == 1 else class_numbers(maps)
     return np.asarray(one[0].cpu().numpy())
 
 

@@ -81,6 +81,7 @@ class OwnData(Benchmark):
     """
 
     archives = ()
+    may_be_shown = True
     description: ClassVar[OwnDescription]
 
     def import_pairs(self, folder: Path) -> ManifestArchive:
