@@ -78,7 +78,7 @@ def new_run(
         overrides = {
             "methods": [MOMENTS] if variant in NETWORK_NAMES else [variant, MOMENTS],
             "networks": [variant] if variant in NETWORK_NAMES else [],
-            "sam": {"image_size": 32},
+            "sam": {"image_size": 32, "checkpoint": "pretrained"},
             "training": {"epochs": 2, "architecture": {"start_epoch": 1}, **training},
         }
         study = copied(overrides, folder=folder)

@@ -21,7 +21,13 @@ from naslora.training.train import train
 
 
 def test_it_is_trained_evaluated_and_prompted(copied: Callable[..., Study]) -> None:
-    study = copied({"methods": ["lora"], "sam": {"decoder": "original"}, "training": {"epochs": 4}})
+    study = copied(
+        {
+            "methods": ["lora"],
+            "sam": {"decoder": "original", "checkpoint": "pretrained"},
+            "training": {"epochs": 4},
+        }
+    )
     receipt = train(study, "kvasir", "lora", 0)
     assert receipt.history[-1]["loss"] < receipt.history[0]["loss"]
     record = evaluate(study, "kvasir", "lora", 0)
@@ -49,6 +55,6 @@ def test_it_is_trained_evaluated_and_prompted(copied: Callable[..., Study]) -> N
 
 
 def test_it_has_no_classes(copied: Callable[..., Study]) -> None:
-    study = copied({"sam": {"decoder": "original"}})
+    study = copied({"sam": {"decoder": "original", "checkpoint": "pretrained"}})
     with pytest.raises(SettingsError, match="original, which has no classes"):
         initial_sam(study, classes=3, seed=0)

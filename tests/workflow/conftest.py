@@ -21,17 +21,27 @@ from naslora.workflow.server import ADDRESS
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")
+# With a job that trains the backbone, where the rehearsal has shipped weights.
+SAM = {"backbone": "tiny", "image_size": 128, "checkpoint": "pretrained"}
 # The rehearsal with fewer tasks, methods and seeds: a job of nothing takes its time too.
 FEWER = {
     "tasks": ["kvasir", "leaf"],
     "methods": ["lora", "nas_lora", "nas_pc_lora"],
     "seeds": [0, 1],
     "generated": {"kvasir": 60, "leaf": 60},
+    "sam": SAM,
+    "networks": [],
 }
 
 
 # For DVC, the least that has every stage.
-LEAST = {"tasks": ["kvasir"], "methods": ["lora"], "seeds": [0], "generated": {"kvasir": 60}}
+LEAST = {
+    "tasks": ["kvasir"],
+    "methods": ["lora"],
+    "seeds": [0],
+    "generated": {"kvasir": 60},
+    "sam": SAM,
+}
 # Several commands of DVC in one process: it takes a second to start.
 DVC = "import sys; from dvc.cli import main\nsys.exit(any([main(c.split()) for c in sys.argv[1:]]))"
 

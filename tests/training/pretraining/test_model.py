@@ -62,7 +62,8 @@ def test_a_click_and_a_box_get_what_metas_code_gives_them(model: PromptableSam) 
 
 def test_a_correction_gets_what_metas_code_gives_it(model: PromptableSam) -> None:
     prompts, embeddings = prompts_and_embeddings(model)
-    earlier = torch.randn(4, 16, 16)
+    side = 4 * embeddings.shape[-1]
+    earlier = torch.randn(4, side, side)
     new, kinds = torch.full((4, 2), 33.0), torch.full((4,), BACKGROUND)
     found = model(embeddings, prompts.corrected(new, kinds, earlier))
     encoder, decoder = model.sam.prompt_encoder, model.sam.mask_decoder
