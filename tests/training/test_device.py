@@ -49,3 +49,40 @@ def test_nodes_that_nothing_starts_are_an_error(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(SettingsError, match=r"training\.num_nodes is 2") as caught:
         launch_fabric(training(num_nodes=2))
     assert "--profile slurm" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"devices": 64}, "training.devices is 64"),
+        ({"devices": 64, "accelerator": "auto"}, "training.devices is 64"),
+        ({"threads": 100_000}, "training.threads is 100000"),
+        ({"workers": 100_000}, "training.workers is 100000"),
+    ],
+)
+def test_far_more_than_the_machine_has_is_refused_before_anything_starts(
+    changes: dict[str, object], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    threads = torch.get_num_threads()
+    with pytest.raises(SettingsError, match=f"{named}.* machine has 2 cores") as caught:
+        launch_fabric(training(**{"accelerator": "cpu", **changes}))
+    assert caught.value.remedy
+    assert torch.get_num_threads() == threads
+
+
+def test_one_process_ignores_the_variables_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("JOB_ID", "17"), ("NTASKS", "4"), ("PROCID", "2"), ("JOB_NAME", "x")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    fabric = launch_fabric(training())
+    assert (fabric.world_size, fabric.global_rank) == (1, 0)
+
+
+def test_other_tasks_than_processes_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, the run would wait for processes that nobody starts."""
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_NTASKS", "3")
+    with pytest.raises(SettingsError, match="SLURM started 3 tasks, and the run has 2") as caught:
+        launch_fabric(training(devices=2))
+    assert "srun --ntasks=2" in str(caught.value.remedy)

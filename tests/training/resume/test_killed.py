@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from naslora.methods.registry import method_names
 from naslora.study.records import read_attempt, read_receipt
+from naslora.study.settings import load_study
 
 KILLED = 128 + 9
 KILLS = 5
+INTERRUPTIONS = 9
+METHODS = load_study("paper").methods[:12]  # without the rows that others add
 NewRun = Callable[..., Any]
 
 
@@ -31,7 +34,7 @@ def ends_the_same(killed: Any, faults: list[str], reference: Any) -> None:
     assert 1 <= read_receipt(killed.receipt).attempts <= len(faults) + 1
 
 
-@pytest.mark.parametrize("method", [*method_names(), "unet"])
+@pytest.mark.parametrize("method", ["conv_lora", "nas_pc_lora", "unet"])
 def test_killed_at_random_moments(method: str, new_run: NewRun) -> None:
     """At steps and stages of writing: six to each of the ten steps, and as many before."""
     reference = new_run(method, "whole")
@@ -39,6 +42,32 @@ def test_killed_at_random_moments(method: str, new_run: NewRun) -> None:
     draw = random.Random(method)
     faults = [f"SIGKILL any {draw.randint(1, 30)}" for _ in range(KILLS)]
     ends_the_same(new_run(method, "killed", checkpoint_minutes=0), faults, reference)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_interrupted_by_random_signals(method: str, new_run: NewRun) -> None:
+    """Nine times each, 108 in all: killed or told to stop, while setting up, training or writing.
+
+    Attempts save after every step or, by chance, only when they are told to stop.
+    """
+    reference = new_run(method, "whole")
+    assert reference.attempt() == 0
+    draw = random.Random(f"{method} interrupted")
+    run, interruptions = new_run(method, "interrupted"), 0
+    while interruptions < INTERRUPTIONS:
+        signal = draw.choice(("SIGKILL", "SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"))
+        saving = ["--set", "training.checkpoint_minutes=0"] if draw.random() < 0.7 else []
+        code = run.attempt(f"{signal} any {draw.randint(1, 25)}", *saving)
+        interruptions += 1
+        if code == 0:  # the signal came when there was nothing left to stop
+            assert run.outcome() == reference.outcome()
+            shutil.rmtree(run.folder)
+        else:
+            assert not run.receipt.exists() or code == KILLED
+    assert run.attempt() == 0
+    assert run.outcome() == reference.outcome()
+    assert run.files() == ["adapter.safetensors", "training.json"]
 
 
 def test_killed_while_it_writes_its_results(new_run: NewRun) -> None:
