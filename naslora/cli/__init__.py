@@ -17,6 +17,7 @@ from naslora.cli.app import app
 # The help lists commands in the order in which these modules register them.
 # isort: off
 from naslora.cli import own  # noqa: F401
+from naslora.cli import export  # noqa: F401
 from naslora.cli import study  # noqa: F401
 from naslora.cli import results  # noqa: F401
 from naslora.cli import steps  # noqa: F401

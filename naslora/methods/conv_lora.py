@@ -103,18 +103,27 @@ class ConvolutionExperts(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             maps = z.to(torch.promote_types(dtype, torch.float32)).permute(0, 3, 1, 2)
             choice, self.auxiliary_loss = self.route(maps.mean((2, 3)))
-            order = choice.argsort(stable=True)
-            counts = choice.bincount(minlength=len(self.experts)).tolist()
-            groups = torch.split(maps[order], counts)
-            mixed = torch.cat(
-                [self._expert(i, group) for i, group in enumerate(groups) if len(group)]
-            )
-            maps = maps + mixed[order.argsort()]
+            mixed = self._all_mixed if torch.compiler.is_exporting() else self._mixed
+            maps = maps + mixed(maps, choice)
             if self.auxiliary_loss is not None:
                 # Changes nothing, but makes the router part of the output's graph: what is outside
                 # of it is unused to DistributedDataParallel, which then refuses its gradient.
                 maps = maps + 0 * self.auxiliary_loss
         return maps.permute(0, 2, 3, 1).to(dtype)
+
+    def _mixed(self, maps: Tensor, choice: Tensor) -> Tensor:
+        """What the chosen experts make of maps (N, channels, h, w)."""
+        order = choice.argsort(stable=True)
+        counts = choice.bincount(minlength=len(self.experts)).tolist()
+        groups = torch.split(maps[order], counts)
+        mixed = torch.cat([self._expert(i, group) for i, group in enumerate(groups) if len(group)])
+        return mixed[order.argsort()]
+
+    def _all_mixed(self, maps: Tensor, choice: Tensor) -> Tensor:
+        """The same, in a form without sizes that depend on the data: every expert computes all."""
+        every = torch.stack([self._expert(i, maps) for i in range(len(self.experts))])
+        chosen = F.one_hot(choice, len(self.experts)).T[:, :, None, None, None]
+        return torch.where(chosen.bool(), every, torch.zeros_like(every)).sum(0)
 
     def _expert(self, index: int, maps: Tensor) -> Tensor:
         conv = cast(nn.Conv2d, self.experts[index])

@@ -53,6 +53,9 @@ class DoRALinear(LowRankLinear):
         scale: see above.
         projections: parts of the output that BA changes; by default all.
         magnitude: see `DoRASettings`.
+
+    Attributes:
+        by_column: whether the norms are those of columns.
     """
 
     def __init__(
@@ -64,12 +67,12 @@ class DoRALinear(LowRankLinear):
         magnitude: Magnitude = "input",
     ):
         super().__init__(base, rank, scale, projections)
-        self._by_column = magnitude == "input"
+        self.by_column = magnitude == "input"
         self.magnitude = nn.Parameter(self._norm(self._direction()).to(base.weight.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         factor = self._factor()
-        if self._by_column:
+        if self.by_column:
             return super().forward((x * factor).to(x.dtype))
         y = super().forward(x)
         linear = y if self.bias is None else y - self.bias
@@ -79,7 +82,7 @@ class DoRALinear(LowRankLinear):
         """A plain layer with the same outputs; there are no `matrices` to give."""
         weight = self._direction()
         factor = self._factor().detach()
-        weight = weight * (factor if self._by_column else factor[:, None])
+        weight = weight * (factor if self.by_column else factor[:, None])
         return plain_linear(weight.to(self.weight.dtype), self.bias)
 
     def _factor(self) -> Tensor:
@@ -94,9 +97,9 @@ class DoRALinear(LowRankLinear):
             dtype = torch.promote_types(self.weight.dtype, torch.float32)
             weight = self.weight.to(dtype, copy=True)
             for name, branch in self.named_branches():
-                weight[self._parts[name]] += branch.matrix()
+                weight[self.parts[name]] += branch.matrix()
             return weight
 
     def _norm(self, weight: Tensor) -> Tensor:
-        norm: Tensor = torch.linalg.vector_norm(weight, dim=0 if self._by_column else 1)
+        norm: Tensor = torch.linalg.vector_norm(weight, dim=0 if self.by_column else 1)
         return norm

@@ -113,6 +113,9 @@ class LowRankLinear(AdaptedLinear):
             one branch makes all of it.
         middle: makes the map between A and B of one branch.
         pointwise: see `AdaptedLinear`; False where `middle` looks at neighbours in a window.
+
+    Attributes:
+        parts: the slice of the output that each branch makes, by the branch's name.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class LowRankLinear(AdaptedLinear):
             for i, name in enumerate(PROJECTIONS)
             if name in (projections or ())
         }
-        self._parts = parts or {"qkv": slice(None)}
+        self.parts = parts or {"qkv": slice(None)}
         self.branches = nn.ModuleDict(
             {
                 name: LowRank(
@@ -141,7 +144,7 @@ class LowRankLinear(AdaptedLinear):
                     scale,
                     middle() if middle else None,
                 )
-                for name in self._parts
+                for name in self.parts
             }
         )
         self.branches.to(base.weight.device, base.weight.dtype)
@@ -169,10 +172,10 @@ class LowRankLinear(AdaptedLinear):
 
     def _add(self, y: Tensor, name: str, term: Tensor) -> None:
         """Add a branch's output in place, since nothing else needs what the base layer gave."""
-        if self._parts[name] == slice(None):
+        if self.parts[name] == slice(None):
             y += term
         else:
-            y[..., self._parts[name]] += term
+            y[..., self.parts[name]] += term
 
     def named_branches(self) -> Iterator[tuple[str, LowRank]]:
         """The branches, by "qkv" or the projection's name."""
@@ -192,7 +195,7 @@ class LowRankLinear(AdaptedLinear):
                 raise SettingsError(
                     "a layer with a map between its low-rank factors equals no plain layer"
                 )
-            weight[self._parts[name]] += branch.matrix(matrix)
+            weight[self.parts[name]] += branch.matrix(matrix)
         return plain_linear(weight.to(self.weight.dtype), self.bias)
 
 

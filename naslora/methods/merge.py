@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
@@ -24,13 +25,26 @@ class DenseMerge:
     """What a dense merge of a SAM would do; nothing is changed yet.
 
     Attributes:
+        estimator: see `naslora.nas.dense`.
         matrices: (rank, rank) by layer and branch, to stand for its cell.
         errors: by layer and branch, |B c(z) - B M z| / |B c(z)| on the images measured; empty
             where none were given.
     """
 
+    estimator: Estimator
     matrices: Mapping[str, Mapping[str, Tensor]]
     errors: Mapping[str, float]
+
+    def summary(self) -> str:
+        """The measured loss, in a sentence."""
+        how = f"merge into plain layers by the estimator {self.estimator}"
+        if not self.errors:
+            return f"{how}; its loss is not measured, as there are no images"
+        errors = sorted(100 * error for error in self.errors.values())
+        return (
+            f"{how}: outputs of the low-rank branches are off by {median(errors):.1f} % in the"
+            f" median, {errors[0]:.1f} % to {errors[-1]:.1f} %, of {len(errors)}"
+        )
 
 
 def merge(
@@ -39,6 +53,7 @@ def merge(
     *,
     estimator: Estimator = "centre",
     images: Iterable[Tensor] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Sam:
     """Fold a method's layers, in place; a second call changes nothing.
 
@@ -46,7 +61,9 @@ def merge(
         sam: an adapted SAM; a plain one comes back as it is.
         mode: "exact" and "dense" leave a plain SAM, "collapsed" faster layers.
         estimator: of mode "dense", see `naslora.nas.dense`.
-        images: batches that the estimator least_squares measures features on.
+        images: batches (B, 3, H, W) in 0..255 to measure the loss of mode "dense" on; the
+            estimator least_squares needs them.
+        tell: called with the measured loss of mode "dense".
 
     Returns:
         The same SAM.
@@ -67,7 +84,11 @@ def merge(
         collapse(sam)
         sam.adaptation = dataclasses.replace(adaptation, collapsed=True)
         return sam
-    matrices = plan_dense_merge(sam, estimator, images).matrices if mode == "dense" else {}
+    matrices: Mapping[str, Mapping[str, Tensor]] = {}
+    if mode == "dense":
+        plan = plan_dense_merge(sam, estimator, images)
+        tell(plan.summary())
+        matrices = plan.matrices
     merged = {
         path: layer.merged(matrices.get(path))
         if isinstance(layer, LowRankLinear)
@@ -118,7 +139,7 @@ def plan_dense_merge(
         if measured is not None:
             output = branches[path, name].lora_B
             errors[f"{path}.{name}"] = measured.relative_error(matrix, output)
-    return DenseMerge(matrices, errors)
+    return DenseMerge(estimator, matrices, errors)
 
 
 def _measure(

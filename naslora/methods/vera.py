@@ -120,6 +120,9 @@ class VeRALinear(AdaptedLinear):
         shared: A and B.
         projections: parts of the output, with as many outputs as B each; None for all as one.
         d_initial: where l_d starts.
+
+    Attributes:
+        parts: the slices of the output.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class VeRALinear(AdaptedLinear):
         starts = (
             [0] if projections is None else [PROJECTIONS.index(p) * outputs for p in projections]
         )
-        self._parts = [slice(start, start + outputs) for start in starts]
+        self.parts = [slice(start, start + outputs) for start in starts]
         like = base.weight
         self.lambda_d = nn.Parameter(like.new_full((len(starts), rank), d_initial))
         self.lambda_b = nn.Parameter(like.new_zeros(len(starts), outputs))
@@ -148,7 +151,7 @@ class VeRALinear(AdaptedLinear):
         else:
             hidden = F.linear(x, self.shared.A)[..., None, :] * self.lambda_d
             change = (F.linear(hidden.to(x.dtype), self.shared.B) * self.lambda_b).flatten(-2)
-        for part, values in zip(self._parts, change.chunk(len(self._parts), -1), strict=True):
+        for part, values in zip(self.parts, change.chunk(len(self.parts), -1), strict=True):
             y[..., part] += values
         return y
 
@@ -156,7 +159,7 @@ class VeRALinear(AdaptedLinear):
         """A plain layer with the same outputs."""
         weight = self.weight.detach().to(torch.promote_types(self.weight.dtype, torch.float32))
         weight = weight.clone()
-        for part, change in zip(self._parts, self._change().detach(), strict=True):
+        for part, change in zip(self.parts, self._change().detach(), strict=True):
             weight[part] += change
         return plain_linear(weight.to(self.weight.dtype), self.bias)
 

@@ -91,7 +91,7 @@ def test_reported_error_is_the_error(
     exact = layer(x) - layer.base(x)
     wrong = plain(x) - layer(x)
     for name, _ in layer.named_branches():
-        part = layer._parts[name]
+        part = layer.parts[name]
         error = wrong[..., part].norm() / exact[..., part].norm()
         assert plan.errors[f"{KEY}.{name}"] == pytest.approx(error.item(), rel=1e-3)
     assert all(isinstance(cell, NASCell) for cell in cells(sam).values())

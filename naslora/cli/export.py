@@ -1,0 +1,75 @@
+"""The command that exports a trained run for other programs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from naslora.cli.app import OWN, app, say
+
+
+class To(StrEnum):
+    """Formats of `export`."""
+
+    meta = "meta"
+    peft = "peft"
+    onnx = "onnx"
+
+
+class Estimator(StrEnum):
+    """Approximate merges of NAS cells."""
+
+    centre = "centre"
+    sum = "sum"
+    least_squares = "least_squares"
+
+
+@app.command(rich_help_panel=OWN)
+def export(
+    run: Annotated[
+        Path, typer.Argument(help="A run's folder, or its adapter.safetensors.", metavar="RUN")
+    ],
+    to: Annotated[
+        To,
+        typer.Option(
+            help="meta: a checkpoint for Meta's segment_anything. peft: a folder for HF PEFT"
+            " (LoRA, DoRA, VeRA). onnx: a model for onnxruntime."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="What to write.", metavar="PATH")],
+    estimator: Annotated[
+        Estimator | None,
+        typer.Option(help="Merge NAS cells into plain layers, approximately; prints the loss."),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Images or folders to measure that loss on.", metavar="PATH"),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="The SAM that the run started from. Default: found by its hash.", metavar="FILE"
+        ),
+    ] = None,
+    method_file: Annotated[
+        Path | None, typer.Option(help="Of a method from outside the package.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Export a trained run for Meta's segment_anything, HF PEFT or ONNX."""
+    from naslora.export.exporting import export as write
+    from naslora.methods.registry import load_method_files
+
+    load_method_files([method_file] if method_file else [])
+    written = write(
+        run,
+        to.value,
+        out,
+        checkpoint=checkpoint,
+        estimator=estimator.value if estimator else None,
+        images=images or [],
+        tell=typer.echo,
+    )
+    say(to.value, written)

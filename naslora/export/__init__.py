@@ -1,0 +1,1 @@
+"""Trained runs for other programs: Meta's checkpoint, HF PEFT's adapter, ONNX."""
