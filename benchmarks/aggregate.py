@@ -30,7 +30,7 @@ import torch
 
 from naslora.core.files import write_json
 from naslora.data.benchmarks.contract import get_benchmark
-from naslora.report.tables.products import tables_of
+from naslora.report.tables.catalogue import tables_of
 from naslora.study.layout import Layout
 from naslora.study.provenance import provenance
 from naslora.study.records import CONTROLS, FileHash, Receipt, Record

@@ -24,11 +24,18 @@ def table(
     study: StudyOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Write tables from records: CSV, Markdown and LaTeX."""
-    from naslora.report.tables.products import write_tables
+    """Write tables from records: CSV, Markdown and LaTeX; print what methods score."""
+    from rich.console import Console
 
-    for path in write_tables(load(study, set_), names):
+    from naslora.report.tables.catalogue import write_tables
+    from naslora.report.tables.console import print_results
+    from naslora.results.aggregate import aggregate
+
+    settings = load(study, set_)
+    records = aggregate(settings)
+    for path in write_tables(settings, names, records):
         say("table", path)
+    print_results(settings, records, Console())
 
 
 @app.command(rich_help_panel=RESULTS)

@@ -17,7 +17,8 @@ LabelArray = npt.NDArray[np.uint8]
 
 THRESHOLD = 0.5
 T_JAC_FLOOR = 0.65
-WEIGHTED_F_BETA_SQUARED = 1.0
+# Beta squared of each weighted F: Margolin's, and that of AutoGluon.
+WEIGHTED_F = {"weighted_F": 1.0, "weighted_F_03": 0.3}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ _FROM_COUNTS: dict[str, Callable[[Counts], float]] = {
     "BER_image": Counts.ber,
 }
 _E_MEASURES = ("E_measure", "E_measure_max", "E_measure_adaptive")
-BINARY_METRICS = ("S_measure", *_E_MEASURES, "weighted_F", *_FROM_COUNTS, "BER")
+BINARY_METRICS = ("S_measure", *_E_MEASURES, *WEIGHTED_F, *_FROM_COUNTS, "BER")
 
 
 class BinaryMetrics:
@@ -90,10 +91,11 @@ class BinaryMetrics:
     Fractions in [0, 1], but for the balanced error rates, which are percentages.
 
     - `S_measure` (alpha 0.5), `E_measure` (mean over the 256 thresholds), `E_measure_adaptive`
-      (threshold: twice the mean of the prediction) and `weighted_F` (beta squared 1) are
-      pysodmetrics' values, averaged over images. As in Conv-LoRA's evaluation, each prediction is
-      stretched to [0, 1] first (unless it is constant), and is not rounded to 8 bits. So these
-      metrics do not see how high a probability is, only how the image's probabilities compare.
+      (threshold: twice the mean of the prediction), `weighted_F` (beta squared 1) and
+      `weighted_F_03` (0.3) are pysodmetrics' values, averaged over images. As in Conv-LoRA's
+      evaluation, each prediction is stretched to [0, 1] first (unless it is constant), and is not
+      rounded to 8 bits. So these metrics do not see how high a probability is, only how the image's
+      probabilities compare.
       `E_measure_max` is the maximum over thresholds of the set's mean curve.
     - `IoU`, `Dice`, `Acc`, `T_Jac`, `BER_image`: foreground where the probability is above 0.5;
       averaged over images. IoU and Dice of an empty prediction for an empty truth are 1.
@@ -149,8 +151,9 @@ class BinaryMetrics:
             row["E_measure"], row["E_measure_max"] = float(curve.mean()), float(curve.max())
             for mean, value in zip(self._curve, curve, strict=False):
                 mean.add(value)
-        if "weighted_F" in self.names:
-            row["weighted_F"] = _weighted_f(prediction, truth)
+        for name, beta_squared in WEIGHTED_F.items():
+            if name in self.names:
+                row[name] = _weighted_f(prediction, truth, beta_squared)
         row = {name: row[name] for name in self.names if name != "BER"}
         for name, value in row.items():
             self._means[name].add(value)
@@ -249,9 +252,11 @@ def _alignment(
     return np.asarray(result["curve"], dtype=np.float64), float(result["adp"])
 
 
-def _weighted_f(prediction: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> float:
+def _weighted_f(
+    prediction: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_], beta_squared: float
+) -> float:
     from py_sod_metrics import WeightedFmeasure
 
-    measure = WeightedFmeasure(beta=WEIGHTED_F_BETA_SQUARED)
+    measure = WeightedFmeasure(beta=beta_squared)  # which it does not square
     measure.step(**_grey(prediction, truth))
     return float(measure.get_results()["wfm"])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from naslora.core.files import gigabytes
 from naslora.planning.disk import whole
 from naslora.planning.estimate import Plan, PlannedRun
-from naslora.report.tables.writers import DASH, grid
+from naslora.report.tables.markdown import DASH, grid
 
 _HOUR = 3600.0
 

@@ -11,6 +11,7 @@ from functools import cached_property
 import pandas as pd
 
 from naslora.core.errors import RecordError
+from naslora.results.comparison import Comparisons
 from naslora.results.reading import Problem, Reading, readings
 from naslora.study.layout import Layout
 from naslora.study.records import Attempt, read_attempt
@@ -54,6 +55,7 @@ class Aggregate:
             alpha was trained in it.
         problems: the records that were left out, in path order.
         attempts: for runs without a record, what became of the last attempt to train them.
+        study: whose records they are; needed for `comparisons`.
     """
 
     scores: pd.DataFrame
@@ -61,6 +63,7 @@ class Aggregate:
     losses: pd.DataFrame
     problems: tuple[Problem, ...]
     attempts: Mapping[tuple[str, str, int], Attempt] = field(default_factory=dict)
+    study: Study | None = field(default=None, repr=False, compare=False)
 
     def values(self, task: str, test_set: str, variant: str, metric: str) -> Mapping[int, float]:
         """The values of a metric by seed, in the record's unit and in the order of seeds."""
@@ -96,6 +99,17 @@ class Aggregate:
         """What the records call each method, by its key."""
         own = self.runs[self.runs["variant"] == self.runs["method"]]
         return dict(zip(own["variant"], own["title"], strict=True))
+
+    @cached_property
+    def comparisons(self) -> Comparisons:
+        """Comparisons of rows on the metrics of the study's test sets, each made once.
+
+        Raises:
+            ValueError: these records are of no study.
+        """
+        if self.study is None:
+            raise ValueError("records without their study cannot be compared")
+        return Comparisons(self.study, self)
 
     # A table asks thousands of times; looking through the data frames each time would take minutes.
 
@@ -153,6 +167,7 @@ def aggregate(study: Study) -> Aggregate:
         losses=_losses(good),
         problems=tuple(one for one in found if isinstance(one, Problem)),
         attempts=_attempts(study),
+        study=study,
     )
 
 

@@ -8,6 +8,7 @@ out zero both ways.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,10 +95,18 @@ class Difference:
         """
         if self.seeds_error is None:
             return None
+        from scipy.optimize import brentq
         from scipy.stats import t
+        from statsmodels.stats.power import ttest_power
 
-        quantiles = t.ppf(1 - LEVEL / 2, self.degrees) + t.ppf(power, self.degrees)
-        return self.seeds_error * float(quantiles)
+        def lack(errors: float) -> float:
+            """In standard errors; the chance of a result the wrong way round is left out."""
+            power_of = ttest_power(errors, 1, LEVEL / 2, df=self.degrees, alternative="larger")
+            return float(power_of) - power
+
+        # Enough for any degrees of freedom; much farther away, the distribution is not computed.
+        far = 1 + 1.3 * float(t.ppf(1 - LEVEL / 2, self.degrees))
+        return self.seeds_error * float(brentq(lack, 0, far))
 
 
 @dataclass(frozen=True)
@@ -310,15 +319,18 @@ def bootstrap(rows: Mapping[str, Sequence[SetMetric]]) -> pd.DataFrame:
         means = [_mean(one.weighted(weights) for one in seeds) for seeds in rows.values()]
         return np.stack(means).reshape(len(rows), *np.shape(drawn)[:-1])
 
-    result = stats.bootstrap(
-        (np.arange(number),),
-        statistic,
-        n_resamples=RESAMPLES,
-        batch=100,
-        vectorized=True,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
+    with warnings.catch_warnings():
+        # Of a row that is the same on every image, such as a blank mask.
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        result = stats.bootstrap(
+            (np.arange(number),),
+            statistic,
+            n_resamples=RESAMPLES,
+            batch=100,
+            vectorized=True,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        )
     return pd.DataFrame(result.bootstrap_distribution.T, columns=list(rows))
 
 

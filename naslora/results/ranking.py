@@ -43,8 +43,8 @@ class Ranking:
         critical_difference: mean ranks that are less than this apart are not told apart (Nemenyi,
             5 %); None without a test.
         nemenyi: (methods, methods), p of each pair; None without a test.
-        wilcoxon: (methods, methods), p of the signed-rank test over tasks of each pair, corrected
-            by Holm; None without a test.
+        wilcoxon: p of the signed-rank test over tasks of each method against `REFERENCE`,
+            corrected by Holm over methods; None without a test or without `REFERENCE`.
         left_out: methods that lack a task, and so are not ranked.
     """
 
@@ -54,7 +54,7 @@ class Ranking:
     friedman: tuple[float, float] | None
     critical_difference: float | None
     nemenyi: pd.DataFrame | None
-    wilcoxon: pd.DataFrame | None
+    wilcoxon: pd.Series[float] | None
     left_out: tuple[str, ...]
 
     @property
@@ -80,7 +80,7 @@ class Ranking:
 
 def rank(study: Study, records: Aggregate, comparisons: Comparisons | None = None) -> Ranking:
     """Compare the methods of a study, task by task and over all tasks."""
-    made = comparisons or Comparisons(study, records)
+    made = comparisons or records.comparisons
     sets = main_comparisons(study, made)
     scores, left_out = _task_scores(study, sets)
     ranks = scores.rank(axis="columns", ascending=False)
@@ -173,20 +173,14 @@ def _nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _wilcoxon(scores: pd.DataFrame) -> pd.DataFrame:
-    """The signed-rank test of each pair over tasks; pairs without any difference have p = 1."""
-    from itertools import combinations
-
+def _wilcoxon(scores: pd.DataFrame) -> pd.Series[float] | None:
+    """Every pair of methods would be too many for a few tasks: no p could be small enough."""
     from scipy.stats import wilcoxon
     from statsmodels.stats.multitest import multipletests
 
-    pairs = list(combinations(scores.columns, 2))
-    raw = []
-    for one, other in pairs:
-        gaps = scores[one] - scores[other]
-        raw.append(1.0 if not gaps.any() else float(wilcoxon(gaps).pvalue))
-    corrected = multipletests(raw, method="holm")[1]
-    found = pd.DataFrame(1.0, index=scores.columns, columns=scores.columns)
-    for (one, other), p in zip(pairs, corrected, strict=True):
-        found.loc[one, other] = found.loc[other, one] = p
-    return found
+    if REFERENCE not in scores:
+        return None
+    gaps = {name: scores[name] - scores[REFERENCE] for name in scores if name != REFERENCE}
+    # Without any difference the test is undefined.
+    raw = [float(wilcoxon(gap).pvalue) if gap.any() else 1.0 for gap in gaps.values()]
+    return pd.Series(multipletests(raw, method="holm")[1], index=pd.Index(gaps, name="method"))

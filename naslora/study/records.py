@@ -21,7 +21,7 @@ CONTROLS = {
     "control_blank": "Blank mask",
     "control_foreground": "All foreground",
     "control_mean_mask": "Mean training mask",
-    "control_mean_mask_best": "Mean training mask, best threshold",
+    "control_mean_mask_best": "Mean mask, best threshold",
 }
 Status = Literal["done", "diverged", "failed", "interrupted"]
 _REMEDY = "delete it and run the same command again"

@@ -20,7 +20,10 @@ from scipy import ndimage
 from naslora.evaluation.binary import BinaryMetrics
 
 Pair = tuple[np.ndarray, np.ndarray]
-NAMES = ("S_measure", "E_measure", "E_measure_max", "E_measure_adaptive", "weighted_F")
+NAMES = (
+    *("S_measure", "E_measure", "E_measure_max", "E_measure_adaptive"),
+    *("weighted_F", "weighted_F_03"),
+)
 
 
 def stretched(prediction: np.ndarray) -> np.ndarray:
@@ -101,7 +104,7 @@ def alignments(prediction: np.ndarray, truth: np.ndarray) -> tuple[float, float,
     return mean(curve), max(curve), adaptive
 
 
-def weighted_f(prediction: np.ndarray, truth: np.ndarray) -> float:
+def weighted_f(prediction: np.ndarray, truth: np.ndarray, beta_squared: float) -> float:
     if not truth.any():
         return 0.0
     height, width = truth.shape
@@ -134,14 +137,17 @@ def weighted_f(prediction: np.ndarray, truth: np.ndarray) -> float:
     recall = 1 - mean(inside)
     found = hits + math.fsum(outside)
     precision = hits / found if found else 0.0
-    return 2 * recall * precision / (recall + precision) if recall + precision else 0.0
+    if not recall + precision:
+        return 0.0
+    return (1 + beta_squared) * recall * precision / (recall + beta_squared * precision)
 
 
 def by_definition(pair: Pair) -> dict[str, float]:
     prediction, truth = stretched(pair[0].astype(np.float64)), pair[1].astype(bool)
     e_mean, e_max, e_adaptive = alignments(prediction, truth)
     values = (structure(prediction, truth), e_mean, e_max, e_adaptive)
-    return dict(zip(NAMES, (*values, weighted_f(prediction, truth)), strict=True))
+    weighted = (weighted_f(prediction, truth, beta_squared) for beta_squared in (1.0, 0.3))
+    return dict(zip(NAMES, (*values, *weighted), strict=True))
 
 
 def by_the_library(images: list[Pair]) -> dict[str, float]:
@@ -149,6 +155,7 @@ def by_the_library(images: list[Pair]) -> dict[str, float]:
         py_sod_metrics.Smeasure(),
         py_sod_metrics.Emeasure(),
         py_sod_metrics.WeightedFmeasure(beta=1),
+        py_sod_metrics.WeightedFmeasure(beta=0.3),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # its S of an empty quarter
@@ -162,6 +169,7 @@ def by_the_library(images: list[Pair]) -> dict[str, float]:
         em["curve"].max(),
         em["adp"],
         measures[2].get_results()["wfm"],
+        measures[3].get_results()["wfm"],
     )
     return dict(zip(NAMES, map(float, found), strict=True))
 

@@ -41,9 +41,9 @@ def evaluate(images: list[tuple[np.ndarray, np.ndarray]], *names: str) -> dict[s
 def test_equal_pysodmetrics_on_a_set() -> None:
     images = random_set(12)
     structure, alignment = py_sod_metrics.Smeasure(), py_sod_metrics.Emeasure()
-    weighted = py_sod_metrics.WeightedFmeasure(beta=1)
+    weighted, precise = (py_sod_metrics.WeightedFmeasure(beta=beta) for beta in (1, 0.3))
     for probability, target in images:
-        for measure in (structure, alignment, weighted):
+        for measure in (structure, alignment, weighted, precise):
             measure.step(pred=probability.astype(np.float64) * 255, gt=target * 255)
     em = alignment.get_results()["em"]
     expected = {
@@ -52,6 +52,7 @@ def test_equal_pysodmetrics_on_a_set() -> None:
         "E_measure_max": em["curve"].max(),
         "E_measure_adaptive": em["adp"],
         "weighted_F": weighted.get_results()["wfm"],
+        "weighted_F_03": precise.get_results()["wfm"],
     }
     assert evaluate(images, *expected) == pytest.approx(expected, abs=1e-12)
     assert expected["E_measure_max"] - expected["E_measure"] > 1e-3
@@ -134,12 +135,28 @@ N = EMPTY.size
             EMPTY,
             # Threshold 0 of the curve calls everything foreground, and so does twice a mean of 0.
             {"S_measure": 1, "E_measure": 255 / 256 * N / (N - 1), "E_measure_adaptive": 0}
-            | {"weighted_F": 0, "IoU": 1, "Dice": 1, "Acc": 1, "T_Jac": 1, "BER": 0},
+            | {
+                "weighted_F": 0,
+                "weighted_F_03": 0,
+                "IoU": 1,
+                "Dice": 1,
+                "Acc": 1,
+                "T_Jac": 1,
+                "BER": 0,
+            },
         ),
         (
             FULL,
             EMPTY,
-            {"S_measure": 0, "E_measure": 0, "weighted_F": 0, "IoU": 0, "Dice": 0, "Acc": 0}
+            {
+                "S_measure": 0,
+                "E_measure": 0,
+                "weighted_F": 0,
+                "weighted_F_03": 0,
+                "IoU": 0,
+                "Dice": 0,
+                "Acc": 0,
+            }
             | {"T_Jac": 0, "BER": 100, "BER_image": 100},
         ),
         (

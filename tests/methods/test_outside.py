@@ -14,7 +14,7 @@ from naslora.core.errors import SettingsError
 from naslora.evaluation.evaluate import evaluate
 from naslora.methods.merge import merge
 from naslora.methods.registry import adapt, load_method_files, trainable_parameters
-from naslora.report.tables.products import write_tables
+from naslora.report.tables.catalogue import write_tables
 from naslora.sam.building import build_sam
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt

@@ -21,7 +21,7 @@ from naslora.planning.disk import whole
 from naslora.planning.estimate import Plan, make_plan, makespan
 from naslora.planning.rates import PAPER_SOURCE
 from naslora.planning.report import hours, plan_json, plan_text
-from naslora.report.tables.writers import DASH
+from naslora.report.tables.markdown import DASH
 from naslora.sam.backbones import BACKBONES
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt, read_record, write_document

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from naslora.core.files import sha256, write_json
-from naslora.report.tables.products import write_tables
+from naslora.report.tables.catalogue import write_tables
 from naslora.report.tables.status import write_status
 from naslora.results import reading
 from naslora.results.aggregate import aggregate

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from naslora.report.figures.catalogue import figures_of
-from naslora.report.tables.products import TABLES, tables_of
+from naslora.report.tables.catalogue import TABLES, tables_of
 from naslora.study.records import CONTROLS
 from naslora.study.settings import load_study
 

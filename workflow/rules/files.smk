@@ -7,7 +7,7 @@ from naslora.data.archives.catalogue import find
 from naslora.data.archives.sources import choose
 from naslora.study.records import CONTROLS
 from naslora.report.figures.catalogue import figure_paths, figures_of
-from naslora.report.tables.products import TABLES, table_paths, tables_of
+from naslora.report.tables.catalogue import TABLES, table_paths, tables_of
 from naslora.sam.backbones import BACKBONES
 
 # What this pipeline timed; others in the folder are named after their hardware.

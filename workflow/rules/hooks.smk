@@ -5,7 +5,7 @@ import snakemake_logger_plugin_naslora as naslora_logger
 from snakemake.logging import logger
 from snakemake.shell import shell
 
-from naslora.report.tables.products import table_paths
+from naslora.report.tables.catalogue import table_paths
 from naslora.workflow.server import ADDRESS, SERVED, start_server
 
 

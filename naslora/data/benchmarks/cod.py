@@ -41,6 +41,7 @@ class Cod(Benchmark):
         "S_measure",
         "E_measure",
         "weighted_F",
+        "weighted_F_03",
         "E_measure_max",
         "E_measure_adaptive",
         "IoU",

@@ -27,7 +27,7 @@ def three_classes(evidence: Evidence) -> Claim:
         others = {row: value("2", row, column.key) for row in rows("2") if row not in _ROWS}
         best = max(others, key=lambda row: sign * others[row])
         worse += [
-            f"{row} against {best} in {column.title}"
+            f"{row} against {best} in {column.printed_title}"
             for row in _ROWS
             if sign * value("2", row, column.key) <= sign * others[best]
         ]

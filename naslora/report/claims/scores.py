@@ -14,6 +14,7 @@ from naslora.report.claims.evidence import Evidence
 from naslora.report.tables import table1
 from naslora.report.tables.model import Column
 
+_COLUMNS = table1.PAPER_COLUMNS
 _ROWS = tuple(METHOD_ROWS[name] for name in NAS)
 _DOMAIN_SPECIFIC = "Domain Specific"
 
@@ -23,21 +24,22 @@ def best_of_all(evidence: Evidence) -> Claim:
     others = [row for row in rows("1") if row not in _ROWS]
     beaten: list[str] = []
     by_domain: list[str] = []
-    for column in table1.COLUMNS:
+    for column in _COLUMNS:
         ours = _best(column, _ROWS)
         best = _best(column, others)
         if _better(column, ours, best):
             continue
-        text = f"{column.title} ({best} {_number(column, best)}, {ours} {_number(column, ours)})"
+        scores = f"{best} {_number(column, best)}, {ours} {_number(column, ours)}"
+        text = f"{column.printed_title} ({scores})"
         (by_domain if best == _DOMAIN_SPECIFIC else beaten).append(text)
-    ahead = len(table1.COLUMNS) - len(beaten) - len(by_domain)
-    found = against_baselines(evidence, table1.COLUMNS)
+    ahead = len(_COLUMNS) - len(beaten) - len(by_domain)
+    found = against_baselines(evidence, _COLUMNS)
     return Claim(
         key="best_of_all",
         text="NAS-LoRA and NAS-PC-LoRA outperform the baselines on most data sets.",
         source="Abstract; Section 4.2; Table 1",
         arithmetic=(
-            f"The better of the two leads {ahead} of {len(table1.COLUMNS)} columns of Table 1.",
+            f"The better of the two leads {ahead} of {len(_COLUMNS)} columns of Table 1.",
             f"Domain-specific networks stay ahead in {'; '.join(by_domain) or 'none'}; another "
             f"adapted SAM in {'; '.join(beaten) or 'none'}.",
             "Taking the better of two gives the new methods two draws against one of each "
@@ -45,7 +47,7 @@ def best_of_all(evidence: Evidence) -> Claim:
             "Section 4.1 and Appendix B name COD10K and CHAMELEON as test sets. Their scores are "
             "printed nowhere.",
         ),
-        paper=Judgement.HOLDS if ahead >= most(len(table1.COLUMNS)) else Judgement.CONTRADICTED,
+        paper=Judgement.HOLDS if ahead >= most(len(_COLUMNS)) else Judgement.CONTRADICTED,
         measured=found.lines(evidence) if found else (),
         ours=found.judgement(most(len(found.columns))) if found else Judgement.NOT_MEASURED,
     )
@@ -55,7 +57,7 @@ def partial_connection(evidence: Evidence) -> Claim:
     """NAS-PC-LoRA against NAS-LoRA on Table 1."""
     wins: dict[str, list[bool]] = defaultdict(list)
     gaps = []
-    for column in table1.COLUMNS:
+    for column in _COLUMNS:
         full, partial = (_number(column, row) for row in _ROWS)
         gap = (partial - full) * (1 if column.higher_is_better else -1)
         gaps.append(abs(gap))
@@ -63,7 +65,7 @@ def partial_connection(evidence: Evidence) -> Claim:
     won = sum(sum(task) for task in wins.values())
     whole = sum(all(task) for task in wins.values())
     lost = [get_benchmark(task).title for task, won_ in wins.items() if not any(won_)]
-    found = compare(evidence, table1.COLUMNS, "nas_pc_lora", "nas_lora")
+    found = compare(evidence, _COLUMNS, "nas_pc_lora", "nas_lora")
     return Claim(
         key="partial_connection",
         text="NAS-PC-LoRA is consistently better than NAS-LoRA on most data sets.",
@@ -116,13 +118,13 @@ def _alone() -> str:
     others = [row for name, row in METHOD_ROWS.items() if name not in (*NAS, *NOT_PEFT)]
     parts = []
     for row in _ROWS:
-        behind = [c for c in table1.COLUMNS if not _better(c, row, _best(c, others))]
-        ahead = len(table1.COLUMNS) - len(behind)
+        behind = [c for c in _COLUMNS if not _better(c, row, _best(c, others))]
+        ahead = len(_COLUMNS) - len(behind)
         by = dict.fromkeys(_best(column, others) for column in behind)
         parts.append(
             f"{row} alone leads {ahead} columns"
             + (
-                f" and is behind {' or '.join(by)} in {', '.join(c.title for c in behind)}"
+                f" and is behind {' or '.join(by)} in {', '.join(c.printed_title for c in behind)}"
                 if behind
                 else ""
             )

@@ -19,8 +19,8 @@ from naslora.report.figures.catalogue import FIGURES
 from naslora.report.page.findings import banner, findings
 from naslora.report.page.runs import RunPage, run_pages
 from naslora.report.page.views import TableView, method_of, status_view, table_view
+from naslora.report.tables.catalogue import TABLES, tables_of
 from naslora.report.tables.model import run_title
-from naslora.report.tables.products import TABLES, tables_of
 from naslora.results.aggregate import Aggregate, aggregate
 from naslora.results.comparison import Comparisons
 from naslora.study.layout import Layout

@@ -9,8 +9,8 @@ import yaml
 from markupsafe import Markup
 
 from naslora.report.page.curve import learning_curve
+from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import run_title
-from naslora.report.tables.writers import DASH
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
 from naslora.study.records import Receipt, Record, read_record

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from naslora.report.tables.cells import Cell
-from naslora.report.tables.model import Column, Row, Table
+from naslora.report.tables.markdown import DASH
+from naslora.report.tables.model import Column, Mark, Row, Table
 from naslora.report.tables.status import standings
-from naslora.report.tables.writers import DASH, paper_text, value_text
+from naslora.report.tables.writers import paper_text, value_text
 from naslora.results.aggregate import Aggregate
 from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
@@ -65,7 +67,7 @@ def table_view(study: Study, table: Table) -> TableView:
     )
 
 
-def _row(study: Study, row: Row, table: Table, marks: list[dict[str, str]]) -> RowView:
+def _row(study: Study, row: Row, table: Table, marks: list[Mapping[str, Mark]]) -> RowView:
     title = f"{row.title} (cited)" if row.kind == "cited" else row.title
     cells = [CellView(title)]
     if table.parameters:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from naslora.report.tables.model import Column, RowSpec, TableSpec
+from naslora.report.tables.model import RowSpec, TableSpec, metric_column
 from naslora.study.settings import RunSettings
 
 _OWN = "nas_pc_lora"
@@ -11,39 +11,30 @@ _POOLS = ["avg_pool_3x3", "max_pool_3x3"]
 _PLAIN = ["skip", "zero"]
 
 _ISIC2017 = (
-    Column("isic2017_Jac", "Jac", "isic2017", "test", "IoU", (600,)),
-    Column("isic2017_TJac", "T-Jac", "isic2017", "test", "T_Jac", (600,)),
-    Column("isic2017_Dice", "Dice", "isic2017", "test", "Dice", (600,)),
-    Column("isic2017_Acc", "Acc", "isic2017", "test", "Acc", (600,)),
+    metric_column("isic2017_Jac", "", "isic2017", "test", "IoU", (600,)),
+    metric_column("isic2017_TJac", "", "isic2017", "test", "T_Jac", (600,)),
+    metric_column("isic2017_Dice", "", "isic2017", "test", "Dice", (600,)),
+    metric_column("isic2017_Acc", "", "isic2017", "test", "Acc", (600,)),
 )
+_NONE: frozenset[str] = frozenset()
+_V2 = ("trans10k_v2", "test")
 _TRANS10K_V2 = (
-    Column("trans10k_v2_Acc", "Acc", "trans10k_v2", "test", "Acc", (4428,), decimals=2),
-    Column(
-        "trans10k_v2_mIoU",
-        "mIoU",
-        "trans10k_v2",
-        "test",
-        "mIoU",
-        (4428,),
-        decimals=2,
-        printed_of=frozenset(),
-    ),
-    Column(
+    metric_column("trans10k_v2_Acc", "", *_V2, "Acc", (4428,), decimals=2),
+    metric_column("trans10k_v2_mIoU", "", *_V2, "mIoU", (4428,), printed_of=_NONE),
+    metric_column(
         "trans10k_v2_mIoU_foreground",
-        "mIoU (11 classes)",
-        "trans10k_v2",
-        "test",
+        "",
+        *_V2,
         "mIoU_foreground",
         (4428,),
-        decimals=2,
         printed="trans10k_v2_mIoU",
-        printed_of=frozenset(),
+        printed_of=_NONE,
     ),
 )
 _LEAF = (
-    Column("leaf_IoU", "IoU", "leaf", "test", "IoU", (90,)),
-    Column("leaf_Dice", "Dice", "leaf", "test", "Dice", (90,)),
-    Column("leaf_Acc", "Acc", "leaf", "test", "Acc", (90,)),
+    metric_column("leaf_IoU", "", "leaf", "test", "IoU", (90,)),
+    metric_column("leaf_Dice", "", "leaf", "test", "Dice", (90,)),
+    metric_column("leaf_Acc", "", "leaf", "test", "Acc", (90,)),
 )
 
 
@@ -51,6 +42,8 @@ def _schedule(run: RunSettings) -> str:
     alpha = run.training.architecture
     return f"{alpha.start_epoch} of {run.training.epochs} ({alpha.alternation.replace('_', '-')})"
 
+
+_JAC = "The paper's Jac is the mean IoU of images, and its T-Jac that of ISIC's challenge."
 
 TABLE6 = TableSpec(
     "6",
@@ -79,6 +72,7 @@ TABLE6 = TableSpec(
     ),
     heading="Operations",
     parameters=False,
+    notes=(_JAC,),
 )
 
 TABLE7 = TableSpec(
@@ -140,6 +134,7 @@ TABLE9 = TableSpec(
     ),
     heading="T_B (epochs)",
     parameters=False,
+    notes=(_JAC,),
 )
 
 TABLE_D1 = TableSpec(
@@ -153,3 +148,5 @@ TABLE_D1 = TableSpec(
     ),
     heading="Channels",
 )
+
+TABLES = (TABLE6, TABLE7, TABLE8, TABLE9, TABLE_D1)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
+
+import pandas as pd
 
 from naslora.core.files import write_text
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.report.tables.cells import Cell
 from naslora.report.tables.filling import cell_of
-from naslora.report.tables.model import Column, run_title
-from naslora.report.tables.writers import grid, value_text
+from naslora.report.tables.markdown import grid, plain
+from naslora.report.tables.model import Column, metric_column, run_title
+from naslora.report.tables.writers import value_text
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
 
 NAME = "scores"
-# In records these are percent already; MAE is of class numbers. All other metrics are fractions.
-_PERCENT = ("BER", "BER_image", "mBER")
-_ABSOLUTE = ("MAE",)
 
 
 def write_all_scores(study: Study, records: Aggregate) -> None:
@@ -44,17 +42,7 @@ def _columns(task: str) -> list[Column]:
     """A metric of a test set each, in the benchmark's order."""
     benchmark = get_benchmark(task)
     return [
-        Column(
-            f"{test_set}_{metric}",
-            metric,
-            task,
-            test_set,
-            metric,
-            (),
-            scale=1.0 if metric in (*_PERCENT, *_ABSOLUTE) else 100.0,
-            higher_is_better=metric not in (*_PERCENT, *_ABSOLUTE),
-            decimals=3 if metric in _ABSOLUTE else 2 if metric in _PERCENT else 1,
-        )
+        metric_column(f"{test_set}_{metric}", "", task, test_set, metric)
         for test_set in benchmark.test_sets
         for metric in benchmark.metrics
     ]
@@ -66,21 +54,32 @@ def _seeds(study: Study, name: str) -> Sequence[int]:
 
 def _csv_text(records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
     """One line per task, test set, metric and row; in the units of the tables."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["task", "test_set", "metric", "method", "title", "mean", "std", "n"])
-    for name, column, cell in found:
-        head = (column.task, column.test_set, column.metric, name, _title(records, name))
-        numbers = ("" if value is None else value for value in (cell.mean, cell.std))
-        writer.writerow([*head, *numbers, cell.n])
-    return buffer.getvalue()
+    lines = [
+        {
+            "task": column.task,
+            "test_set": column.test_set,
+            "metric": column.metric,
+            "method": name,
+            "title": _title(records, name),
+            "mean": cell.mean,
+            "std": cell.std,
+            "n": cell.n,
+        }
+        for name, column, cell in found
+    ]
+    return pd.DataFrame(lines, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def _markdown_text(study: Study, records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
     parts = [
-        f"# All scores, study {study.study}",
-        "Percent, but MAE, which is of class numbers: mean ± sample standard deviation over "
-        f"{len(study.seeds)} seeds. Records and the other tables say how they came about.",
+        f"# All scores, study {plain(study.study)}",
+        "Percent, but MAE, which is of class numbers"
+        + (
+            f": mean ± sample standard deviation over {len(study.seeds)} seeds."
+            if len(study.seeds) > 1
+            else "; of one seed."
+        )
+        + " Metrics are defined in docs/metrics.md.",
     ]
     places = dict.fromkeys((column.task, column.test_set) for _, column, _ in found)
     for task, test_set in places:
@@ -92,7 +91,7 @@ def _markdown_text(study: Study, records: Aggregate, found: list[tuple[str, Colu
             for name in dict.fromkeys(name for name, _, _ in here)
         ]
         head = ["Method", *(f"{column.title} {column.arrow}" for column in columns)]
-        parts += [f"## {get_benchmark(task).title}, {test_set}", grid(head, lines)]
+        parts += [f"## {plain(get_benchmark(task).title)}, {test_set}", grid(head, lines)]
     return "\n\n".join(parts) + "\n"
 
 

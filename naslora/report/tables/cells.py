@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ def half_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> fl
     """Half of the two-sided t-interval of a mean; None for fewer than two values."""
     if len(values) < 2:
         return None
-    from scipy.special import stdtrit  # takes longer than a table
+    from scipy import stats  # takes longer than a table
 
-    quantile = float(stdtrit(len(values) - 1, 0.5 + confidence / 2))
-    return quantile * statistics.stdev(values) / math.sqrt(len(values))
+    quantile = stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
+    return float(quantile * stats.sem(values))
 
 
 class Verdict(StrEnum):
@@ -36,6 +35,10 @@ class Verdict(StrEnum):
     MISSING = "missing"
     NOT_PRINTED = "not printed"
     CITED = "cited"
+
+
+# Verdicts of numbers that can be compared.
+DECIDED = (Verdict.REPRODUCED, Verdict.DIFFERS, Verdict.UNDECIDED)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from naslora.paper.published import NOT_PEFT, Printed, columns, printed
 from naslora.report.tables.cells import CITED, Cell
 from naslora.report.tables.comparability import same_images, why_not_comparable
 from naslora.report.tables.model import Column, Row, RowSpec, Table, TableSpec, run_title
 from naslora.report.tables.notes import sections
+from naslora.report.tables.standing import best_and_second, compared, with_standing
 from naslora.report.tables.writers import write_table
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
@@ -18,21 +20,35 @@ from naslora.study.settings import Study
 
 
 def fill(spec: TableSpec, study: Study, records: Aggregate) -> Table:
-    """Make a table for the study's tasks and rows: controls, what the paper cites, then methods."""
+    """Make a table for the study's tasks and rows.
+
+    The rows are controls, networks, what the paper cites, then methods and variants.
+
+    Raises:
+        RecordError: the per-image metrics of a record cannot be read.
+    """
     chosen = spec.columns_of(study)
+    found = compared(chosen, records.comparisons)
+    networks = [RowSpec(name, None) for name in study.networks]
     rows = (
         *(_control(name, records, chosen) for name in CONTROLS),
+        *(
+            replace(_run(row, spec, study, records, chosen), kind="network", ranked=False)
+            for row in networks
+        ),
         *(_cited(row, spec, chosen) for row in spec.cited),
         *(_run(row, spec, study, records, chosen) for row in spec.rows_of(study)),
     )
+    rows = with_standing(rows, found)
     return Table(
         name=spec.name,
-        title=f"Table {spec.paper}: {spec.caption}; study {study.study}",
+        title=f"{spec.title}; study {study.study}",
         heading=spec.heading,
         parameters=spec.parameters,
         columns=chosen,
         rows=rows,
-        sections=sections(spec, study, records, chosen, rows),
+        sections=sections(spec, study, records, chosen, rows, found),
+        marked=tuple(best_and_second(one, rows) for one in found),
     )
 
 
@@ -77,7 +93,8 @@ def _run(
             records,
             column,
             _printed(spec, row.printed, column),
-            not differences
+            bool(spec.paper)
+            and not differences
             and (column.printed_of is None or row.printed in column.printed_of)
             and same_images(records, column)
             and not why_not_comparable(study, column.task),
@@ -112,7 +129,8 @@ def _printed(spec: TableSpec, row: str | None, column: Column) -> Printed | None
 
 
 def _parameters(spec: TableSpec, row: str | None, name: str) -> Printed | None:
-    return printed(spec.paper, row, name) if row and name in columns(spec.paper) else None
+    known = row and spec.paper and name in columns(spec.paper)
+    return printed(spec.paper, row, name) if row and known else None
 
 
 def cell_of(

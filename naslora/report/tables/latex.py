@@ -1,115 +1,256 @@
-"""A table as LaTeX: booktabs, the best value in bold, the second underlined."""
+r"""A table as LaTeX: booktabs at \footnotesize, in blocks of columns that fit the page.
+
+Widths are estimated from the number of characters. A table of few columns fits one column of a
+two-column page; a wider one goes over both, in as many parts as it needs, each a table of its own
+with some of the columns, so that nothing is made smaller.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-from naslora.report.tables.cells import Cell
+from naslora.report.tables.cells import Cell, Verdict
 from naslora.report.tables.model import Column, Row, Table
+from naslora.report.tables.standing import mark_notes
 
-_ESCAPES = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "{": r"\{",
-        "}": r"\}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "±": r"$\pm$",
-        "≠": r"$\neq$",
-        "π": r"$\pi$",
-        "\u2013": "--",
-        "`": "",
-    }
-)
+COLUMN_PT, TEXT_PT = 237.0, 495.0  # of a two-column page, 3.28 and 6.85 inches
+_CHARACTER_PT, _SMALL_PT, _BETWEEN_PT = (
+    4.3,
+    3.8,
+    8.0,
+)  # at \footnotesize, at \scriptsize, \tabcolsep
 _END = r" \\"
 _DASH = "--"
 _COMMANDS = {"best": "textbf", "second": "underline"}
+_SIGNS = {Verdict.REPRODUCED: "$^{=}$", Verdict.DIFFERS: r"$^{\neq}$", Verdict.UNDECIDED: "$^{?}$"}
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    # At the begin of a row these would be taken for an argument of the line's end above.
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+    "±": r"$\pm$",
+    "≠": r"$\neq$",
+    "²": "$^2$",
+    "\u03b1": r"$\alpha$",
+    "β": r"$\beta$",
+    "π": r"$\pi$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "†": r"$\dagger$",
+    "\u2013": "--",
+    "`": "",
+}
 
 
 def latex_text(table: Table) -> str:
-    """A `table*` environment: controls, methods, then the paper's rows; its notes in the caption.
+    """One `table`, or `table*` in parts: controls, methods, the paper's rows, and notes below.
 
-    The document needs the packages booktabs and graphicx; a table wider than the text is made
-    smaller.
+    The document needs the package booktabs. Raised signs are verdicts; a lowered number is the
+    number of seeds, where not all are done.
     """
-    front = 3 if table.parameters else 1
-    width = front + len(table.columns)
-    headings = [f"{escape(column.title)} {_arrow(column)}" for column in table.columns]
-    marks = [table.marks(index) for index in range(len(table.columns))]
-    parameters = ["Params (M)", r"Ratio (\%)"] if table.parameters else []
-    tabular = [
-        rf"\begin{{tabular}}{{l{'r' * (front - 1)}{'c' * len(table.columns)}}}",
-        r"\toprule",
-        _line([escape(table.heading), *parameters, *headings]),
-        r"\midrule",
-        *(_line(_our_fields(row, table, None)) for row in table.controls),
-        *([r"\midrule"] if table.controls else []),
-        *(_line(_our_fields(row, table, marks)) for row in table.methods),
-        r"\midrule",
-        rf"\multicolumn{{{width}}}{{l}}{{Printed in the paper}}" + _END,
-        *(_line(_paper_fields(row, table)) for row in _once(table.printed)),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
+    blocks = column_blocks(table)
+    parts = [_part(table, block, number, len(blocks)) for number, block in enumerate(blocks, 1)]
+    return "\n".join([r"% needs \usepackage{booktabs}", *parts]) + "\n"
+
+
+def _part(table: Table, block: Sequence[int], number: int, parts: int) -> str:
+    narrow = parts == 1 and block_width(table, block, first=True) <= COLUMN_PT
+    environment = "table" if narrow else "table*"
+    caption = table.title if parts == 1 else f"{table.title} (part {number} of {parts})"
     lines = [
-        r"% needs \usepackage{booktabs,graphicx}",
-        r"\begin{table*}",
+        rf"\begin{{{environment}}}",
         r"\centering",
-        rf"\caption{{{escape(_caption(table))}}}",
-        rf"\label{{tab:{table.name}}}",
-        r"\medskip",
-        rf"\sbox0{{{tabular[0]}",
-        *tabular[1:-1],
-        f"{tabular[-1]}}}",
-        r"\ifdim\wd0>\textwidth\resizebox{\textwidth}{!}{\usebox0}\else\usebox0\fi",
-        r"\end{table*}",
+        rf"\caption{{{escape(caption)}}}",
+        rf"\label{{tab:{table.name}{f'-{number}' if number > 1 else ''}}}",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{4pt}",
+        *_tabular(table, block, first=number == 1),
     ]
-    return "\n".join(lines) + "\n"
+    if number == parts and (notes := _notes(table)):
+        lines += [
+            r"\par\smallskip",
+            r"\begin{minipage}{\linewidth}\footnotesize",
+            *(escape(note) for note in notes),
+            r"\end{minipage}",
+        ]
+    return "\n".join([*lines, rf"\end{{{environment}}}"])
 
 
 def escape(text: str) -> str:
-    """Plain text as LaTeX source."""
-    return text.translate(_ESCAPES)
+    """Plain text as LaTeX source, in one line and without characters that control anything."""
+    printable = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return re.sub(r"(?<!\\)\$\$", "", "".join(_ESCAPES.get(c, c) for c in printable))
 
 
-def _caption(table: Table) -> str:
-    first = table.sections[0][1] if table.sections else ()
-    return " ".join((f"The paper's {table.title}.", *first))
+def column_blocks(table: Table) -> list[range]:
+    """Places of columns side by side; columns under one head stay together if they can."""
+    heads = [
+        list(found) for _, found in groupby(range(len(table.columns)), lambda i: _head(table, i))
+    ]
+    blocks: list[list[int]] = [[]]
+    for head in heads:
+        for part in [head] if _fits(table, head, first=False) else [[index] for index in head]:
+            first = len(blocks) == 1
+            if blocks[-1] and not _fits(table, [*blocks[-1], *part], first=first):
+                blocks.append([])
+            blocks[-1] += part
+    return [range(block[0], block[-1] + 1) if block else range(0) for block in blocks]
 
 
-def _arrow(column: Column) -> str:
-    return r"$\uparrow$" if column.higher_is_better else r"$\downarrow$"
+def block_width(table: Table, block: Sequence[int], *, first: bool) -> float:
+    """The estimated width of a block in points; the first one has the counts of parameters."""
+    titles = [_title(row) for row in table.rows]
+    front = [max(map(len, [table.heading, *titles]))]
+    if first and table.parameters:
+        front += [10, 9]
+    width = sum(length * _CHARACTER_PT + _BETWEEN_PT for length in front)
+    return width + sum(_column_width(table, index) + _BETWEEN_PT for index in block)
+
+
+def _fits(table: Table, block: Sequence[int], *, first: bool) -> bool:
+    return block_width(table, block, first=first) <= TEXT_PT
+
+
+def _head(table: Table, index: int) -> str | int:
+    """What holds columns together: their head; a column without one is alone."""
+    return table.columns[index].head or index
+
+
+def _column_width(table: Table, index: int) -> float:
+    column = table.columns[index]
+    heading = max(map(len, _heading_lines(column))) * _CHARACTER_PT
+    cells = [_cell_width(row.cells[index], column) for row in table.rows]
+    printed = [
+        len(row.cells[index].printed.text) * _CHARACTER_PT + _SMALL_PT  # type: ignore[union-attr]
+        for row in table.printed
+        if row.cells[index].printed
+    ]
+    return max([heading, *cells, *printed])
+
+
+def _cell_width(cell: Cell, column: Column) -> float:
+    if cell.mean is None:
+        return 2 * _CHARACTER_PT
+    width = len(f"{cell.mean:.{column.decimals}f}") * _CHARACTER_PT + _SMALL_PT  # a dagger
+    if cell.std is not None:
+        width += (2 + len(f"{cell.std:.{column.decimals}f}")) * _SMALL_PT
+    return width + (0 if cell.status == "done" else _SMALL_PT)
+
+
+def _heading_lines(column: Column) -> list[str]:
+    """A heading in lines of about ten characters, its arrow in the last."""
+    lines = [""]
+    for word in f"{column.short} {column.arrow}".split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > 10 and word != column.arrow:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def _tabular(table: Table, block: Sequence[int], *, first: bool) -> list[str]:
+    parameters = first and table.parameters
+    front = 3 if parameters else 1
+    rules, heads = _heads(table, block, front)
+    names = [escape(table.heading), *(["Params (M)", r"Ratio (\%)"] if parameters else [])]
+    headings = [_stacked(_heading_lines(table.columns[index])) for index in block]
+    printed = [row for row in _once(table.printed) if any(row.cells[i].printed for i in block)]
+    body = [
+        *(_line(_our_fields(row, table, block, parameters)) for row in table.controls),
+        *([r"\midrule"] if table.controls else []),
+        *(_line(_our_fields(row, table, block, parameters)) for row in table.methods),
+    ]
+    if printed:
+        width = front + len(block)
+        body += [r"\midrule", rf"\multicolumn{{{width}}}{{@{{}}l}}{{Printed in the paper}}" + _END]
+        body += [_line(_paper_fields(row, block, parameters)) for row in printed]
+    return [
+        rf"\begin{{tabular}}{{@{{}}l{'r' * (front - 1)}{'c' * len(block)}@{{}}}}",
+        r"\toprule",
+        *([heads, rules] if heads else []),
+        _line([*names, *headings]),
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def _heads(table: Table, block: Sequence[int], front: int) -> tuple[str, str]:
+    """The rules below the row of heads, and the row itself; empty without heads."""
+    if not any(table.columns[index].head for index in block):
+        return "", ""
+    fields, rules, place = [""] * front, "", front + 1
+    for head, found in groupby(block, lambda index: table.columns[index].head):
+        number = len(list(found))
+        fields.append(rf"\multicolumn{{{number}}}{{c}}{{{escape(head)}}}")
+        rules += rf"\cmidrule(lr){{{place}-{place + number - 1}}}" if head else ""
+        place += number
+    return rules, _line(fields)
+
+
+def _stacked(lines: Sequence[str]) -> str:
+    text = r" \\ ".join(map(escape, lines))
+    return text if len(lines) == 1 else rf"\shortstack{{{text}}}"
+
+
+def _notes(table: Table) -> list[str]:
+    """What was run, what marks mean, and why nothing is compared, if so."""
+    sections = dict(table.sections)
+    run = next(iter(sections.values()), ())[:1] if sections else ()
+    notes = [
+        *run,
+        *(note.replace("italic or underlined", "underlined") for note in mark_notes(table)),
+    ]
+    notes += [f"{row.title}: {row.standing}." for row in table.methods if row.standing]
+    notes += sections.get("Not comparable with the paper", ())[:1]
+    if table.comparable:
+        notes.append("Verdicts: = reproduced, ≠ differs, ? undecided; none: not comparable.")
+    return notes
 
 
 def _line(fields: Iterable[str]) -> str:
     return " & ".join(fields) + _END
 
 
-def _our_fields(row: Row, table: Table, marks: Sequence[dict[str, str]] | None) -> list[str]:
+def _title(row: Row) -> str:
+    return f"{row.title} (cited)" if row.kind == "cited" else row.title
+
+
+def _our_fields(row: Row, table: Table, block: Sequence[int], parameters: bool) -> list[str]:
     fields = [escape(row.title)]
-    if table.parameters:
+    if parameters:
         fields.append(f"{row.params_m:.3f}" if row.params_m is not None else _DASH)
         fields.append(f"{row.ratio:.2f}" if row.ratio is not None else _DASH)
-    for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
-        mark = marks[index].get(row.name) if marks else None
-        fields.append(_value(cell, column, mark))
+    for index in block:
+        mark = table.marks(index).get(row.name)
+        text = _value(row.cells[index], table.columns[index], mark)
+        fields.append(text + (r"$^{\dagger}$" if index in row.no_better else ""))
     return fields
 
 
 def _value(cell: Cell, column: Column, mark: str | None) -> str:
     if cell.mean is None:
-        return rf"{_DASH} {{\footnotesize {escape(cell.status)}}}"
+        return _DASH
     text = f"{cell.mean:.{column.decimals}f}"
     if mark:
         text = rf"\{_COMMANDS[mark]}{{{text}}}"
     if cell.std is not None:
-        text += rf" {{\footnotesize $\pm$ {cell.std:.{column.decimals}f}}}"
-    return text if cell.status == "done" else rf"{text} {{\footnotesize ($n={cell.n}$)}}"
+        text += rf" {{\scriptsize $\pm$ {cell.std:.{column.decimals}f}}}"
+    return text if cell.status == "done" else rf"{text}$_{{{cell.n}}}$"
 
 
 def _once(rows: Iterable[Row]) -> list[Row]:
@@ -120,8 +261,10 @@ def _once(rows: Iterable[Row]) -> list[Row]:
     return list(found.values())
 
 
-def _paper_fields(row: Row, table: Table) -> list[str]:
-    title = f"{row.printed} (cited)" if row.kind == "cited" else str(row.printed)
-    parameters = (row.printed_params, row.printed_ratio) if table.parameters else ()
-    numbers = (*parameters, *(cell.printed for cell in row.cells))
-    return [escape(title), *(number.text if number else _DASH for number in numbers)]
+def _paper_fields(row: Row, block: Sequence[int], parameters: bool) -> list[str]:
+    fields = [escape(f"{row.printed} (cited)" if row.kind == "cited" else str(row.printed))]
+    if parameters:
+        fields += [p.text if p else _DASH for p in (row.printed_params, row.printed_ratio)]
+    for cell in (row.cells[index] for index in block):
+        fields.append(cell.printed.text + _SIGNS.get(cell.verdict, "") if cell.printed else _DASH)
+    return fields

@@ -6,20 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from naslora.evaluation.names import metric_name
 from naslora.paper.published import METHOD_ROWS, Printed
 from naslora.paper.published import rows as published_rows
-from naslora.report.tables.cells import WIDEST, Cell
+from naslora.report.tables.cells import DECIDED, WIDEST, Cell
 from naslora.study.settings import RunSettings, Study
 
 if TYPE_CHECKING:
     from naslora.results.aggregate import Aggregate
 
-RowKind = Literal["control", "cited", "method"]
+RowKind = Literal["control", "network", "cited", "method"]
+Mark = Literal["best", "second"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A metric on a test set, as a column of the paper's table.
+    """A metric on a test set, as a column of a table.
 
     Attributes:
         key: the column's name in our CSV, and among the published numbers.
@@ -33,6 +35,7 @@ class Column:
         higher_is_better: which end is good.
         decimals: digits after the point in readable tables.
         widest: half of an interval, in the column's unit, that is too wide for a verdict.
+        head: the begin of the title that columns side by side have in common, such as a data set.
         printed: the column's name among the published numbers, where it is not `key`.
         printed_of: the paper's rows whose number is of this metric; None for all of them.
         counted: the test sets whose images `test_images` counts together, if not this one alone.
@@ -48,6 +51,7 @@ class Column:
     higher_is_better: bool = True
     decimals: int = 1
     widest: float = WIDEST
+    head: str = ""
     printed: str | None = None
     printed_of: frozenset[str] | None = None
     counted: tuple[str, ...] = ()
@@ -59,6 +63,40 @@ class Column:
     @property
     def arrow(self) -> str:
         return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def printed_title(self) -> str:
+        """The paper's heading, which leaves open what ours tells apart: `CAMO Fw`."""
+        return f"{self.head} {(self.printed or self.key).rpartition('_')[2]}".strip()
+
+    @property
+    def short(self) -> str:
+        """The heading below `head`."""
+        return self.title.removeprefix(self.head).strip()
+
+
+def metric_column(
+    key: str,
+    head: str,
+    task: str,
+    test_set: str,
+    metric: str,
+    images: tuple[int, ...] = (),
+    **values: Any,
+) -> Column:
+    """A column with the metric's own name, unit and digits; `values` are further attributes."""
+    shown = metric_name(metric)
+    settings: dict[str, Any] = {
+        "title": f"{head} {shown.title}".strip(),
+        "head": head,
+        "scale": shown.scale,
+        "higher_is_better": shown.higher_is_better,
+        "decimals": shown.decimals,
+        **values,
+    }
+    return Column(
+        key=key, task=task, test_set=test_set, metric=metric, test_images=images, **settings
+    )
 
 
 @dataclass(frozen=True)
@@ -102,10 +140,10 @@ class RowSpec:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table of the paper, as data.
+    """A table, as data.
 
     Attributes:
-        paper: its number in the paper.
+        paper: its number in the paper; empty for a table that the paper does not have.
         caption: what it shows.
         columns: in the paper's order.
         rows: in the paper's order; None for its methods, then the study's other methods, then its
@@ -114,6 +152,7 @@ class TableSpec:
         cited: rows of the paper that it took from elsewhere.
         parameters: whether it prints parameter counts.
         notes: sentences that belong under it, whatever was run.
+        key: its name; by default that of the paper's table.
     """
 
     paper: str
@@ -124,10 +163,15 @@ class TableSpec:
     cited: tuple[str, ...] = ()
     parameters: bool = True
     notes: tuple[str, ...] = ()
+    key: str = ""
 
     @property
     def name(self) -> str:
-        return f"table{self.paper}"
+        return self.key or f"table{self.paper}"
+
+    @property
+    def title(self) -> str:
+        return f"Table {self.paper}: {self.caption}" if self.paper else self.caption
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -137,7 +181,7 @@ class TableSpec:
     def printed_rows(self) -> tuple[str, ...]:
         """The paper's names of its rows."""
         if self.rows is None:
-            return published_rows(self.paper)
+            return published_rows(self.paper) if self.paper else ()
         return tuple(row.printed for row in self.rows if row.printed is not None)
 
     def columns_of(self, study: Study) -> tuple[Column, ...]:
@@ -145,18 +189,19 @@ class TableSpec:
         return tuple(column for column in self.columns if column.task in study.tasks)
 
     def rows_of(self, study: Study) -> tuple[RowSpec, ...]:
-        """The rows that the study runs on any of the table's tasks."""
+        """The rows of methods and variants that the study runs on any of the table's tasks."""
         wanted = self.rows if self.rows is not None else self._methods(study)
         known = {name for task in self.tasks for name in study.run_names(task)}
         return tuple(row for row in wanted if row.variant in known)
 
     def _methods(self, study: Study) -> tuple[RowSpec, ...]:
         keys = {printed: method for method, printed in METHOD_ROWS.items()}
-        ours = [keys[row] for row in published_rows(self.paper) if row in keys]
+        printed = published_rows(self.paper) if self.paper else tuple(keys)
+        ours = [keys[row] for row in printed if row in keys]
         others = [method for method in study.methods if method not in ours]
         everywhere = [name for name, variant in study.variants.items() if variant.tasks is None]
         return (
-            *(RowSpec(method, METHOD_ROWS[method]) for method in ours),
+            *(RowSpec(method, METHOD_ROWS[method] if self.paper else None) for method in ours),
             *(RowSpec(method, None) for method in others),
             *(RowSpec(name, None, _variant_title(study, name)) for name in everywhere),
         )
@@ -171,11 +216,13 @@ def _variant_title(study: Study, name: str) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """A control, a method or a variant, or a number from elsewhere, with a cell per column.
+    """A control, a network, a method or variant, or a number from elsewhere; a cell per column.
 
     `trainable` and `original` count parameters, of the run and of Meta's SAM; None where no run
     tells, or runs do not agree. `ranked` rows compete for best and second. `remarks` say in what
-    the row's settings are not those of the paper's row.
+    the row's settings are not those of the paper's row. `standing` is what the table says of a row
+    that is no better than what it must beat, and `no_better` are the places of the columns in which
+    it is not told to be better than the best control.
     """
 
     name: str
@@ -189,6 +236,8 @@ class Row:
     printed_ratio: Printed | None = None
     ranked: bool = True
     remarks: tuple[str, ...] = ()
+    standing: str = ""
+    no_better: frozenset[int] = frozenset()
 
     @property
     def params_m(self) -> float | None:
@@ -205,10 +254,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper, regenerated.
+    """A table, filled.
 
     `sections` are titled lists of sentences that belong under the table; `statistic` is what its
-    cells show of their values.
+    cells show of their values. `marked` has for each column the names of its best and second row,
+    where they can be told from the rest.
     """
 
     name: str
@@ -219,10 +269,12 @@ class Table:
     rows: tuple[Row, ...]
     sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
     statistic: Literal["mean", "median"] = "mean"
+    marked: tuple[Mapping[str, Mark], ...] = ()
 
     @property
     def controls(self) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if row.kind == "control")
+        """Predictions without training, and networks that are no SAM: what methods must beat."""
+        return tuple(row for row in self.rows if row.kind in ("control", "network"))
 
     @property
     def cited(self) -> tuple[Row, ...]:
@@ -237,22 +289,14 @@ class Table:
         """The rows that the paper prints."""
         return tuple(row for row in self.rows if row.printed is not None)
 
-    def marks(self, index: int) -> dict[str, str]:
-        """The names of a column's `best` and `second` rows, by what is shown of their means.
+    @property
+    def comparable(self) -> bool:
+        """Whether any cell can be compared with the paper's."""
+        return any(cell.verdict in DECIDED for row in self.printed for cell in row.cells)
 
-        Ties are marked alike; a column with fewer than two values has no marks.
-        """
-        column = self.columns[index]
-        shown = {
-            row.name: round(mean, column.decimals)
-            for row in self.methods
-            if row.ranked and (mean := row.cells[index].mean) is not None
-        }
-        order = sorted(set(shown.values()), reverse=column.higher_is_better)
-        if len(order) < 2:
-            return {}
-        marks = dict(zip(order, ("best", "second"), strict=False))
-        return {name: marks[value] for name, value in shown.items() if value in marks}
+    def marks(self, index: int) -> Mapping[str, Mark]:
+        """The names of a column's `best` and `second` rows; empty where none is told apart."""
+        return self.marked[index] if self.marked else {}
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from naslora.nas.settings import PAPER_COUNT
-from naslora.report.tables.cells import WIDEST, Cell
+from naslora.report.tables.cells import DECIDED, WIDEST
 from naslora.report.tables.comparability import PAPER_CELLS, same_images, why_not_comparable
 from naslora.report.tables.model import Column, Row, TableSpec, flat
+from naslora.report.tables.standing import best_control
 from naslora.results.aggregate import Aggregate
+from naslora.results.comparison import Comparison
 from naslora.study.layout import Layout
-from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
 
 Sections = tuple[tuple[str, tuple[str, ...]], ...]
@@ -33,8 +34,19 @@ def sections(
     records: Aggregate,
     columns: tuple[Column, ...],
     rows: tuple[Row, ...],
+    found: Sequence[Comparison] = (),
 ) -> Sections:
-    """All notes of a table; empty sections are left out."""
+    """All notes of a table; empty sections are left out.
+
+    Args:
+        spec: the table.
+        study: the study.
+        records: its records.
+        columns: those of the table that the study has.
+        rows: filled.
+        found: the comparison behind each column.
+    """
+    comparable = any(cell.verdict in DECIDED for row in rows for cell in row.cells)
     parts = (
         ("What was run", what_was_run(study, records, columns, rows)),
         (
@@ -42,11 +54,12 @@ def sections(
             [
                 *([_RATIO] if spec.parameters else []),
                 *spec.notes,
-                *left_out_and_added(spec, columns, rows),
+                *(left_out_and_added(spec, columns, rows) if spec.paper else []),
             ],
         ),
-        ("How the methods stand against the controls", against_controls(columns, rows)),
-        ("How to read the verdicts", verdict_rule(study, records, columns, rows)),
+        ("What a method must beat", what_to_beat(columns, rows, found)),
+        ("How to read the verdicts", verdict_rule(columns, rows) if comparable else []),
+        ("Not comparable with the paper", incomparable(study, records, spec, columns, rows)),
         ("Not done", not_done(columns, rows)),
         ("Records left out", left_out(study, records, columns)),
     )
@@ -75,23 +88,35 @@ def what_was_run(
     made_by = sorted(set(records.runs.loc[shown, "code"]))
     mixed = " Records of different code are mixed here." if len(made_by) > 1 else ""
     lines += [f"Computed by {'; '.join(made_by)}.{mixed}"] if made_by else []
+    lines += images_of(study, records, columns)
+    lines.append(
+        "Values are percent, if nothing else is said: mean ± sample standard deviation over "
+        f"n = {len(study.seeds)} seeds, or as many as a cell says."
+        if len(study.seeds) > 1
+        else "Values are percent, if nothing else is said; of one seed."
+    )
+    lines.append(
+        "Controls predict the same for every image; networks that are no SAM are trained from "
+        "scratch on the same images with the same steps."
+    )
+    return lines
+
+
+def images_of(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> list[str]:
+    """How many test images there are, by the kind of images."""
+    found: dict[str, list[str]] = {}
     for task, test_set in dict.fromkeys((column.task, column.test_set) for column in columns):
         counts = records.image_counts(task, test_set)
-        number = " or ".join(map(str, counts)) if counts else "no"
+        number = " or ".join(map(str, counts)) if counts else "none"
         kind = (
             "generated"
             if task in study.generated
-            else "real, from a bundle instead of the official archive"
+            else "real, from bundles instead of the official archives"
             if task in study.bundles
             else "real"
         )
-        lines.append(f"{task}, {test_set}: {number} evaluated images, {kind}.")
-    lines.append(
-        "Values are percent, if nothing else is said: mean ± sample standard deviation over "
-        f"n = {len(study.seeds)} seeds, or as many as a cell says. The controls predict the same "
-        "for every image: nothing, everything, or the mean of the training masks."
-    )
-    return lines
+        found.setdefault(kind, []).append(f"{task} {test_set} {number}")
+    return [f"Test images, {kind}: {', '.join(sets)}." for kind, sets in found.items()]
 
 
 def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
@@ -166,31 +191,48 @@ def left_out_and_added(
     return [f"{what}: {', '.join(names)}." for what, names in parts if names]
 
 
-def verdict_rule(
-    study: Study, records: Aggregate, columns: tuple[Column, ...], rows: tuple[Row, ...]
-) -> list[str]:
-    """When a number counts as reproduced, and why it may not be comparable here."""
+def verdict_rule(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list[str]:
+    """When a number counts as reproduced."""
     others = {f"{c.widest:g} for {c.metric}": None for c in columns if c.widest != WIDEST}
     widest = ", ".join((f"{WIDEST:g}", *others))
     lines = [
         "Reproduced (=): the paper's number lies in the two-sided 95 % t-interval of our mean, "
         "widened by half a unit of its last printed digit; differs (≠): it lies outside. "
         "Undecided (?): it lies inside, but half of the interval is wider than "
-        f"{widest}. Not comparable (n/c): the setting is not the paper's, or there are fewer than "
-        "two seeds."
+        f"{widest}. A number without a sign cannot be compared."
     ]
     if any(row.kind == "cited" for row in rows):
         lines.append("Rows marked as cited are numbers that the paper took from elsewhere.")
-    reasons: dict[str, list[str]] = {}
-    for column in columns:
-        why = why_not_comparable(study, column.task)
-        if not same_images(records, column):
+    return lines
+
+
+def incomparable(
+    study: Study,
+    records: Aggregate,
+    spec: TableSpec,
+    columns: tuple[Column, ...],
+    rows: tuple[Row, ...],
+) -> list[str]:
+    """Why numbers cannot be compared with the paper's: each reason once."""
+    if not spec.paper or not any(row.printed for row in rows):
+        return []
+    by_task = {task: why_not_comparable(study, task) for task in {c.task: None for c in columns}}
+    shared = [
+        reason
+        for reason in next(iter(by_task.values()), [])
+        if all(reason in reasons for reasons in by_task.values())
+    ]
+    lines = [f"No column is comparable: {'; '.join(shared)}."] if shared else []
+    if len(study.seeds) < 2:
+        lines.append("No column is comparable: a verdict needs at least two seeds.")
+    for task, reasons in by_task.items():
+        own = [reason for reason in reasons if reason not in shared]
+        for column in (c for c in columns if c.task == task and not same_images(records, c)):
             expected = " or ".join(map(str, column.test_images))
-            found = " or ".join(map(str, records.image_counts(column.task, *column.sets_counted)))
-            why.append(f"{' and '.join(column.sets_counted)} has {found} images, not {expected}")
-        if why and (text := "; ".join(why)) not in reasons.setdefault(column.task, []):
-            reasons[column.task].append(text)
-    lines += [f"{task} is not comparable: {'; '.join(why)}." for task, why in reasons.items()]
+            there = " or ".join(map(str, records.image_counts(task, *column.sets_counted)))
+            own.append(f"{' and '.join(column.sets_counted)} has {there} images, not {expected}")
+        if own:
+            lines.append(f"{task} is not comparable: {'; '.join(dict.fromkeys(own))}.")
     return lines + [
         f"{row.title} is not the paper's row: {'; '.join(row.remarks)}."
         for row in rows
@@ -198,36 +240,30 @@ def verdict_rule(
     ]
 
 
-def against_controls(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list[str]:
-    """For each column, which methods are better than the best control, and which are not."""
-    lines = [
-        "Better or worse: the control lies outside the 95 % t-interval of the method's mean (with "
-        "one seed: the value alone decides). The best of the controls counts."
-    ]
-    alone = []
-    for index, column in enumerate(columns):
-        sign = 1 if column.higher_is_better else -1
-        controls = {
-            row.title: mean
-            for row in rows
-            if row.kind == "control" and (mean := row.cells[index].mean) is not None
-        }
-        if len(controls) < len(CONTROLS):
-            alone.append(column.title)
+def what_to_beat(
+    columns: tuple[Column, ...], rows: tuple[Row, ...], found: Sequence[Comparison]
+) -> list[str]:
+    """The best control of each column, and which rows beat none of them."""
+    best: dict[str, list[str]] = {}
+    missing = []
+    for column, comparison in zip(columns, found, strict=False):
+        control = best_control(comparison, rows)
+        if control is None:
+            missing.append(column.title)
             continue
-        best = max(controls, key=lambda title: sign * controls[title])
-        groups: dict[str, list[str]] = {"better": [], "not told apart": [], "worse": []}
-        for row in rows:
-            if row.kind == "method" and row.cells[index].n:
-                groups[_standing(row.cells[index], controls[best], sign)].append(row.title)
-        told = "; ".join(f"{key}: {', '.join(titles)}" for key, titles in groups.items() if titles)
-        lines.append(
-            f"{column.title}, against the {best.lower()} ({controls[best]:.{column.decimals}f}): "
-            f"{told or 'no method is evaluated'}."
-        )
-    if alone:
-        lines.append(f"Not told, for a control is missing: {', '.join(alone)}.")
-    return lines
+        value = f"{comparison.means[control.name]:.{column.decimals}f}"
+        best.setdefault(control.title, []).append(f"{column.title} {value}")
+    if not found:
+        return []
+    lines = [
+        "A row is better than another where the difference of their means leaves out zero over "
+        "seeds (t, with the spread of all methods pooled) and over test images (bootstrap); the "
+        "level is 5 %.",
+        *(f"Best control: {title}: {', '.join(values)}." for title, values in best.items()),
+    ]
+    if missing:
+        lines.append(f"No control is evaluated: {', '.join(missing)}.")
+    return lines + [f"{row.title}: {row.standing}." for row in rows if row.standing]
 
 
 def not_done(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list[str]:
@@ -259,11 +295,3 @@ def left_out(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> l
 
 def _settings_text(settings: Mapping[str, Any]) -> str:
     return "; ".join(f"{name} {value}" for name, value in flat(settings).items())
-
-
-def _standing(cell: Cell, control: float, sign: int) -> str:
-    assert cell.mean is not None
-    lead = sign * (cell.mean - control)
-    if abs(lead) <= (cell.half_width or 0):
-        return "not told apart"
-    return "better" if lead > 0 else "worse"

@@ -13,7 +13,7 @@ from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.nas.settings import PAPER_COUNT
 from naslora.paper.counts import Count
 from naslora.paper.published import METHOD_ROWS, Printed, printed
-from naslora.report.tables.writers import DASH, grid
+from naslora.report.tables.markdown import DASH, grid
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam, original_parameters
 from naslora.study.settings import Variant

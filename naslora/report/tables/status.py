@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from dataclasses import dataclass
 
+import pandas as pd
+
 from naslora.core.files import write_text
+from naslora.report.tables.markdown import DASH, bullets, grid, plain
 from naslora.report.tables.model import run_title
-from naslora.report.tables.writers import DASH, grid
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS
@@ -70,14 +70,17 @@ def write_status(study: Study, records: Aggregate) -> None:
 
 
 def _csv_text(found: list[Standing]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    names = [status.replace(" ", "_") for status in STATUSES]
-    writer.writerow(["task", "variant", "title", "planned", *names])
-    for one in found:
-        counts = [one.counts[status] for status in STATUSES]
-        writer.writerow([one.task, one.variant, one.title, one.planned, *counts])
-    return buffer.getvalue()
+    lines = [
+        {
+            "task": one.task,
+            "variant": one.variant,
+            "title": one.title,
+            "planned": one.planned,
+            **{status.replace(" ", "_"): one.counts[status] for status in STATUSES},
+        }
+        for one in found
+    ]
+    return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
 
 
 def _markdown_text(study: Study, records: Aggregate, found: list[Standing]) -> str:
@@ -86,16 +89,13 @@ def _markdown_text(study: Study, records: Aggregate, found: list[Standing]) -> s
         ["Status", "Runs"],
         [[status, str(total[status])] for status in STATUSES] + [["all", str(total.total())]],
     )
-    parts = [f"# Status, study {study.study}", sums, "## By task", _matrix(study, found)]
+    parts = [f"# Status, study {plain(study.study)}", sums, "## By task", _matrix(study, found)]
     failures = _failures(records)
     if failures:
-        parts += ["## Not done", "\n".join(f"- {line}" for line in failures)]
+        parts += ["## Not done", bullets(failures)]
     if records.problems:
         root = Layout.of(study).root
-        lines = [
-            f"- `{p.path.relative_to(root).as_posix()}`: {p.message}" for p in records.problems
-        ]
-        parts += ["## Records left out", "\n".join(lines)]
+        parts += ["## Records left out", bullets([p.line(root) for p in records.problems])]
     return "\n\n".join(parts) + "\n"
 
 

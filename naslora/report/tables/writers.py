@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
 
 from naslora.core.files import write_text
 from naslora.report.tables.cells import Cell, Verdict
 from naslora.report.tables.latex import latex_text
+from naslora.report.tables.markdown import DASH, bullets, grid, plain
 from naslora.report.tables.model import Column, Row, Table
+from naslora.report.tables.standing import DAGGER, mark_notes
 from naslora.study.layout import Layout
 
 SUFFIXES = ("csv", "md", "tex")
-DASH = "\N{EN DASH}"
-_SIGNS = {
+SIGNS = {
     Verdict.REPRODUCED: "=",
     Verdict.DIFFERS: "≠",
     Verdict.UNDECIDED: "?",
@@ -24,7 +25,6 @@ _SIGNS = {
     Verdict.NOT_PRINTED: "",
     Verdict.CITED: "",
 }
-_CELL_FIELDS = ("std", "n", "status", "paper", "difference", "verdict")
 
 
 def write_table(table: Table, layout: Layout) -> None:
@@ -40,37 +40,51 @@ def write_table(table: Table, layout: Layout) -> None:
 
 def csv_text(table: Table) -> str:
     """One line per row; numbers in full precision, and nothing where there is no number."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    header = ["group", "method", "title"]
-    header += ["trainable_params_m", "ratio_pct", "paper_params_m", "paper_ratio_pct"]
-    fields_of_a_cell = (table.statistic, *_CELL_FIELDS)
-    writer.writerow(header + [f"{c.key}_{f}" for c in table.columns for f in fields_of_a_cell])
+    marks = [table.marks(index) for index in range(len(table.columns))]
+    lines = []
     for row in table.rows:
-        fields: list[object] = [row.kind, row.name, row.title]
-        fields += [row.params_m, row.ratio]
-        fields += [p.text if p else None for p in (row.printed_params, row.printed_ratio)]
-        for cell in row.cells:
-            fields += [cell.mean, cell.std, cell.n, cell.status]
-            fields += [cell.printed.text if cell.printed else None, cell.difference]
-            fields.append(cell.verdict.value)
-        writer.writerow(["" if field is None else field for field in fields])
-    return buffer.getvalue()
+        line: dict[str, Any] = {"group": row.kind, "method": row.name, "title": row.title}
+        line |= {"trainable_params_m": row.params_m, "ratio_pct": row.ratio}
+        line |= {
+            "paper_params_m": row.printed_params and row.printed_params.text,
+            "paper_ratio_pct": row.printed_ratio and row.printed_ratio.text,
+            "standing": row.standing,
+        }
+        for cell, column, mark in zip(row.cells, table.columns, marks, strict=True):
+            values = {
+                table.statistic: cell.mean,
+                "std": cell.std,
+                "n": cell.n,
+                "status": cell.status,
+                "mark": mark.get(row.name),
+                "paper": cell.printed and cell.printed.text,
+                "difference": cell.difference,
+                "verdict": cell.verdict.value,
+            }
+            line |= {f"{column.key}_{name}": value for name, value in values.items()}
+        lines.append(line)
+    return pd.DataFrame(lines, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def markdown_text(table: Table) -> str:
     """Our numbers, then the paper's with differences and verdicts, then the notes."""
     titles = [f"{column.title} {column.arrow}" for column in table.columns]
     header = [table.heading, *(["Params (M)", "Ratio (%)"] if table.parameters else []), *titles]
-    ours = grid(header, [_our_line(row, table) for row in (*table.controls, *table.methods)])
-    several = Counter(row.printed for row in table.printed)
-    theirs = grid(
-        header, [_paper_line(row, table, several[row.printed] > 1) for row in table.printed]
+    stands = any(row.standing for row in table.rows)
+    ours = grid(
+        [*header, *(["Standing"] if stands else [])],
+        [_our_line(row, table, stands) for row in (*table.controls, *table.methods)],
     )
-    parts = [f"# {table.title}", "## Measured here", ours]
-    parts += ["## Printed in the paper (and our difference from it)", theirs]
-    for title, lines in table.sections:
-        parts += [f"## {title}", "\n".join(f"- {line}" for line in lines)]
+    parts = [f"# {plain(table.title)}", "## Measured here", ours]
+    if marks := mark_notes(table):
+        parts.append(" ".join(marks))
+    if table.printed:
+        several = Counter(row.printed for row in table.printed)
+        lines = [_paper_line(row, table, several[row.printed] > 1) for row in table.printed]
+        what = " (and our difference from it)" if table.comparable else ""
+        parts += [f"## Printed in the paper{what}", grid(header, lines)]
+    for title, notes in table.sections:
+        parts += [f"## {title}", bullets(notes)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -85,24 +99,30 @@ def value_text(cell: Cell, column: Column) -> str:
 
 
 def paper_text(cell: Cell, column: Column) -> str:
-    """`91.2 (+0.4, =)`: the paper's number, our difference from it and the verdict's sign."""
+    """`91.2 (+0.4, =)`: the paper's number, our difference from it and the verdict's sign.
+
+    The number alone where the two cannot be compared.
+    """
     if cell.printed is None:
         return DASH
-    if cell.verdict is Verdict.CITED:
+    if cell.verdict in (Verdict.CITED, Verdict.NOT_COMPARABLE):
         return cell.printed.text
     if cell.difference is None:
-        return f"{cell.printed.text} ({_SIGNS[cell.verdict]})"
-    return f"{cell.printed.text} ({cell.difference:+.{column.decimals}f}, {_SIGNS[cell.verdict]})"
+        return f"{cell.printed.text} ({SIGNS[cell.verdict]})"
+    return f"{cell.printed.text} ({cell.difference:+.{column.decimals}f}, {SIGNS[cell.verdict]})"
 
 
-def _our_line(row: Row, table: Table) -> list[str]:
-    line = [f"*{row.title}*" if row.kind == "control" else row.title]
+def _our_line(row: Row, table: Table, stands: bool) -> list[str]:
+    line = [f"*{row.title}*" if row.kind in ("control", "network") else row.title]
     if table.parameters:
         line.append(f"{row.params_m:.3f}" if row.params_m is not None else DASH)
         line.append(f"{row.ratio:.2f}" if row.ratio is not None else DASH)
-    return line + [
-        value_text(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)
-    ]
+    for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
+        text = value_text(cell, column)
+        mark = table.marks(index).get(row.name)
+        text = f"**{text}**" if mark == "best" else f"*{text}*" if mark else text
+        line.append(f"{text} {DAGGER}" if index in row.no_better else text)
+    return [*line, *([row.standing] if stands else [])]
 
 
 def _paper_line(row: Row, table: Table, several: bool) -> list[str]:
@@ -114,18 +134,3 @@ def _paper_line(row: Row, table: Table, several: bool) -> list[str]:
     return line + [
         paper_text(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)
     ]
-
-
-def grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with aligned source; the first column to the left, the others right."""
-    cells = [[text.replace("|", "\\|") for text in line] for line in (header, *lines)]
-    widths = [max(3, *(len(line[i]) for line in cells)) for i in range(len(header))]
-    rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    texts = [
-        [
-            text.ljust(width) if index == 0 else text.rjust(width)
-            for index, (text, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in (cells[0], rules, *cells[1:])
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in texts)

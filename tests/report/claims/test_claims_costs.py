@@ -263,7 +263,7 @@ def test_shares_of_operations_are_told_from_seeds(
     def shares(best: tuple[str, ...]) -> Shares:
         values = np.array([0.2 if name.startswith(best) else 0.1 for name in LABELS])
         values = np.stack([values + 0.001 * seed for seed in (0, 1)])[:, None]
-        return Shares(tuple(LABELS), (0,), ("qkv",), values)
+        return Shares(tuple(LABELS), (0,), ("qkv",), (0, 1), values)
 
     def judged(leaf: tuple[str, ...], glass: tuple[str, ...]) -> Claim:
         found = {"leaf": shares(leaf), "trans10k_v2": shares(glass)}

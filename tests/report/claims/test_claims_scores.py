@@ -115,7 +115,7 @@ def test_scores_are_compared_by_direction(study: Study, some_records: SomeRecord
     better = scored("leaf", "IoU", nas_lora=[0.5, 0.5], nas_pc_lora=[0.6, 0.6])
     worse = scored("sbu", "BER", nas_lora=[5.0, 5.0], nas_pc_lora=[6.0, 6.0])
     claim = scores.partial_connection(Evidence(study, some_records(better + worse)))
-    assert "better in 1 (Leaf IoU) of 2 columns, worse in 1 (SBU BER)" in said(claim)
+    assert "better in 1 (Leaf IoU) of 2 columns, worse in 1 (SBU BER (set))" in said(claim)
     assert claim.ours is Judgement.CONTRADICTED
 
 
@@ -190,7 +190,7 @@ def test_what_operations_contribute(
     )
     claim = ablations.operations(Evidence(study, some_records(found)))
     assert claim.ours is judgement
-    assert claim.measured[0].startswith("Without convolution: Jac -10.00 ± 0.00, T-Jac -10.00")
+    assert claim.measured[0].startswith("Without convolution: IoU -10.00 ± 0.00, T-Jac -10.00")
     assert "mean of these -10.00 ± 0.00 (n = 2 seeds)" in claim.measured[0]
     assert "convolutions give +5.00 ± 0.00 points more than skip" in claim.measured[-1]
 
@@ -242,4 +242,4 @@ def test_places_channels_and_stages(study: Study, some_records: SomeRecords) -> 
     assert "2/3 against 1/3: IoU -1.00" in said(ablations.channels(evidence))
     simultaneous = ablations.simultaneous(evidence)
     assert simultaneous.ours is Judgement.OPEN
-    assert "Stage-wise with T_B = 10 against simultaneous: Jac +0.50 ± 6.35" in said(simultaneous)
+    assert "Stage-wise with T_B = 10 against simultaneous: IoU +0.50 ± 6.35" in said(simultaneous)

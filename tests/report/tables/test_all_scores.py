@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
+from pathlib import Path
 from statistics import fmean
 
 import pytest
 
 from naslora.data.benchmarks.contract import get_benchmark
-from naslora.report.tables.products import write_tables
-from naslora.report.tables.writers import DASH
+from naslora.report.tables.catalogue import write_tables
+from naslora.report.tables.markdown import DASH
 from naslora.results.aggregate import aggregate
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS
@@ -54,7 +56,8 @@ def test_means_are_those_of_the_records(
     assert f" {float(line['mean']):.{digits}f} ± {float(line['std']):.{digits}f} |" in text
 
 
-def test_what_is_missing_has_no_number(study: Study) -> None:
+def test_what_is_missing_has_no_number(study: Study, write_run: Callable[..., Path]) -> None:
+    write_run(study, "nas_lora", 0)
     line = read(study)[("kvasir", "test", "Dice", "lora")]
     assert (line["mean"], line["std"], line["n"]) == ("", "", "0")
     assert f"{DASH} (missing)" in Layout.of(study).table("scores", "md").read_text(encoding="utf-8")

@@ -28,7 +28,7 @@ from naslora.study.records import FileHash
 from naslora.study.settings import Study
 
 IMAGES, SHAPE = 6, (12, 9)
-OF_COUNTS = ("IoU", "T_Jac", "Dice", "Acc", "BER")
+OF_COUNTS = ("IoU", "T_Jac", "Dice", "Acc", "BER", "BER_image")
 
 
 def measured(task: str, seed: int) -> tuple[dict[str, dict[str, float]], pd.DataFrame]:
@@ -67,6 +67,7 @@ def scored(
         content = json.loads(path.read_text())
         content["per_image"] = FileHash.of(parquet).model_dump()
         content["metrics"] = metrics
+        content["digest"] = None
         path.write_text(json.dumps(content))
     return study
 

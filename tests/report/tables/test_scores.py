@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 
 from naslora.data.benchmarks.contract import get_benchmark
-from naslora.report.tables.products import write_tables
+from naslora.report.tables.catalogue import write_tables
 from naslora.report.tables.scores import write_scores
 from naslora.results.aggregate import aggregate
 from naslora.study.layout import Layout

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 import shutil
@@ -8,6 +9,7 @@ import statistics
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -27,6 +29,7 @@ from naslora.study.records import CONTROLS
 from naslora.study.settings import Study, load_study
 
 CONFIG = Path(__file__).parents[3] / "config"
+WriteRun = Callable[..., Path]
 
 
 def table1(study: Study) -> Table:
@@ -86,7 +89,7 @@ def test_empty_study_is_all_dashes(study: Study) -> None:
     assert table["lora"]["kvasir_S_verdict"] == "missing"
     text = markdown(study)
     assert text.count("\N{EN DASH} (missing)") == 2 * (len(CONTROLS) + len(study.methods))
-    assert "control is missing" in text
+    assert "No control is evaluated: Kvasir S, Kvasir E (mean)." in text
     assert not re.search(r"\b0\.0\b", section(text, "Measured here"))
 
 
@@ -131,12 +134,20 @@ def test_standing_against_the_controls(study: Study, write_run) -> None:  # type
     for method, base in spread.items():
         for seed in study.seeds:
             write_run(study, method, seed, (base + 0.01 * (seed - 1), base, base))
-    lines = section(markdown(study), "How the methods stand against the controls")
-    first = next(line for line in lines.splitlines() if "Kvasir S" in line)
-    assert first == (
-        "- Kvasir S, against the mean training mask (70.0): better: NAS-LoRA; "
-        "not told apart: LoRA; worse: Decoder-only."
-    )
+    text = markdown(study)
+    lines = section(text, "What a method must beat")
+    assert "- Best control: Mean training mask: Kvasir S 70.0, Kvasir E (mean) 73.0.\n" in lines
+    assert "- Decoder-only: no better than mean training mask.\n" in lines
+    assert "- NAS-LoRA: " not in lines
+    ours = {
+        line.split("|")[1].strip(): line
+        for line in section(text, "Measured here").splitlines()
+        if line.startswith("|")
+    }
+    assert ours["Decoder-only"].count("†") == ours["LoRA"].count("†") == 2
+    assert ours["NAS-LoRA"].count("†") == 0
+    assert ours["LoRA"].rstrip(" |").endswith("no better than mean training mask")
+    assert rows_of(study)["nas_lora"]["standing"] == ""
 
 
 PAPER = {
@@ -241,8 +252,9 @@ def test_same_bytes_twice(full_study: Study, tmp_path: Path) -> None:
 def test_only_the_study_s_tasks_have_columns(make_study, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     study = make_study(tmp_path, tasks=["sbu", "kvasir"])
     table = table1(study)
-    assert [column.key for column in table.columns] == ["kvasir_S", "kvasir_E", "sbu_BER"]
-    assert "SBU BER ↓" in markdown_text(table)
+    keys = [column.key for column in table.columns]
+    assert keys == ["kvasir_S", "kvasir_E", "sbu_BER", "sbu_BER_image"]
+    assert "SBU BER (set) ↓" in markdown_text(table)
     assert "sbu_BER_mean" in csv_text(table).splitlines()[0]
 
 
@@ -260,38 +272,95 @@ def test_latex_is_well_formed(full_study: Study) -> None:
         depth += {"{": 1, "}": -1}.get(character, 0)
         assert depth >= 0
     assert depth == 0
-    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    assert text.count(r"\begin{") == text.count(r"\end{") == 3
     body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
     lines = [line for line in body.splitlines() if line.endswith(r"\\")]
-    assert len(lines) == 1 + len(CONTROLS) + 4 + 1 + 5
-    for line in lines:
+    assert len(lines) == 2 + len(CONTROLS) + 4 + 1 + 5
+    for line in lines[1:]:
         assert line.count("&") == (0 if "multicolumn" in line else 4)
     assert text.isascii()
-    assert not re.search(r"(?<!\\)[%#_]", text.split("\n", 1)[1].replace("tab:table1", ""))
+    assert not re.search(r"(?<!\\)[%#]", text.split("\n", 1)[1])
+    assert "66.5 {\\scriptsize $\\pm$ 0.7}$_{2}$" in text  # of two seeds
+    assert r"\resizebox" not in text
+    assert r"\tiny" not in text
 
 
-def test_latex_marks_best_and_second(full_study: Study) -> None:
+def test_marks_tell_the_best_and_second_from_the_rest(full_study: Study) -> None:
+    """Seeds move all methods alike, so that any difference between them is told."""
     text = latex_of(full_study)
     assert text.count(r"\textbf{76.0}") == text.count(r"\underline{71.0}") == 1
     assert text.count(r"\textbf") == text.count(r"\underline") == 2
-    first = next(line for line in text.splitlines() if "NAS-PC-LoRA" in line)
-    assert first.count(r"\textbf") == 2
+    shown = markdown(full_study)
+    assert shown.count("**76.0 ± 1.0**") == shown.count("*71.0 ± 1.0*") == 1
+    row = rows_of(full_study)
+    assert (row["nas_pc_lora"]["kvasir_S_mark"], row["nas_lora"]["kvasir_S_mark"]) == (
+        "best",
+        "second",
+    )
 
 
-def test_where_all_are_alike_none_is_best(study: Study, write_run: Callable[..., Path]) -> None:
+def test_nothing_is_bold_where_nothing_is_told(study: Study, write_run: WriteRun) -> None:
     for method in study.methods:
         for seed in study.seeds:
             write_run(study, method, seed, (0.7, 0.8, 0.7))
     assert r"\textbf" not in latex_of(study)
-    write_run(study, "lora", 0, (0.8, 0.8, 0.7))
-    assert latex_of(study).count(r"\textbf") == 1
+    assert "Nothing is bold" in markdown(study)
+    write_run(study, "lora", 0, (0.8, 0.8, 0.7))  # one seed of three, by chance
+    assert r"\textbf" not in latex_of(study)
+
+
+def test_one_seed_tells_nothing(study: Study, make_study: Any, write_run: WriteRun) -> None:
+    once = make_study(study.results, seeds=[0])
+    for index, method in enumerate(once.methods):
+        write_run(once, method, 0, (0.5 + 0.1 * index,) * 3)
+    text = markdown(once)
+    assert "Nothing is bold" in text
+    assert "of one seed" in text
+    assert "1 seeds" not in text
+    assert "±" not in text
+
+
+def test_a_method_like_the_decoder_alone_says_so(study: Study, write_run: WriteRun) -> None:
+    """As with a branch that is forced to zero: the same scores, seed by seed."""
+    write_run(study, "control_blank", 0, (0.1, 0.1, 0.1))
+    for seed in study.seeds:
+        for method, base in (("decoder_only", 0.6), ("lora", 0.6), ("nas_lora", 0.7)):
+            write_run(study, method, seed, (base + 0.01 * seed, base, base))
+    rows = rows_of(study)
+    assert rows["lora"]["standing"] == "no better than the mask decoder alone"
+    assert rows["nas_lora"]["standing"] == rows["decoder_only"]["standing"] == ""
+    ours = section(markdown(study), "Measured here")
+    assert "no better than the mask decoder alone" in ours
+    assert "LoRA: no better than the mask decoder alone." in latex_of(study)
+
+
+@pytest.mark.parametrize(
+    "title", ["[nice] & <b>bold</b> | 50 % ^ ~ $x_1$ {}", "*", "\\\\ \\end{table}"]
+)
+def test_titles_are_text_and_no_markup(
+    title: str, study: Study, make_study: Any, write_run: WriteRun, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("")
+    own = make_study(study.results, methods=["lora", str(file)])
+    path = write_run(own, "mine", 0)
+    content = json.loads(path.read_text())
+    del content["digest"]
+    path.write_text(json.dumps({**content, "title": title}))
+    text = markdown(own)
+    assert "<b>" not in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows if "Method" not in line}) <= 2
+    for line in latex_of(own).splitlines():
+        assert not re.match(r"[\[*]", line)
+        assert r"\end{table}" not in line.removesuffix(r"\end{table}")
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
 def test_latex_compiles(full_study: Study, tmp_path: Path) -> None:
     document = tmp_path / "document.tex"
     document.write_text(
-        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
         + latex_of(full_study)
         + "\\end{document}\n"
     )

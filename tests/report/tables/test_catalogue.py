@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from naslora.core.errors import DiskError, SettingsError
+from naslora.core.errors import DiskError, RecordError, SettingsError
 from naslora.report.figures.catalogue import FIGURES, write_figures
-from naslora.report.tables.products import TABLES, write_tables
+from naslora.report.tables.catalogue import TABLES, write_tables
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
@@ -26,6 +26,24 @@ def test_a_table_is_written_in_three_formats(full_study: Study) -> None:
     assert not pd.read_csv(paths[0]).empty
     write_tables(full_study, ["table1"])
     assert [path.read_bytes() for path in paths] == before
+
+
+def test_a_study_without_records_has_no_table_of_scores(study: Study) -> None:
+    with pytest.raises(RecordError, match="no record of the tasks of table1") as caught:
+        write_tables(study, ["table1"])
+    assert caught.value.where == Layout.of(study).records
+    assert caught.value.remedy == "run the study first: naslora run --study sample"
+    with pytest.raises(RecordError, match="no record of the tasks of ranking, table1, scores"):
+        write_tables(study, ["all"])
+    assert not Layout.of(study).table("table1", "md").exists()
+    assert [path.suffix for path in write_tables(study, ["status"])] == [".csv", ".md"]
+
+
+def test_records_that_are_left_out_are_no_records(full_study: Study) -> None:
+    for path in Layout.of(full_study).records.rglob("*.json"):
+        path.write_text("{")
+    with pytest.raises(RecordError, match="16 records are left out"):
+        write_tables(full_study, ["table1"])
 
 
 def test_no_names_no_files(full_study: Study) -> None:
@@ -49,8 +67,8 @@ def test_unknown_names_are_refused_before_anything_is_written(full_study: Study)
 def test_tables_need_no_torch(full_study: Study) -> None:
     code = (
         "import sys; from pathlib import Path; from naslora.study.settings import load_study;"
-        "from naslora.report.tables.products import write_tables;"
-        f"study = load_study('sample', {{'results': {str(full_study.results)!r}}},"
+        "from naslora.report.tables.catalogue import write_tables;"
+        f"study = load_study('sample', {{'results': {str(full_study.results)!r}, 'networks': []}},"
         f" Path({str(Path(__file__).parents[3] / 'config')!r}));"
         "write_tables(study, ['all']);"
         "sys.exit('torch' in sys.modules)"

@@ -1,4 +1,4 @@
-"""The tables and figures of a study, by name."""
+"""The tables of a study, by name: what each needs, its files, and how it is written."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from naslora.core.errors import SettingsError
-from naslora.report.tables import ablations, table1, table2, table3
+from naslora.core.errors import RecordError, SettingsError
+from naslora.report.tables import ablations, own_tasks, table1, table2, table3
 from naslora.report.tables.model import Table, TableSpec
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
@@ -27,33 +27,53 @@ class Product:
 
     Attributes:
         write: writes it, given the study and its records.
-        tasks: a study needs one of them to have this table; None if any will do.
+        tasks: those of a study that it is about; a study with none of them does not have it.
         suffixes: the formats.
         from_records: whether records are all that it needs; others wait for timings too.
-        build: the table itself; None for one that is no table of the paper.
+        needs_scores: whether it has nothing to show without a record of one of its tasks.
+        build: the table itself; None for one that is no grid of rows and columns.
     """
 
     write: Callable[[Study, Aggregate], object]
-    tasks: tuple[str, ...] | None = None
+    tasks: Callable[[Study], Collection[str]]
     suffixes: tuple[str, ...] = ("csv", "md", "tex")
     from_records: bool = True
+    needs_scores: bool = True
     build: Callable[[Study, Aggregate], Table] | None = None
 
 
-def _filled(spec: TableSpec) -> Product:
-    """A table of the paper whose cells are metrics in records."""
+def _every(study: Study) -> Collection[str]:
+    return study.tasks
+
+
+def _filled(spec: Callable[[Study], TableSpec]) -> Product:
+    """A table whose cells are metrics in records."""
 
     def write(study: Study, records: Aggregate) -> object:
         from naslora.report.tables.filling import write_filled
 
-        return write_filled(spec, study, records)
+        return write_filled(spec(study), study, records)
 
     def build(study: Study, records: Aggregate) -> Table:
         from naslora.report.tables.filling import fill
 
-        return fill(spec, study, records)
+        return fill(spec(study), study, records)
 
-    return Product(write, spec.tasks, build=build)
+    def tasks(study: Study) -> Collection[str]:
+        return [task for task in spec(study).tasks if task in study.tasks]
+
+    return Product(write, tasks, build=build)
+
+
+def _printed(spec: TableSpec) -> Product:
+    """A table of the paper."""
+    return _filled(lambda study: spec)
+
+
+def _write_ranking(study: Study, records: Aggregate) -> None:
+    from naslora.report.tables.ranking import write_ranking
+
+    write_ranking(study, records)
 
 
 def _write_table4(study: Study, records: Aggregate) -> None:
@@ -99,29 +119,27 @@ def _write_status(study: Study, records: Aggregate) -> None:
 
 
 TABLES: dict[str, Product] = {
-    "table1": _filled(table1.TABLE),
-    "table2": _filled(table2.TABLE),
-    "table3": _filled(table3.TABLE),
-    "table4": Product(_write_table4, build=_build_table4),
-    "table5": Product(_write_table5, from_records=False, build=_build_table5),
-    "table6": _filled(ablations.TABLE6),
-    "table7": _filled(ablations.TABLE7),
-    "table8": _filled(ablations.TABLE8),
-    "table9": _filled(ablations.TABLE9),
-    "tableD1": _filled(ablations.TABLE_D1),
-    "scores": Product(_write_all_scores, suffixes=("csv", "md")),
-    "status": Product(_write_status, suffixes=("csv", "md")),
-    "claims": Product(_write_claims, suffixes=("json", "md"), from_records=False),
+    "ranking": Product(_write_ranking, _every, suffixes=("csv", "md")),
+    "table1": _printed(table1.TABLE),
+    "table2": _printed(table2.TABLE),
+    "table3": _printed(table3.TABLE),
+    own_tasks.NAME: _filled(own_tasks.own_table),
+    "table4": Product(_write_table4, _every, needs_scores=False, build=_build_table4),
+    "table5": Product(
+        _write_table5, _every, from_records=False, needs_scores=False, build=_build_table5
+    ),
+    **{table.name: _printed(table) for table in ablations.TABLES},
+    "scores": Product(_write_all_scores, _every, suffixes=("csv", "md")),
+    "status": Product(_write_status, _every, suffixes=("csv", "md"), needs_scores=False),
+    "claims": Product(
+        _write_claims, _every, suffixes=("json", "md"), from_records=False, needs_scores=False
+    ),
 }
 
 
 def tables_of(study: Study) -> list[str]:
     """The tables that a study has: those about a task of its own."""
-    return [
-        name
-        for name, product in TABLES.items()
-        if product.tasks is None or set(product.tasks) & set(study.tasks)
-    ]
+    return [name for name, product in TABLES.items() if product.tasks(study)]
 
 
 def table_paths(study: Study, name: str) -> list[Path]:
@@ -129,13 +147,21 @@ def table_paths(study: Study, name: str) -> list[Path]:
     return [Layout.of(study).table(name, suffix) for suffix in TABLES[name].suffixes]
 
 
-def write_tables(study: Study, names: Sequence[str]) -> list[Path]:
+def write_tables(
+    study: Study, names: Sequence[str], records: Aggregate | None = None
+) -> list[Path]:
     """Write tables, each in its formats; `all` are those that the study has.
 
     The mean scores for `dvc metrics` are written with those that are made from records.
 
+    Args:
+        study: the study.
+        names: of tables.
+        records: the study's; read if not given.
+
     Raises:
         SettingsError: there is no such table, or the study has none of its tasks.
+        RecordError: there is no record that a table could show, or one cannot be read.
         DiskError: a file cannot be written.
     """
     _check("table", [name for name in names if name != ALL], (*TABLES, ALL))
@@ -144,8 +170,7 @@ def write_tables(study: Study, names: Sequence[str]) -> list[Path]:
     for name in chosen:
         if name not in known:
             raise SettingsError(
-                f"study {study.study} has none of the tasks of {name}: "
-                f"{', '.join(TABLES[name].tasks or ())}",
+                f"study {study.study} has none of the tasks of {name}",
                 remedy=f"add one to the study's tasks, or choose from {', '.join(known)}",
             )
     if not chosen:
@@ -153,12 +178,27 @@ def write_tables(study: Study, names: Sequence[str]) -> list[Path]:
     from naslora.report.tables.scores import write_scores
     from naslora.results.aggregate import aggregate
 
-    records = aggregate(study)
+    if records is None:
+        records = aggregate(study)
+    _check_records(study, chosen, set(records.runs["task"]), len(records.problems))
     for name in chosen:
         TABLES[name].write(study, records)
     if any(TABLES[name].from_records for name in chosen):
         write_scores(study, records)
     return [path for name in chosen for path in table_paths(study, name)]
+
+
+def _check_records(study: Study, names: Sequence[str], tasks: set[str], left_out: int) -> None:
+    """Refuse tables of which every cell would be a dash."""
+    empty = [n for n in names if TABLES[n].needs_scores and not tasks & {*TABLES[n].tasks(study)}]
+    # Of all tables of a study that has begun, some may have to wait for their tasks.
+    if empty and (len(names) == len(empty) or not tasks):
+        several = f"; {left_out} records are left out, see tables/status.md" if left_out else ""
+        raise RecordError(
+            f"there is no record of the tasks of {', '.join(empty)}{several}",
+            where=Layout.of(study).records,
+            remedy=f"run the study first: naslora run --study {study.study}",
+        )
 
 
 def _check(kind: str, names: Sequence[str], known: Collection[str]) -> None:
