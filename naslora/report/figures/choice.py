@@ -11,7 +11,7 @@ import pandas as pd
 from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.manifest import read_manifest
 from naslora.evaluation.names import main_metric, metric_name
-from naslora.report.figures.captions import counted, listed, test_set_title
+from naslora.report.figures.captions import counted, listed, test_set_title, trained_rows
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
@@ -33,7 +33,8 @@ class Choice:
         runs: how many runs the mean is over.
         images: how many images were ranked.
         chosen: rank to image id.
-        scores: one row per image id, one column per run (method, seed), in the record's unit.
+        scores: one row per image id, one column per run (method or network, seed), in the record's
+            unit; NaN where a network has no score of an image.
     """
 
     benchmark: Benchmark
@@ -72,32 +73,33 @@ class Choice:
 def choose(study: Study, records: Aggregate, task: str) -> Choice | None:
     """Rank the images of a task's first test set; None where no run is done.
 
-    An image counts if every run has a score of it. Ties are ordered by id; of two images in the
-    middle the better one is the median.
+    Networks that are no SAM do not count. An image does if every run of a method has a score of it.
+    Ties are ordered by id; of two images in the middle the better one is the median.
 
     Raises:
         ManifestError: the task is not prepared.
     """
     layout = Layout.of(study)
-    runs = [
-        (method, seed)
-        for method in study.methods
+    done = [
+        (name, seed)
+        for name in trained_rows(study)
         for seed in study.seeds
-        if records.status(task, method, seed) == "done"
+        if records.status(task, name, seed) == "done"
     ]
+    runs = [run for run in done if run[0] in study.methods]
     if not runs:
         return None
     benchmark = get_benchmark(task)
     test_set = read_manifest(layout.manifest(task)).evaluated[0]
     metric = main_metric(benchmark.metrics)
     columns = {}
-    for run in runs:
+    for run in done:
         rows = pd.read_parquet(layout.per_image(task, *run))
         columns[run] = rows[rows["test_set"] == test_set].set_index("id")[metric]
-    scores = pd.DataFrame(columns).dropna()
+    scores = pd.DataFrame(columns).dropna(subset=runs)
     if scores.empty:
         return None
-    means = metric_name(metric).sign * scores.mean(axis=1)
+    means = metric_name(metric).sign * scores[runs].mean(axis=1)
     order = sorted(map(str, scores.index), key=lambda name: (-means[name], name))
     last = len(order) - 1
     return Choice(

@@ -59,7 +59,8 @@ class TaskImages:
 
     def note(self, rank: Rank, method: str) -> str:
         """The score of a method on an image, in the unit and with the digits of tables."""
-        return f"{self.choice.score(rank, method, self.seeds[method]):.1f}"
+        score = self.choice.score(rank, method, self.seeds[method])
+        return "no score" if np.isnan(score) else f"{score:.1f}"
 
 
 class Inputs:

@@ -70,6 +70,8 @@ def write_scores(study: Study, write_run: WriteRun, runs: dict[str, list[float]]
 def read_record_of(path: Path, parquet: Path, manifest: str) -> Record:
     content = json.loads(path.read_text())
     content["per_image"] = FileHash.of(parquet).model_dump()
+    means = pd.read_parquet(parquet)[["S_measure", "IoU"]].mean()
+    content["metrics"] = {"test": means.to_dict()}
     content["manifest_sha256"] = content["training"]["manifest_sha256"] = manifest
     return Record.model_validate(content)
 
@@ -94,6 +96,18 @@ def test_by_the_mean_over_methods(study: Study, write_run: WriteRun) -> None:
     assert choice.caption(SHOWN) == (
         "Kvasir: best, median and worst of 5 test images by S, averaged over 2 runs"
     )
+
+
+def test_networks_have_scores_and_no_vote(
+    make_study: Callable[..., Study], write_run: WriteRun, tmp_path: Path
+) -> None:
+    study = make_study(tmp_path, networks=["unet"])
+    runs = {"unet": [0.1, 0.9, 0.8], "lora": [0.9, 0.5, 0.1]}
+    choice = chosen(study, write_scores(study, write_run, runs))
+    assert [choice.chosen[rank] for rank in SHOWN] == ["a", "b", "c"]
+    assert (choice.runs, choice.images) == (1, 3)
+    assert choice.score("best", "unet", 0) == pytest.approx(10)
+    assert choice.score("worst", "unet", 0) == pytest.approx(80)
 
 
 def test_ties_and_few_images(study: Study, write_run: WriteRun) -> None:
