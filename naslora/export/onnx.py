@@ -77,10 +77,10 @@ def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], tell: Callable[[st
     sam = copy.deepcopy(sam).eval().requires_grad_(False)
     sam.image_encoder.attention_backend = "folded"  # one product for a query's logits
     model = Scores(sam).eval()
-    noise = torch.randint(
-        0, 256, (2, 3, *sam.image_size), generator=torch.Generator().manual_seed(0)
-    )
-    batches = [batch.float() for batch in [*images, noise]]
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (3, 3, *sam.image_size), generator=generator)
+    # Of several sizes: the batch is the one dimension that the model leaves open.
+    batches = [batch.float() for batch in [*images, noise[:1], noise, noise[:2]]]
     with torch.no_grad():
         # Before the export: layers keep constants that depend on the size, which are then known.
         expected = [model(batch) for batch in batches]
