@@ -2,15 +2,14 @@
 
     python benchmarks/startup.py --output benchmarks/results/startup.json
 
-By itself, and as the workflow runs it: as a command that a server forks, which has imported
-everything. The first step is over when its checkpoint is there, which a setting asks for.
+The first step is over when its checkpoint is there, which a setting asks for. A batch of runs
+(`naslora batch`) pays for the imports once.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -18,14 +17,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from sides import ratio, write
 
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
 from naslora.study.settings import load_study
-from naslora.workflow.server import ADDRESS, start_server
 
 TASK, METHOD = "kvasir", "lora"
 LIMIT_S = 120
@@ -54,32 +51,18 @@ def main() -> None:
         command += ["--task", TASK, "--variant", METHOD, "--seed", "0"]
         for name, value in overrides.items():
             command += ["--set", f"{name}={json.dumps(value)}"]
-        server, address = start_server()
-        try:
-            measured = {
-                "alone": [first_step(command, run, {}) for _ in range(options.repeats)],
-                "by a server": [
-                    first_step(command, run, {ADDRESS: address}) for _ in range(options.repeats + 1)
-                ][1:],  # the first waits until the server has imported everything
-            }
-        finally:
-            assert server.stdin is not None
-            server.stdin.close()  # which ends it
-            server.wait()
-    ratios = [
-        ratio(f"seconds to the first step of a run, {how}", statistics.median(seconds), 3.0)
-        for how, seconds in measured.items()
-    ]
-    write(options.output, settings, seconds=measured, ratios=ratios)
+        seconds = [first_step(command, run) for _ in range(options.repeats)]
+    title = "seconds to the first step of a run"
+    ratios = [ratio(title, statistics.median(seconds), 3.0)]
+    write(options.output, settings, seconds=seconds, ratios=ratios)
 
 
-def first_step(command: list[str], run: Path, environment: dict[str, Any]) -> float:
+def first_step(command: list[str], run: Path) -> float:
     """Seconds from the start of the command to the first checkpoint; then the run is stopped."""
     shutil.rmtree(run, ignore_errors=True)
     began = time.perf_counter()
     process = subprocess.Popen(
         command,
-        env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,  # it says that it was stopped
     )

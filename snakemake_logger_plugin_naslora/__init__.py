@@ -1,6 +1,7 @@
-"""Snakemake's progress in one line per finished job: what, how many of how many, how much longer.
+"""Snakemake's progress: one live line on a terminal, a short line for each job elsewhere.
 
-Snakemake finds this package by its name, and uses it with `--logger naslora`, as our profiles do.
+Snakemake finds this package by its name and uses it with `--logger naslora`, as our profiles do.
+All that it knows comes from the events of Snakemake's interface for logger plugins.
 """
 
 from __future__ import annotations
@@ -15,32 +16,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 TAIL_LINES = 12
-_STATE = re.compile(r"SLURM status is: '(\w+)'")
-_AGAIN = re.compile(r"Trying to restart job (\S+)\.")
 _ERROR = re.compile(r"^(error: |Traceback )", re.MULTILINE)
-_names: dict[int, tuple[str, ...]] = {}
-_groups: dict[str, list[int]] = {}
-
-
-def name_jobs(names: dict[int, tuple[str, ...]], groups: dict[str, list[int]]) -> None:
-    """Say what jobs are by their numbers, since some executors run them without a word.
-
-    Args:
-        names: the rule of each job, then its wildcards.
-        groups: which jobs are run together.
-    """
-    _names.update(names)
-    _groups.update(groups)
-
-
-def forget_jobs() -> None:
-    """Forget what `name_jobs` was told."""
-    _names.clear()
-    _groups.clear()
 
 
 class LogHandler(LogHandlerBase):
@@ -53,129 +35,197 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        self.stream = sys.stdout if self.common_settings.stdout else sys.stderr
-        self.jobs: dict[int, str] = {}
+        stream = sys.stdout if self.common_settings.stdout else sys.stderr
+        self.console = Console(file=stream, highlight=False, markup=False, soft_wrap=True)
+        self.jobs = Jobs()
+        self.line: Progress | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show what a record tells, or keep it for later."""
+        try:
+            if self.common_settings.verbose or self.common_settings.printshellcmds:
+                self.show(self.format(record))
+            else:
+                self.handle_event(vars(record), record)
+        except Exception:
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Remove the live line."""
+        self.stop()
+        super().close()
+
+    def handle_event(self, of: dict[str, Any], record: logging.LogRecord) -> None:
+        """Show an event."""
+        event = of.get("event")
+        if event == LogEvent.RUN_INFO:
+            self.begin(of["stats"])
+        elif event == LogEvent.JOB_INFO:
+            self.jobs.name(of["jobid"], of["rule_name"], dict(of["wildcards"]))
+            if self.common_settings.dryrun and is_work(of["rule_name"]):
+                reason = textwrap.shorten(of["reason"], 120)
+                self.show(f"would run {self.jobs.names[of['jobid']]} ({reason})")
+        elif event == LogEvent.JOB_STARTED:
+            for again in self.jobs.start(of["jobs"]):
+                self.show(f"{again} is started again")
+        elif event == LogEvent.JOB_FINISHED:
+            self.finish(of["job_id"])
+        elif event == LogEvent.JOB_ERROR and not of.get("indent"):  # a group's follows at once
+            self.show(self.jobs.failure([of]))
+        elif event == LogEvent.GROUP_ERROR:
+            self.show(self.jobs.failure(of["job_error_info"]))
+        elif event == LogEvent.ERROR or (event is None and record.levelno >= logging.WARNING):
+            message = record.getMessage()
+            if "CalledProcessError" not in message:  # the job's own message says more
+                self.show(message)
+        elif of.get("results") or str(record.msg).startswith("Nothing to be done"):
+            self.stop()
+            self.show(record.getMessage())
+        self.refresh()
+
+    def begin(self, stats: dict[str, int]) -> None:
+        """Show what there is to do; a dry run counts once before and once after its jobs."""
+        if self.jobs.total:
+            return
+        self.jobs.total = Counter({r: n for r, n in stats.items() if is_work(r) and r != "total"})
+        if not self.jobs.total:
+            return
+        counts = ", ".join(f"{n} {rule}" for rule, n in self.jobs.total.items())
+        self.show(f"{self.jobs.total.total()} jobs to do: {counts}")
+        if self.console.is_terminal and not self.common_settings.dryrun:
+            self.line = Progress(
+                MofNCompleteColumn(),
+                BarColumn(bar_width=20),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}", markup=False),
+                console=self.console,
+                refresh_per_second=1,
+                transient=True,
+            )
+            self.line.add_task("", total=self.jobs.total.total())
+            self.line.start()
+
+    def finish(self, job: int) -> None:
+        """Count a job that is done, and show it where there is no live line."""
+        seconds = self.jobs.finish(job)
+        if seconds is not None and self.line is None:
+            done, total = self.jobs.done.total(), self.jobs.total.total()
+            left = f", {text}" if (text := self.jobs.time_left()) else ""
+            number = f"{done:{len(str(total))}} of {total}"
+            self.show(f"[{number}{left}] {self.jobs.named(job)}: {duration(seconds)}")
+
+    def refresh(self) -> None:
+        """Bring the live line up to date."""
+        if self.line is not None:
+            parts = [self.jobs.time_left(), ", ".join(self.jobs.running())]
+            room = max(self.console.width - 50, 10)
+            text = textwrap.shorten(" | ".join(filter(None, parts)), room, placeholder="…")
+            self.line.update(
+                self.line.task_ids[0], completed=self.jobs.done.total(), description=text
+            )
+
+    def stop(self) -> None:
+        """Remove the live line for good."""
+        if self.line is not None:
+            self.line.stop()
+            self.line = None
+
+    def show(self, text: str) -> None:
+        """Write lines, above the live one if there is one."""
+        # Nobody may be reading any more, as after `| head`; the jobs go on.
+        with contextlib.suppress(BrokenPipeError):
+            self.console.print(text)
+
+
+class Jobs:
+    """What is known about the jobs of a run of the workflow, by their numbers.
+
+    Executors for clusters do not say what a job is before it fails; it goes by its number then.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}
         self.rules: dict[int, str] = {}
         self.started: dict[int, float] = {}
+        self.starts: Counter[int] = Counter()
+        self.ended: set[int] = set()
         self.seconds: dict[str, list[float]] = {}
         self.total: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show a record, or keep what it tells for a later line."""
-        try:
-            if self.common_settings.verbose or self.common_settings.printshellcmds:
-                text: str | None = self.format(record)
-            else:
-                text = self.text(record)
-            self.show(text)
-        except Exception:
-            self.handleError(record)
+    def name(self, job: int, rule: str, wildcards: dict[str, Any]) -> None:
+        """Note what a job is."""
+        self.rules[job] = rule
+        self.names[job] = " ".join((rule, *map(str, wildcards.values())))
 
-    def text(self, record: logging.LogRecord) -> str | None:
-        """What to show for a record, if anything."""
-        of: dict[str, Any] = vars(record)
-        event = of.get("event")
-        if event == LogEvent.RUN_INFO:
-            if self.total:
-                return None  # a dry run counts once before and once after its list of jobs
-            self.total = Counter({r: n for r, n in of["stats"].items() if is_work(r)})
-            counts = ", ".join(f"{n} {rule}" for rule, n in self.total.items())
-            return f"{self.total.total()} jobs to do: {counts}" if self.total else None
-        if event == LogEvent.JOB_INFO:
-            return self.start(of)
-        if event == LogEvent.JOB_STARTED:
-            self.begin(of["jobs"])
+    def named(self, job: int) -> str:
+        """A job's name, or its number."""
+        return self.names.get(job, f"job {job}")
+
+    def start(self, jobs: list[Any]) -> list[str]:
+        """Note that jobs are given to the executor; the names of those that were before.
+
+        Groups of jobs, which have texts for numbers, are not followed.
+        """
+        again = []
+        for job in jobs:
+            if isinstance(job, int):
+                self.started[job] = time.monotonic()
+                self.ended.discard(job)
+                self.starts[job] += 1
+                if self.starts[job] > 1:
+                    again.append(self.named(job))
+        return again
+
+    def finish(self, job: int) -> float | None:
+        """Note that a job is done; the seconds that it took, None for one that only collects."""
+        rule = self.rules.get(job, "")
+        self.ended.add(job)
+        if rule and not is_work(rule):
             return None
-        if event == LogEvent.JOB_FINISHED:
-            return self.finish(of["job_id"])
-        if event == LogEvent.JOB_ERROR:
-            return None if of.get("indent") else self.failed([of])  # a group's was shown already
-        if event == LogEvent.GROUP_ERROR:
-            return self.failed(of["job_error_info"])
-        if again := _AGAIN.match(str(record.msg)):
-            return f"{self.name_of(again[1])} is tried again"
-        if event == LogEvent.ERROR or (event is None and record.levelno >= logging.WARNING):
-            message = record.getMessage()
-            # The job's own message says more than that its command failed.
-            return None if "CalledProcessError" in message else message
-        if of.get("result") or str(record.msg).startswith("Nothing to be done"):
-            return record.getMessage()
-        return None
-
-    def failed(self, jobs: list[dict[str, Any]]) -> str:
-        """What there is to know about jobs that failed as one."""
-        names = [self.jobs.get(job["jobid"], job["rule_name"]) for job in jobs]
-        name = names[0] if len(names) == 1 else f"a group ({', '.join(sorted(names))})"
-        state = _STATE.search(str(jobs[0].get("rule_msg")))
-        number = (jobs[0].get("aux") or {}).get("external_jobid")
-        cluster = f": SLURM job {number}" if number else ""
-        cluster += f" ended as {state[1]}" if state else ""
-        return (
-            f"{name} failed{cluster}\n{tail(to_blame([log for job in jobs for log in job['log']]))}"
-        )
-
-    def name_of(self, jobid: str) -> str:
-        """The name of a job or group by its number."""
-        members = [int(jobid)] if jobid.isdecimal() else _groups.get(jobid, [])
-        return self.jobs.get(members[0], "a job") if len(members) == 1 else "the group"
-
-    def begin(self, started: list[int | str]) -> None:
-        """Remember jobs and groups given to the executor, which may say no more about them."""
-        for one in started:
-            for jobid in [one] if isinstance(one, int) else _groups.get(one, []):
-                if jobid in _names:
-                    self.remember(jobid, _names[jobid])
-
-    def remember(self, jobid: int, name: tuple[str, ...]) -> None:
-        """Remember a job, to name and time it when it ends."""
-        self.rules[jobid] = name[0]
-        self.jobs[jobid] = " ".join(name)
-        self.started.setdefault(jobid, time.monotonic())
-
-    def start(self, job: dict[str, Any]) -> str | None:
-        """Note that a job starts."""
-        jobid, rule = job["jobid"], job["rule_name"]
-        self.remember(jobid, (rule, *map(str, dict(job["wildcards"]).values())))
-        if self.common_settings.dryrun and is_work(rule):
-            return f"would run {self.jobs[jobid]} ({textwrap.shorten(job['reason'], 120)})"
-        return None
-
-    def finish(self, jobid: int) -> str | None:
-        """The line of a job that is done."""
-        rule = self.rules[jobid]
-        seconds = time.monotonic() - self.started[jobid]
-        if not is_work(rule):
-            return None
+        seconds = time.monotonic() - self.started.get(job, time.monotonic())
         self.done[rule] += 1
         self.seconds.setdefault(rule, []).append(seconds)
-        done, total = self.done.total(), self.total.total()
-        left = f", about {duration(self.seconds_left())} left" if done < total else ""
-        width = len(str(total))
-        return f"[{done:{width}} of {total}{left}] {self.jobs[jobid]}: {duration(seconds)}"
+        return seconds
 
-    def seconds_left(self) -> float:
-        """Jobs to come, each as long as its rule took so far, as many at a time as so far."""
-        every = [s for times in self.seconds.values() for s in times]
+    def running(self) -> list[str]:
+        """Names of the jobs that are running, the latest first."""
+        at_work = [job for job in reversed(self.started) if job not in self.ended]
+        return [self.named(job) for job in at_work if is_work(self.rules.get(job, ""))]
+
+    def time_left(self) -> str:
+        """An estimate for the jobs to come; empty while there is nothing to estimate it from.
+
+        Each takes as long as its rule did so far, and as many run at a time as did so far. So there
+        is none before every rule with several jobs to come has been timed.
+        """
+        left = self.total - self.done
+        if not left or any(n > 1 and rule not in self.seconds for rule, n in left.items()):
+            return ""
         elapsed = time.monotonic() - min(self.started.values())
-        at_a_time = max(1.0, sum(every) / elapsed)
-        work = 0.0
-        for rule, total in self.total.items():
-            times = self.seconds.get(rule, every)
-            work += (total - self.done[rule]) * sum(times) / len(times)
-        return work / at_a_time
+        at_a_time = max(1.0, sum(map(sum, self.seconds.values())) / max(elapsed, 1e-9))
+        work = sum(
+            n * sum(self.seconds[rule]) / len(self.seconds[rule])
+            for rule, n in left.items()
+            if rule in self.seconds
+        )
+        return f"about {duration(work / at_a_time)} left" if work else ""
 
-    def show(self, text: str | None) -> None:
-        """Write a line, if there is one."""
-        if text:
-            # Nobody may be reading any more, as after `| head`; the jobs go on.
-            with contextlib.suppress(BrokenPipeError):
-                print(text, file=self.stream, flush=True)
+    def failure(self, jobs: list[dict[str, Any]]) -> str:
+        """What there is to know about jobs that failed together."""
+        for job in jobs:
+            self.ended.add(job["jobid"])
+            self.names.setdefault(job["jobid"], _by_log(job))
+        names = sorted({self.names[job["jobid"]] for job in jobs})
+        number = (jobs[0].get("aux") or {}).get("external_jobid")
+        cluster = f": SLURM job {number}" if number else ""
+        logs = to_blame([log for job in jobs for log in job["log"]])
+        return f"{', '.join(names)} failed{cluster}\n{tail(logs)}"
 
 
 def is_work(rule: str) -> bool:
-    """Whether a rule does something: not a target that only collects files, nor the sum."""
-    return rule != "total" and not rule.startswith("all_")
+    """Whether a rule does something: not a target that only collects files."""
+    return not rule.startswith("all_")
 
 
 def duration(seconds: float) -> str:
@@ -198,7 +248,7 @@ def to_blame(logs: list[str]) -> list[str]:
 
 
 def tail(logs: list[str]) -> str:
-    """The last lines of the log files of a job that failed, and their paths."""
+    """The last lines of log files, and their paths."""
     shown = []
     for log in logs:
         path = Path(log)
@@ -206,3 +256,9 @@ def tail(logs: list[str]) -> str:
         shown += [f"  {line}" for line in lines[-TAIL_LINES:]]
         shown.append(f"  log: {path.absolute()}")
     return "\n".join(shown)
+
+
+def _by_log(job: dict[str, Any]) -> str:
+    """A name for a job from the path of its log, `logs/<rule>/<wildcards>.log`."""
+    parts = Path(job["log"][0]).with_suffix("").parts if job["log"] else ()
+    return " ".join(parts[parts.index("logs") + 1 :]) if "logs" in parts else job["rule_name"]

@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import http.server
 import json
+import multiprocessing
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -89,33 +91,51 @@ def trained_study(prepared_study: Study, tmp_path_factory: pytest.TempPathFactor
     return study
 
 
-@contextlib.contextmanager
-def _running_server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A server of commands: its process and its address."""
-    from naslora.workflow.server import start_server
-
-    if not hasattr(os, "pidfd_open"):
-        pytest.skip("servers run on Linux only")
-    process, address = start_server()
-    yield process, address
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    process.wait(60)
+# What commands import that train and evaluate.
+_PRELOADED = [
+    "lightning_fabric",
+    "py_sod_metrics",
+    "pyarrow.parquet",
+    "naslora.cli",
+    "naslora.training.train",
+    "naslora.evaluation.evaluate",
+]
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """One for all tests, which leave it alive."""
-    with _running_server() as served:
-        yield served
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], int]:
+    """Run a `naslora` command in a process that has imported torch; returns its exit code.
 
+    It has this process's folder, environment and output, and shares nothing else with it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    script = str(Path(__file__).with_name("forked_command.py"))
+    output = [tmp_path_factory.mktemp("forked") / name for name in ("stdout", "stderr")]
 
-@pytest.fixture
-def own_server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """For a test that ends it."""
-    with _running_server() as served:
-        yield served
+    def run(arguments: list[str]) -> int:
+        request = {
+            "arguments": arguments,
+            "folder": os.getcwd(),
+            "environment": dict(os.environ),
+            "output": list(map(str, output)),
+        }
+        process = context.Process(
+            target=runpy.run_path, args=(script,), kwargs={"init_globals": {"REQUEST": request}}
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            # Or the process would import pytest's main module again.
+            patch.setattr(sys.modules["__main__"], "__spec__", None)
+            patch.delattr(sys.modules["__main__"], "__file__", raising=False)
+            process.start()
+        process.join()
+        for place, path in enumerate(output, start=1):
+            os.write(place, path.read_bytes() if path.exists() else b"")
+            path.unlink(missing_ok=True)
+        assert process.exitcode is not None
+        return process.exitcode
+
+    return run
 
 
 @pytest.fixture

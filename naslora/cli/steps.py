@@ -150,6 +150,25 @@ def evaluate(
 
 
 @app.command(rich_help_panel=STEPS)
+def batch(
+    task: TaskOption,
+    seed: SeedOption = 0,
+    study: StudyOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Train and evaluate all methods and variants on a task, in one process.
+
+    What is up to date is left as it is. Controls and analyses are made with the first seed.
+    """
+    from naslora.workflow.batch import run_batch
+
+    failed = run_batch(load(study, set_), task, seed, lambda text: print(text, flush=True))
+    if failed:
+        typer.echo(f"failed, see above: {'; '.join(failed)}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=STEPS)
 def controls(task: TaskOption, study: StudyOption = None, set_: SetOption = None) -> None:
     """Evaluate predictions that need no training: blank, all foreground, the mean training mask."""
     from naslora.evaluation.controls import evaluate_controls

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from naslora.core.documents import Document, parse_document
 from naslora.core.errors import ManifestError
-from naslora.core.files import write_json
+from naslora.core.files import sha256, write_json
+from naslora.study.settings import Study
 
 SCHEMA_VERSION: Final = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -44,6 +45,10 @@ class ManifestSample(Document):
 class Manifest(Document):
     """A prepared task. Samples are sorted by id; the file holds no times and no machine's paths.
 
+    `generated` says whether an archive holds generated images, `generated_images` how many the
+    study asked for, None where it uses archives that it did not generate itself. `benchmark_sha256`
+    is that of the benchmark's file, where it is none of the package's.
+
     The SHA-256 of the file's bytes is "the manifest hash" of receipts and records.
     """
 
@@ -52,6 +57,8 @@ class Manifest(Document):
     classes: list[str]
     test_sets: list[str]
     generated: bool
+    generated_images: int | None = None
+    benchmark_sha256: Sha256 | None = None
     archives: list[ManifestArchive]
     split_seed: int
     samples: list[ManifestSample]
@@ -110,6 +117,11 @@ class Manifest(Document):
                 where=root,
                 remedy=_REMEDY,
             )
+
+
+def benchmark_sha256(study: Study, task: str) -> str | None:
+    """The hash of the file that a task's benchmark comes from, None for the package's own."""
+    return sha256(study.task_files[task]) if task in study.task_files else None
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -17,7 +17,13 @@ from naslora.data.audit.report import audit_json, audit_markdown
 from naslora.data.benchmarks.contract import Benchmark
 from naslora.data.benchmarks.listing import Finding, Listing
 from naslora.data.generated import generate_archives
-from naslora.data.manifest import Manifest, ManifestArchive, ManifestSample, write_manifest
+from naslora.data.manifest import (
+    Manifest,
+    ManifestArchive,
+    ManifestSample,
+    benchmark_sha256,
+    write_manifest,
+)
 from naslora.data.own.benchmark import OwnData
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
@@ -171,6 +177,8 @@ def _manifest(
         classes=list(result.benchmark.classes),
         test_sets=list(result.benchmark.test_sets),
         generated=generated,
+        generated_images=study.generated.get(result.benchmark.name),
+        benchmark_sha256=benchmark_sha256(study, result.benchmark.name),
         archives=archives,
         split_seed=study.data.split_seed,
         samples=[

@@ -203,7 +203,10 @@ def _evaluate_control(
         title=CONTROLS[name],
         seed=0,
         training=None,
-        evaluation=study.evaluation.model_dump(mode="json"),
+        evaluation={
+            **study.evaluation.model_dump(mode="json"),
+            "image_size": study.sam.image_size,
+        },
         manifest_sha256=sha256(layout.manifest(benchmark.name)),
         metrics=metrics,
         images=images,

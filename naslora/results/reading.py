@@ -10,12 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import ValidationError
 
 from naslora.core.errors import NasloraError, RecordError
 from naslora.core.files import sha256
-from naslora.results.set_metrics import set_metric
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, Record, read_record
 from naslora.study.settings import RunSettings, Study
@@ -83,7 +81,7 @@ def _cores() -> int:
 def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | Problem:
     try:
         record = read_record(path)
-        start = _check(record, path, study, manifests)
+        start = check_record(record, path, study, manifests)
         verify_metrics(record, path)
     except NasloraError as error:
         return Problem(path, error.what, _run_of(path))
@@ -93,13 +91,20 @@ def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | P
     return Reading(key, _run_row(record), _score_rows(record), _epochs(record, start))
 
 
-def _check(record: Record, path: Path, study: Study, manifests: Mapping[str, str]) -> int:
-    """Raise RecordError when a sound record has no place in this study.
+def check_record(record: Record, path: Path, study: Study, manifests: Mapping[str, str]) -> int:
+    """Check that a sound record is of a run of this study, with the settings that it has now.
 
-    `manifests` has the hash of each task's manifest that is here.
+    Args:
+        record: the record.
+        path: where it was found.
+        study: the study.
+        manifests: the hash of each task's manifest that is here.
 
     Returns:
         The last epoch without a search (T_B), 0 for a control.
+
+    Raises:
+        RecordError: it is not.
     """
     here = (study.study, *(_run_of(path) or ()))
     own = (record.study, record.task, record.variant, record.seed)
@@ -111,6 +116,8 @@ def _check(record: Record, path: Path, study: Study, manifests: Mapping[str, str
         raise RecordError("made with other images or another split than are here now", where=path)
     if record.task in study.tasks and record.variant in CONTROLS:
         method, receipt, start = record.variant, None, 0
+        if record.evaluation.get("image_size") != study.sam.image_size:
+            raise RecordError("made from masks of another size than the study has", where=path)
     elif record.task not in study.tasks or record.variant not in study.run_names(record.task):
         raise RecordError("the study has no such task and variant now", where=path)
     else:
@@ -158,6 +165,11 @@ def verify_metrics(record: Record, path: Path) -> None:
         RecordError: the file cannot be read, has other images than the record counts, or gives
             other values.
     """
+    # Not at the top: the workflow imports this module, and reads no per-image metrics.
+    import pandas as pd
+
+    from naslora.results.set_metrics import set_metric
+
     if record.per_image is None:
         if record.metrics:
             raise RecordError("it has no per-image metrics that its scores follow from", where=path)

@@ -67,7 +67,15 @@ class Layout:
         return self.root / "records"
 
     def table(self, name: str, suffix: str) -> Path:
-        return self.root / "tables" / f"{name}.{suffix}"
+        return self.tables / f"{name}.{suffix}"
+
+    @property
+    def tables(self) -> Path:
+        return self.root / "tables"
+
+    @property
+    def figures(self) -> Path:
+        return self.root / "figures"
 
     def analysis(self, task: str, model: str, seed: int | str) -> Path:
         """Attention distances and log amplitudes; with the records, so that tables need no more."""
@@ -79,7 +87,7 @@ class Layout:
         return self.records / "timing"
 
     def figure(self, name: str, suffix: str = "png") -> Path:
-        return self.root / "figures" / f"{name}.{suffix}"
+        return self.figures / f"{name}.{suffix}"
 
     @property
     def report(self) -> Path:
@@ -91,9 +99,14 @@ class Layout:
         """Folder of mean scores for `dvc metrics`, one JSON per method or variant."""
         return self.root / "metrics"
 
-    def history(self, part: str) -> Path:
-        """How the results of a part of the pipeline were made; see naslora.workflow.history."""
-        return self.root / "history" / f"{part}.json"
+    @property
+    def settings(self) -> Path:
+        """The study's settings when the workflow last found a result made with other ones."""
+        return self.root / "settings.json"
 
     def log(self, *parts: str) -> Path:
         return self.root.joinpath("logs", *parts).with_suffix(".log")
+
+    def batch(self, task: str, seed: int | str) -> Path:
+        """Written when all runs of a task with one seed are done that are run as one job."""
+        return self.root / "logs" / "batch" / task / f"seed{seed}.done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -36,12 +37,26 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Peak memory of this process so far: on a GPU what torch allocated there, else resident."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     try:
         import resource
     except ImportError:  # Windows
         return int(getattr(psutil.Process().memory_info(), "peak_wset"))  # noqa: B009
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak_memory() -> None:
+    """Forget the peak so far, so that `peak_memory_bytes` is about what comes next."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):  # of Linux alone
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def hardware(device: torch.device, sam: Sam | None = None) -> dict[str, Any]:

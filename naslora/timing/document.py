@@ -98,6 +98,7 @@ class Timing(Document):
 
     Attributes:
         hardware: a name for what it ran on, fit for a file's name.
+        fingerprint: of the settings that it depends on, see `timing_fingerprint`.
         images_per_epoch: training images of ISIC 2017.
         settings: of the protocol, and those of training that cost depends on.
         memory: what `peak_bytes` is.
@@ -108,6 +109,7 @@ class Timing(Document):
     schema_version: Literal[1] = SCHEMA_VERSION
     study: str
     hardware: str
+    fingerprint: str = ""
     backbone: str
     image_size: Count
     batch_size: Count
@@ -189,16 +191,29 @@ def read_timings(study: Study) -> tuple[dict[str, Timing], dict[str, str]]:
     problems: dict[str, str] = {}
     for path in sorted(Layout.of(study).timing.glob("*.json")):
         try:
-            found[path.name] = _read(path, study)
+            found[path.name] = _of_study(path, study)
         except RecordError as error:
             problems[path.name] = error.what
     on_gpu = {name: t for name, t in found.items() if "gpu" in t.provenance.hardware}
     return {**on_gpu, **found}, problems
 
 
-def _read(path: Path, study: Study) -> Timing:
+def read_timing(path: Path) -> Timing:
+    """Read measurements.
+
+    Raises:
+        RecordError: the file is missing, damaged, or of an unknown schema version.
+    """
     again = "time the methods again: naslora time"
-    timing = parse_document(path.read_bytes(), Timing, path, "timing", again, RecordError)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise RecordError("timing not found", where=path, remedy=again) from None
+    return parse_document(data, Timing, path, "timing", again, RecordError)
+
+
+def _of_study(path: Path, study: Study) -> Timing:
+    timing = read_timing(path)
     model = (timing.backbone, timing.image_size, timing.batch_size)
     wanted = (study.sam.backbone, study.sam.image_size, study.training.batch_size)
     if model != wanted:

@@ -25,6 +25,7 @@ from naslora.timing.document import (
     Timing,
     hardware_tag,
     timed_settings,
+    timing_fingerprint,
     write_timing,
 )
 from naslora.timing.memory import training_peak, what_is_measured
@@ -76,6 +77,7 @@ def time_methods(
     timing = Timing(
         study=study.study,
         hardware=hardware_tag(about.hardware),
+        fingerprint=timing_fingerprint(study),
         backbone=study.sam.backbone,
         image_size=study.sam.image_size,
         batch_size=study.training.batch_size,

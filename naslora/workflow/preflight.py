@@ -1,4 +1,4 @@
-"""What jobs on a cluster would find missing, found out before they are submitted."""
+"""What jobs on a cluster would miss, checked before they are submitted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def check_inputs(
     tasks: list[str],
     *,
     weights: bool,
-    again: str,
     config: Path = CONFIG_FOLDER,
 ) -> None:
     """Look for the archives of tasks and for the SAM checkpoint; nothing is downloaded or read.
@@ -31,7 +30,6 @@ def check_inputs(
         study: the study.
         tasks: those that are still to be prepared.
         weights: whether the SAM checkpoint is needed.
-        again: the command that is to be run when all is in place.
         config: the folder of archives.yaml.
 
     Raises:
@@ -54,4 +52,4 @@ def check_inputs(
                 remedy=f"get it here: naslora data --study {study.study}",
             )
         outcomes.append(outcome)
-    check_complete(outcomes, study, again)
+    check_complete(outcomes, study, "the same command again")

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from naslora.core.errors import SettingsError
 from naslora.study.nested import nest
+from naslora.workflow.options import flow_yaml
 
 _PROFILES = Path("workflow") / "profiles"
 
@@ -54,7 +53,7 @@ def snakemake_command(
     folder = workflow_folder()
     shipped = folder / _PROFILES / profile
     settings = {**nest(overrides.items()), "study": study}
-    config = [f"{key}={_flow(value)}" for key, value in settings.items()]
+    config = [f"{key}={flow_yaml(value)}" for key, value in settings.items()]
     return [
         sys.executable,
         "-m",
@@ -89,9 +88,3 @@ def run_snakemake(
             return process.wait()
         except KeyboardInterrupt:  # the terminal sends it to Snakemake too, which ends its jobs
             continue
-
-
-def _flow(value: Any) -> str:
-    """A value as YAML on one line, which Snakemake's --config reads."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
-    return text.removesuffix("...\n").strip()

@@ -19,7 +19,6 @@ import pytest
 import yaml
 
 from naslora.study.records import Receipt, read_receipt
-from naslora.workflow.server import ADDRESS, start_server
 
 ROOT = Path(__file__).parents[2]
 SLURM = Path(__file__).with_name("slurm.py")
@@ -244,18 +243,10 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def here() -> Iterator[dict[str, str]]:
-    """The environment of what runs without SLURM: all of that shares one import of torch."""
-    process, address = start_server()
-    yield {ADDRESS: address}
-    process.communicate()
-
-
-@pytest.fixture(scope="session")
-def local(here: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+def local(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The small study, run without SLURM."""
     project = Project.new(tmp_path_factory.mktemp("local") / "project")
-    project.snakemake("--profile", "local", "all_tables", **here)
+    project.snakemake("--profile", "local", "all_tables")
     return project
 
 
@@ -280,7 +271,6 @@ def on_cluster(
 def distributed(
     slurm: Slurm,
     local: Project,
-    here: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Ending]]:
     """One run in two processes: here, on one node, and on two; begun, with how to wait for it."""
@@ -301,7 +291,7 @@ def distributed(
         return end
 
     yield {
-        "alone": begin("alone", ("--profile", "local"), "{devices: 2}", **here),
+        "alone": begin("alone", ("--profile", "local"), "{devices: 2}"),
         "one node": begin("one", Project.ON_SLURM, "{devices: 2}"),
         # A real cluster's nodes have names that lead to them.
         "two nodes": begin("two", Project.ON_SLURM, "{num_nodes: 2}", MASTER_ADDR="127.0.0.1"),

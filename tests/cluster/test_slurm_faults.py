@@ -64,7 +64,6 @@ class Faults:
 def faults(
     slurm: Slurm,
     on_cluster: Project,
-    here: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Faults:
     project = on_cluster.copy(tmp_path_factory.mktemp("faults") / "project")
@@ -103,7 +102,7 @@ def faults(
     slurm.order("start node2")
     tables = (project.results / "tables").relative_to(project.root)
     wanted = [f"{tables}/{name}" for name in ("table1.csv", "claims.json")]
-    project.snakemake("--profile", "local", *wanted, **here)
+    project.snakemake("--profile", "local", *wanted)
     return told
 
 

@@ -114,7 +114,10 @@ def write_run(
         title=variant,
         seed=seed,
         training=training,
-        evaluation=study.evaluation.model_dump(mode="json"),
+        evaluation={
+            **study.evaluation.model_dump(mode="json"),
+            **({"image_size": study.sam.image_size} if variant in CONTROLS else {}),
+        },
         manifest_sha256="0" * 64,
         metrics=metrics,
         images={test_set: images for test_set in metrics},

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ import pytest
 from naslora.methods.names import NETWORK_NAMES
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
-from naslora.workflow.server import ADDRESS, delegate
 
 ROOT = Path(__file__).parents[2]
 MOMENTS = str(Path(__file__).with_name("moments.py"))
 TASK = "kvasir"
-Server = tuple["subprocess.Popen[bytes]", str]
+Forked = Callable[[list[str]], int]
 
 
 class Run:
@@ -27,10 +25,16 @@ class Run:
         variant: what to train.
         options: of the command line, that lead to the study.
         monkeypatch: of the test.
+        forked: runs a command.
     """
 
     def __init__(
-        self, study: Study, variant: str, options: list[str], monkeypatch: pytest.MonkeyPatch
+        self,
+        study: Study,
+        variant: str,
+        options: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        forked: Forked,
     ):
         self.study = study
         self.layout = Layout.of(study)
@@ -40,13 +44,12 @@ class Run:
         self.command = ["train", "--task", TASK, "--variant", variant, *options]
         self._variant = variant
         self._monkeypatch = monkeypatch
+        self._forked = forked
 
     def attempt(self, fault: str = "", *more: str) -> int:
-        """Train in a fork of the server, which a fault may hit; returns the exit code."""
+        """Train in a process of its own, which a fault may hit; returns the exit code."""
         self._monkeypatch.setenv("NASLORA_TEST_FAULT", fault)
-        code = delegate([*self.command, *more])
-        assert code is not None, "the server is gone"
-        return code
+        return self._forked([*self.command, *more])
 
     def files(self) -> list[str]:
         return sorted(path.name for path in self.folder.iterdir())
@@ -67,12 +70,11 @@ class Run:
 def new_run(
     copied: Callable[..., Study],
     options: Callable[..., list[str]],
-    server: Server,
+    forked: Forked,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Run]:
     """A run of a variant in a folder of its own, with settings of its training."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv(ADDRESS, server[1])
 
     def make(variant: str, folder: str, **training: Any) -> Run:
         overrides = {
@@ -82,6 +84,6 @@ def new_run(
             "training": {"epochs": 2, "architecture": {"start_epoch": 1}, **training},
         }
         study = copied(overrides, folder=folder)
-        return Run(study, variant, options(study, overrides), monkeypatch)
+        return Run(study, variant, options(study, overrides), monkeypatch, forked)
 
     return make

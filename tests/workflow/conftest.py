@@ -17,8 +17,6 @@ from typing import Any
 import pytest
 import yaml
 
-from naslora.workflow.server import ADDRESS
-
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")
 # With a job that trains the backbone, where the rehearsal has shipped weights.
@@ -27,17 +25,18 @@ SAM = {"backbone": "tiny", "image_size": 128, "checkpoint": "pretrained"}
 FEWER = {
     "tasks": ["kvasir", "leaf"],
     "methods": ["lora", "nas_lora", "nas_pc_lora"],
+    "networks": [],
     "seeds": [0, 1],
     "generated": {"kvasir": 60, "leaf": 60},
     "sam": SAM,
-    "networks": [],
 }
 
 
 # For DVC, the least that has every stage.
 LEAST = {
     "tasks": ["kvasir"],
-    "methods": ["lora"],
+    "methods": ["lora", "nas_lora"],
+    "networks": [],
     "seeds": [0],
     "generated": {"kvasir": 60},
     "sam": SAM,
@@ -136,8 +135,7 @@ class Project:
         return {
             **os.environ,
             "PATH": os.pathsep.join(map(str, programs)),
-            # An address of a server, so that no server is started for the stand-in.
-            ADDRESS: "none",
+            "PYTHONPATH": str(ROOT),
             "DVC_GLOBAL_CONFIG_DIR": str(own / "global"),
             "DVC_SYSTEM_CONFIG_DIR": str(own / "system"),
             "DVC_SITE_CACHE_DIR": str(own / "site"),
@@ -156,7 +154,7 @@ class Project:
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.root,
-            env=self.environment(FAIL=fail, REAL=real, PYTHON=sys.executable),
+            env=self.environment(FAIL=fail, REAL=real),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -194,6 +192,10 @@ class Project:
             Answer(int(code), text) for text, code in zip(texts[:-1:2], texts[1::2], strict=True)
         ]
 
+    def known_files(self) -> set[str]:
+        """Names of what lies in a project's folder before and besides its results."""
+        return {*WORKFLOW, "bin", "calls.txt", ".snakemake"}
+
     def calls(self) -> list[str]:
         """The sub-commands that were run since the last call of this, with their arguments."""
         path = self.root / "calls.txt"
@@ -230,6 +232,23 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 def finished(history: History, tmp_path: Path) -> Project:
     """A copy of the project with all its results."""
     return history.project.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def least(tmp_path: Path) -> Project:
+    """A project with a study of one run, which has no results yet."""
+    return Project.new(tmp_path / "project", LEAST)
+
+
+@pytest.fixture
+def single(tmp_path: Path) -> Project:
+    """A project with the results of a study of one run, which is no part of a batch."""
+    large = {"sam": {"backbone": "vit_b", "image_size": 1024, "checkpoint": "random"}}
+    project = Project.new(tmp_path / "project", {**LEAST, **large})
+    answer = project.snakemake("--profile", "local")
+    assert answer.code == 0, answer.text
+    project.calls()
+    return project
 
 
 @pytest.fixture

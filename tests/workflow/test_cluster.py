@@ -147,21 +147,21 @@ def test_a_truncated_checkpoint_is_told(tmp_path: Path) -> None:
     (tmp_path / "sam_vit_h_4b8939.pth").write_bytes(b"half of it")
     study = load_study("paper", {"sam.checkpoints": str(tmp_path)}, CONFIG)
     with pytest.raises(CheckpointError, match="10 bytes instead of 2,564,550,879"):
-        check_inputs(study, [], weights=True, again="again", config=CONFIG)
+        check_inputs(study, [], weights=True, config=CONFIG)
 
 
 def test_what_could_be_downloaded_is_asked_for_too(tmp_path: Path) -> None:
     study = load_study("paper", {"archives": str(tmp_path)}, CONFIG)
     with pytest.raises(ArchiveError) as caught:
-        check_inputs(study, ["kvasir"], weights=False, again="again", config=CONFIG)
+        check_inputs(study, ["kvasir"], weights=False, config=CONFIG)
     assert "naslora data --study paper" in str(caught.value)
-    assert str(caught.value).endswith("then run: again")
-    check_inputs(study, [], weights=False, again="again", config=CONFIG)
+    assert str(caught.value).endswith("then run: the same command again")
+    check_inputs(study, [], weights=False, config=CONFIG)
 
 
 def test_runs_that_need_no_weights_need_no_checkpoint(tmp_path: Path) -> None:
     study = load_study("rehearsal", {"results": str(tmp_path)}, CONFIG)
-    check_inputs(study, study.tasks, weights=True, again="again", config=CONFIG)
+    check_inputs(study, study.tasks, weights=True, config=CONFIG)
 
 
 def test_rules_ask_for_what_they_need(asked: Asked) -> None:

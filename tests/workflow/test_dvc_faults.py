@@ -111,6 +111,6 @@ def test_results_that_cannot_be_written(
     assert nothing.code == 0
     assert "Nothing to be done" in nothing.text
     assert something.code == 1
-    assert "Write-protected output files" in something.text
+    assert "cannot write settings.json: Read-only file system" in something.text
     assert "Traceback" not in something.text
     assert files(disk) == before

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from naslora.report.figures.catalogue import FIGURES, figures_from, pictures
-from naslora.workflow.history import PARTS
+from naslora.report.figures.catalogue import FIGURES, SUFFIXES, figures_of
+from naslora.study.settings import load_study
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -28,6 +28,13 @@ def outs(stage: str) -> dict[str, dict[str, bool]]:
     return {path: flags for out in LEDGER["stages"][stage]["outs"] for path, flags in out.items()}
 
 
+def pictures(study: str, weights: bool | None) -> list[str]:
+    """Names of a study's pictures: those made from weights and images, the others, or all."""
+    settings = load_study(study, config=ROOT / "config")
+    figures = figures_of(settings, weights=weights)
+    return [picture.name for name in figures for picture in FIGURES[name].pictures(settings)]
+
+
 def test_commands_are_targets_of_the_workflow() -> None:
     targets = re.findall(r"^rule (all_\w+):", (ROOT / "Snakefile").read_text(), re.MULTILINE)
     assert sorted(targets) == sorted(f"all_{stage}" for stage in LEDGER["stages"])
@@ -37,33 +44,33 @@ def test_commands_are_targets_of_the_workflow() -> None:
         assert command == expected
 
 
-def test_every_stage_copies_its_results_with_their_history() -> None:
-    assert list(LEDGER["stages"]) == list(PARTS)
-    for stage, folders in PARTS.items():
-        assert set(outs(stage)) == {f"{FOLDER}{f}" for f in (*folders, f"history/{stage}.json")}
+def test_every_stage_copies_its_results() -> None:
+    folders = {
+        "data": ("archives", "manifests"),
+        "runs": ("backbone", "runs", "records"),
+        "tables": ("tables", "metrics"),
+        "figures": ("figures",),
+    }
+    for stage in LEDGER["stages"]:
+        assert set(outs(stage)) == {f"{FOLDER}{folder}" for folder in folders[stage]}
         # Without `persist`, DVC would delete what Snakemake could have kept. All of it is cached.
         assert all(flags == {"persist": True} for flags in outs(stage).values())
 
 
 def test_plots_are_pictures_that_show_no_images() -> None:
-    without_images = {
-        f"{FOLDER}figures/{name}.png"
-        for drawn in figures_from("records", "analyses")
-        for name in pictures(drawn)
-    }
+    without_images = {f"{FOLDER}figures/{name}.png" for name in pictures("rehearsal", False)}
     assert LEDGER["plots"]
     assert set(LEDGER["plots"]) <= without_images
 
 
 def test_pictures_of_images_are_ignored_but_for_generated_ones(ledger: Project) -> None:
-    def of(study: str, *sources: str) -> list[str]:
-        drawn = figures_from(*sources) if sources else FIGURES  # type: ignore[arg-type]
-        names = [name for figure in drawn for name in pictures(figure)]
-        return [f"results/{study}/figures/{name}.{s}" for name in names for s in ("png", "pdf")]
+    def of(study: str, weights: bool | None = None) -> list[str]:
+        names = pictures(study, weights)
+        return [f"results/{study}/figures/{name}.{s}" for name in names for s in SUFFIXES]
 
     asked = [*of("sample"), *of("rehearsal")]
     answer = ledger.dvc(f"check-ignore {' '.join(asked)}")
-    assert sorted(answer.text.split()) == sorted(of("sample", "weights"))
+    assert sorted(answer.text.split()) == sorted(of("sample", weights=True))
 
 
 def test_numbers_and_pictures_without_a_network(ledger: Project, tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
-"""The lines that a run shows, from the events that Snakemake sends."""
+"""What a run shows, from the events that Snakemake sends."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 from snakemake_interface_logger_plugins.common import LogEvent
 
 import snakemake_logger_plugin_naslora as plugin
@@ -38,7 +38,7 @@ def record(text: str | None = None, level: int = logging.INFO, **fields: Any) ->
     return logging.makeLogRecord({"msg": text, "levelno": level, **fields})
 
 
-def job(jobid: int, rule: str, **wildcards: str) -> logging.LogRecord:
+def described(jobid: int, rule: str, **wildcards: str) -> logging.LogRecord:
     return record(
         event=LogEvent.JOB_INFO, jobid=jobid, rule_name=rule, wildcards=wildcards, reason="missing"
     )
@@ -49,6 +49,10 @@ def stats(**counts: int) -> logging.LogRecord:
     return record(event=LogEvent.RUN_INFO, stats=total)
 
 
+def started(*jobs: int) -> logging.LogRecord:
+    return record(event=LogEvent.JOB_STARTED, jobs=list(jobs))
+
+
 def finished(jobid: int) -> logging.LogRecord:
     return record(event=LogEvent.JOB_FINISHED, job_id=jobid)
 
@@ -57,19 +61,20 @@ def test_time_left_is_estimated_from_jobs_of_the_same_rule(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = handler()
-    log.emit(stats(train=3, table=1, all_tables=1))
-    log.emit(job(1, "train", task="kvasir", variant="lora", seed="0"))
-    clock.now += 60
-    log.emit(finished(1))
-    log.emit(job(2, "table", table="table1"))
-    clock.now += 10
-    log.emit(finished(2))
-    log.emit(job(3, "all_tables"))
-    log.emit(finished(3))
+    log.emit(stats(prepare=1, train=3, table=1, all_tables=1))
+    for job, rule, seconds in ((1, "prepare", 5), (2, "train", 60), (3, "train", 40)):
+        log.emit(started(job))
+        log.emit(described(job, rule, task="kvasir"))
+        clock.now += seconds
+        log.emit(finished(job))
+    log.emit(started(6))
+    log.emit(described(6, "all_tables"))
+    log.emit(finished(6))
     assert capsys.readouterr().out.splitlines() == [
-        "4 jobs to do: 3 train, 1 table",
-        "[1 of 4, about 3 min left] train kvasir lora 0: 60 s",
-        "[2 of 4, about 2 min left] table table1: 10 s",
+        "5 jobs to do: 1 prepare, 3 train, 1 table",
+        "[1 of 5] prepare kvasir: 5 s",  # nothing is known about training yet
+        "[2 of 5, about 2 min left] train kvasir: 60 s",
+        "[3 of 5, about 50 s left] train kvasir: 40 s",
     ]
 
 
@@ -78,12 +83,34 @@ def test_jobs_side_by_side_halve_the_time_left(
 ) -> None:
     log = handler()
     log.emit(stats(train=4))
-    log.emit(job(1, "train"))
-    log.emit(job(2, "train"))
+    log.emit(started(1, 2))
+    log.emit(described(1, "train"))
+    log.emit(described(2, "train"))
     clock.now += 60
     log.emit(finished(1))
     log.emit(finished(2))
     assert capsys.readouterr().out.splitlines()[-1] == "[2 of 4, about 60 s left] train: 60 s"
+
+
+def test_a_terminal_has_one_live_line(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    log = handler()
+    log.console = Console(force_terminal=True, width=80, highlight=False)
+    log.emit(stats(train=2))
+    for job in (1, 2):
+        log.emit(started(job))
+        log.emit(described(job, "train", variant="lora", seed=str(job)))
+        assert log.line is not None
+        assert log.line.tasks[0].description.endswith(f"train lora {job}")
+        clock.now += 30
+        log.emit(finished(job))
+        assert log.line.tasks[0].completed == job
+        if job == 1:
+            assert log.line.tasks[0].description == "about 30 s left"
+    log.emit(record("the results", results=True))
+    assert log.line is None
+    shown = capsys.readouterr().out
+    assert "train lora 1: 30 s" not in shown
+    assert shown.endswith("the results\n")
 
 
 def test_failed_job_shows_the_end_of_its_log(
@@ -107,12 +134,12 @@ def test_only_what_matters_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     log.emit(record("Nothing to be done (all up to date)."))
     log.emit(record("a warning", logging.WARNING))
     log.emit(record("WorkflowError: no such rule", logging.ERROR, event=LogEvent.ERROR))
-    log.emit(record("results of study s:", result=True))
+    log.emit(record("results of study [s]:", results=True))
     assert capsys.readouterr().out.splitlines() == [
         "Nothing to be done (all up to date).",
         "a warning",
         "WorkflowError: no such rule",
-        "results of study s:",
+        "results of study [s]:",
     ]
 
 
@@ -120,8 +147,8 @@ def test_dry_run_lists_jobs_with_reasons(capsys: pytest.CaptureFixture[str]) -> 
     log = handler(dryrun=True)
     for _ in range(2):
         log.emit(stats(train=1, all_tables=1))
-    log.emit(job(1, "train", task="kvasir"))
-    log.emit(job(2, "all_tables"))
+    log.emit(described(1, "train", task="kvasir"))
+    log.emit(described(2, "all_tables"))
     assert capsys.readouterr().out.splitlines() == [
         "1 jobs to do: 1 train",
         "would run train kvasir (missing)",
@@ -135,62 +162,39 @@ def test_durations(seconds: float, text: str) -> None:
     assert plugin.duration(seconds) == text
 
 
-@pytest.fixture
-def named() -> Iterator[None]:
-    """Job 1 is a training, jobs 2 and 3 are a group; the executor does not say so."""
-    names = {1: ("train", "kvasir", "lora", "0"), 2: ("train", "leaf"), 3: ("evaluate", "leaf")}
-    plugin.name_jobs(names, {"abc": [2, 3]})
-    yield
-    plugin.forget_jobs()
-
-
-@pytest.mark.usefixtures("named")
-def test_jobs_of_a_silent_executor_have_names_and_times(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
+def test_jobs_on_a_cluster_have_numbers_and_their_logs_names(
+    tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Its executor does not describe jobs; of a group's logs, the one with the error is shown."""
+    good = tmp_path / "logs" / "train" / "leaf" / "seed0.log"
+    bad = tmp_path / "logs" / "evaluate" / "leaf" / "seed0.log"
+    for path, text in ((good, "epoch 1/1\n"), (bad, "error: no such image\n")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
     log = handler()
     log.emit(stats(train=2, evaluate=1))
-    log.emit(record(event=LogEvent.JOB_STARTED, jobs=[1, "abc"]))
+    log.emit(started(1, 2))
     clock.now += 30
-    for number in (1, 2, 3):
-        log.emit(finished(number))
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1:] == [
-        "[1 of 3, about 60 s left] train kvasir lora 0: 30 s",
-        "[2 of 3, about 15 s left] train leaf: 30 s",
-        "[3 of 3] evaluate leaf: 30 s",
-    ]
-
-
-@pytest.mark.usefixtures("named")
-def test_failures_in_slurm_name_the_job_there_and_the_log_to_blame(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    good, bad = tmp_path / "train.log", tmp_path / "evaluate.log"
-    good.write_text("epoch 1/1\n")
-    bad.write_text("error: no such image\n  what to do: look\n")
-    log = handler()
-    log.emit(record(event=LogEvent.JOB_STARTED, jobs=[1, "abc"]))
-    told = "SLURM-job '17' failed, SLURM status is: 'TIMEOUT'. Detailed failure reason unavailable"
-    alone = {"jobid": 1, "rule_name": "train", "log": [str(good)], "rule_msg": told}
-    log.emit(record(event=LogEvent.JOB_ERROR, **alone, aux={"external_jobid": "17"}))
-    members: list[dict[str, Any]] = [
-        {"jobid": 2, "rule_name": "train", "log": [str(good)], "aux": {"external_jobid": "18"}},
+    alone = {"jobid": 1, "rule_name": "train", "log": [str(good)], "aux": {"external_jobid": "17"}}
+    log.emit(record(event=LogEvent.JOB_ERROR, **alone))
+    members = [
+        {**alone, "jobid": 2, "aux": {"external_jobid": "18"}},
         {"jobid": 3, "rule_name": "evaluate", "log": [str(bad)], "aux": {"external_jobid": "18"}},
     ]
     log.emit(record(event=LogEvent.GROUP_ERROR, job_error_info=members))
     for member in members:
         log.emit(record(event=LogEvent.JOB_ERROR, indent=True, **member))
-    log.emit(record("Trying to restart job 1."))
-    log.emit(record("Trying to restart job abc."))
+    log.emit(started(1))
+    clock.now += 20
+    log.emit(finished(1))
     assert capsys.readouterr().out.splitlines() == [
-        "train kvasir lora 0 failed: SLURM job 17 ended as TIMEOUT",
+        "3 jobs to do: 2 train, 1 evaluate",
+        "train leaf seed0 failed: SLURM job 17",
         "  epoch 1/1",
         f"  log: {good}",
-        "a group (evaluate leaf, train leaf) failed: SLURM job 18",
+        "evaluate leaf seed0, train leaf seed0 failed: SLURM job 18",
         "  error: no such image",
-        "    what to do: look",
         f"  log: {bad}",
-        "train kvasir lora 0 is tried again",
-        "the group is tried again",
+        "train leaf seed0 is started again",
+        "[1 of 3] train leaf seed0: 20 s",
     ]

@@ -1,4 +1,4 @@
-"""What runs, and what runs again, with a stand-in for the `naslora` command."""
+"""What runs, and what runs again; see `fake_naslora` for what stands in for the real work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from naslora.study.settings import load_study
 if TYPE_CHECKING:
     from conftest import History, Project
 
-# One worker runs all of these, so that the finished project is made once.
+# One worker runs all of these, so that the finished projects are made once.
 pytestmark = pytest.mark.xdist_group("workflow")
 
 # What the fixture's study, two tasks and three methods, comes to; leaf has ablations of its own.
@@ -27,12 +27,12 @@ TASKS, METHODS, SEEDS = ("kvasir", "leaf"), ("lora", "nas_lora", "nas_pc_lora"),
 ABLATIONS = ("layers_first_half", "layers_last_half", "channels_1_of_3")
 LEAF_RUNS = (len(METHODS) + len(ABLATIONS)) * len(SEEDS)
 RUNS = len(METHODS) * len(SEEDS) + LEAF_RUNS
-ANALYSES = 3
+BATCHES = len(TASKS) * len(SEEDS)
 DRAWN = {"figures": 1, "pictures": 1, "report": 1}
 TIMED = {"timing": 1, "timing_tables": 1}
 SHOWN = {"tables": 1, "timing_tables": 1, **DRAWN}
-# generate, prepare, controls; pretrain; ...; tables
-JOBS = 2 * 3 + 1 + 2 * RUNS + ANALYSES + 1 + len(DRAWN) + len(TIMED)
+# prepare; batches; timing; tables and figures
+JOBS = len(TASKS) + BATCHES + 1 + len(SHOWN)
 STUDY = load_study("paper", {"tasks": list(TASKS)}, Path(__file__).parents[2] / "config")
 NAMES = " ".join(name for name in tables_of(STUDY) if TABLES[name].from_records)
 TIMING_NAMES = " ".join(name for name in tables_of(STUDY) if not TABLES[name].from_records)
@@ -50,17 +50,15 @@ def write_records(root: Path) -> None:
         kit["write_run"](study, variant, seed, scores, task=task, images=5)
 
 
-def test_first_run_does_every_job_once(history: History) -> None:
+def test_first_run_does_everything_once(history: History) -> None:
     commands = Counter(call.split()[0] for call in history.failed_calls)
     assert commands == {
-        "generate": 2,
         "prepare": 2,
-        "pretrain": 1,
         "train": RUNS,
         "evaluate": RUNS,
         "controls": 2,
         "table": len(WRITTEN),
-        "analyse": ANALYSES,
+        "analyse": 3,
         "time": 1,
         "figure": 2,
     }
@@ -70,12 +68,14 @@ def test_first_run_does_every_job_once(history: History) -> None:
     assert trained == on_both | {f"train leaf {a} seed{s}" for a in ABLATIONS for s in SEEDS}
 
 
-def test_finished_jobs_are_counted_with_the_time_left(history: History) -> None:
+def test_finished_jobs_are_counted(history: History) -> None:
     lines = [line for line in history.failed.text.splitlines() if line.startswith("[")]
-    counted = [re.match(rf"\[ *(\d+) of {JOBS}, about \d+ (s|min) left\] ", line) for line in lines]
+    left = r"(, about \d+ (s|min) left)?"
+    counted = [re.match(rf"\[ *(\d+) of {JOBS}{left}\] ", line) for line in lines]
     assert all(counted)
     # But both jobs for tables, which failed, and the report, which waits for them.
     assert [int(match[1]) for match in counted if match] == list(range(1, JOBS - 2))
+    assert not any("left" in line for line in lines[:2])  # of no job that takes long
 
 
 def test_failed_job_shows_its_message_and_no_traceback(history: History) -> None:
@@ -90,11 +90,12 @@ def test_failed_job_shows_its_message_and_no_traceback(history: History) -> None
     assert len(text.splitlines()) < JOBS + 20
 
 
-def test_repetition_does_what_is_left_and_says_where_results_are(history: History) -> None:
+def test_repetition_does_what_is_left_and_shows_results(history: History) -> None:
     assert history.repeated.code == 0
     assert sorted(history.repeated_calls) == ["report", *WRITTEN]
-    for name in ("table1.csv", "table5.md", "table8.md", "tableD1.tex", "status.md"):
-        assert f"  results/rehearsal/tables/{name}\n" in history.repeated.text
+    lines = history.repeated.text.splitlines()
+    assert "tables: results/rehearsal/tables" in lines
+    assert "all in one page: results/rehearsal/report.html" in lines
 
 
 def test_second_run_does_nothing_wherever_archives_lie(history: History) -> None:
@@ -104,28 +105,107 @@ def test_second_run_does_nothing_wherever_archives_lie(history: History) -> None
 
 
 def test_training_setting_reruns_training_and_what_follows(finished: Project) -> None:
-    answer = finished.snakemake(
-        "--profile", "slurm", "--dry-run", "--config", "training={epochs: 3}"
-    )
-    assert answer.code == 0
-    # Of the analyses, that of NAS-LoRA alone. No timing, but what a schedule of it comes to.
-    assert answer.planned() == {"train": RUNS, "evaluate": RUNS, "analyse": 1, **SHOWN}
+    """Whether runs are there or only their records: those are of other settings too."""
+    changed = ["--config", "training={epochs: 3}"]
+    again = {"batch": BATCHES, **SHOWN}
+    (planned,) = finished.plans(changed)
+    assert planned == again
+    shutil.rmtree(finished.records.parent / "runs")
+    nothing, planned = finished.plans([], changed)
+    assert nothing == {}
+    assert planned == again
 
 
-def test_evaluation_setting_reruns_evaluation_alone(finished: Project) -> None:
-    answer = finished.snakemake(
-        "--profile", "local", "--dry-run", "--config", "evaluation={size: input}"
-    )
-    assert answer.code == 0
-    assert answer.planned() == {"evaluate": RUNS, "controls": 2, **SHOWN}
-
-
-def test_deleted_record_reruns_one_evaluation(finished: Project) -> None:
+def test_batches_do_what_is_not_up_to_date(finished: Project) -> None:
+    """One variant has another training, of one run the record is gone, of one the weights."""
+    results = finished.records.parent
     (finished.records / "kvasir" / "lora" / "seed1.json").unlink()
-    answer = finished.snakemake("--profile", "local", "--dry-run")
+    (results / "runs" / "leaf" / "lora" / "seed0" / "adapter.safetensors").unlink()
+    variant = "variants={layers_last_half: {training: {epochs: 9}}}"
+    answer = finished.snakemake("--profile", "local", "all_runs", "--config", variant)
     assert answer.code == 0
-    assert "would run evaluate kvasir lora 1 " in answer.text
-    assert answer.planned() == {"evaluate": 1, **SHOWN}
+    assert sorted(finished.calls()) == [
+        "evaluate kvasir lora seed1",
+        "evaluate leaf layers_last_half seed0",
+        "evaluate leaf layers_last_half seed1",
+        "evaluate leaf lora seed0",
+        "train leaf layers_last_half seed0",
+        "train leaf layers_last_half seed1",
+        "train leaf lora seed0",
+    ]
+
+
+def test_what_fails_in_a_batch_leaves_the_rest(finished: Project) -> None:
+    """There are tables of what is there, and the next run makes what is missing."""
+    (finished.records / "kvasir" / "lora" / "seed1.json").unlink()
+    (finished.records / "kvasir" / "nas_lora" / "seed1.json").unlink()
+    (finished.tables / "status.md").unlink()
+    answer = finished.snakemake("--profile", "local", fail="evaluate kvasir lora seed1")
+    assert answer.code == 1
+    both = ["evaluate kvasir lora seed1", "evaluate kvasir nas_lora seed1"]
+    assert finished.calls() == [*both, f"table {NAMES}"]
+    assert "batch kvasir 1 failed\n" in answer.text
+    assert "  failed, see above: lora on kvasir, seed 1\n" in answer.text
+    status = finished.tables / "status.md"
+    assert f"some runs are missing; how they stand: {status.relative_to(finished.root)}" in (
+        answer.text
+    )
+    assert status.exists()
+    again = finished.snakemake("--profile", "local")
+    assert again.code == 0
+    assert finished.calls()[:1] == ["evaluate kvasir lora seed1"]
+
+
+def test_evaluation_setting_reruns_evaluations_alone(finished: Project) -> None:
+    answer = finished.snakemake(
+        "--profile", "local", "all_runs", "--config", "evaluation={size: input}"
+    )
+    assert answer.code == 0
+    done = Counter(call.split()[0] for call in finished.calls())
+    assert done == {"evaluate": RUNS, "controls": len(TASKS)}
+
+
+def test_settings_of_one_part_rerun_that_part(finished: Project) -> None:
+    analysis, timing, split, images = finished.plans(
+        ["--config", "analysis={images: 7}"],
+        ["--config", "timing={steps: 7}"],
+        ["--config", "data={split_seed: 1}"],
+        ["--config", "generated={leaf: 61}"],
+    )
+    assert analysis == {"batch": 1, **SHOWN}
+    assert timing == {**TIMED, "figures": 1, "report": 1}
+    assert split == {"prepare": 2, "batch": BATCHES, **SHOWN}
+    assert images == {"prepare": 1, "batch": len(SEEDS), **SHOWN}
+
+
+def test_changed_settings_and_back_rerun_nothing(finished: Project) -> None:
+    _, back = finished.plans(["--config", "training={epochs: 3}"], [])
+    assert back == {}
+
+
+def test_another_variant_runs_alone(finished: Project) -> None:
+    variant = "variants={rank_9: {method: lora, tasks: [leaf], settings: {rank: 9}}}"
+    answer = finished.snakemake("--profile", "local", "all_runs", "--config", variant)
+    assert answer.code == 0
+    assert sorted(finished.calls()) == [
+        f"{step} leaf rank_9 seed{seed}" for step in ("evaluate", "train") for seed in SEEDS
+    ]
+
+
+def test_long_runs_are_jobs_of_their_own(single: Project) -> None:
+    """Training and evaluation apart, each again when it has to be."""
+    trained, evaluated = single.plans(
+        ["--config", "training={epochs: 3}"], ["--config", "evaluation={size: input}"]
+    )
+    assert trained == {"train": 1, "evaluate": 1, **SHOWN}
+    assert evaluated == {"evaluate": 1, "controls": 1, **SHOWN}
+    (single.records / "kvasir" / "lora" / "seed0.json").unlink()
+    answer = single.snakemake("--profile", "local", "all_runs")
+    assert single.calls() == ["evaluate kvasir lora seed0"], answer.text
+    shutil.rmtree(single.records.parent / "runs")
+    nothing, trained = single.plans(["all_runs"], ["all_runs", "--config", "training={epochs: 3}"])
+    assert nothing == {}
+    assert trained == {"train": 1, "evaluate": 1}
 
 
 def test_records_alone_make_the_tables(finished: Project, fresh_elsewhere: Project) -> None:
@@ -135,31 +215,16 @@ def test_records_alone_make_the_tables(finished: Project, fresh_elsewhere: Proje
     assert sorted(fresh_elsewhere.calls()) == [f"figure {FIGURES}", "report", *WRITTEN]
 
 
-def test_an_analysis_setting_reruns_analyses_alone(finished: Project) -> None:
-    answer = finished.snakemake(
-        "--profile", "local", "--dry-run", "--config", "analysis={images: 7}"
-    )
-    expected = {"analyse": ANALYSES, **SHOWN}
-    del expected["pictures"]
-    assert answer.planned() == expected
-
-
-def test_a_timing_setting_reruns_the_timing_alone(finished: Project) -> None:
-    answer = finished.snakemake("--profile", "slurm", "--dry-run", "--config", "timing={steps: 7}")
-    assert answer.code == 0, answer.text
-    assert answer.planned() == {**TIMED, "figures": 1, "report": 1}
-
-
 def test_timings_of_other_machines_make_the_table_again(finished: Project) -> None:
-    path = finished.root / "results" / "rehearsal" / "records" / "timing" / "a-gpu.json"
-    path.write_text("timed by hand\n")
-    answer = finished.snakemake("--profile", "local", "--dry-run")
-    assert answer.planned() == {"timing_tables": 1, "figures": 1, "report": 1}
+    folder = finished.records / "timing"
+    shutil.copy(folder / "pipeline.json", folder / "a-gpu.json")
+    (planned,) = finished.plans([])
+    assert planned == {"timing_tables": 1, "figures": 1, "report": 1}
 
 
 def test_no_other_table_waits_for_a_timing(finished: Project) -> None:
     (finished.tables / "status.md").unlink()
-    (finished.root / "results" / "rehearsal" / "records" / "timing" / "pipeline.json").unlink()
+    (finished.records / "timing" / "pipeline.json").unlink()
     answer = finished.snakemake("--profile", "local", fail="time")
     assert answer.code == 1
     assert sorted(finished.calls()) == [f"table {NAMES}", "time"]
@@ -177,7 +242,8 @@ def test_tables_of_records_alone_are_the_same_to_the_byte(
         answer = project.snakemake("--profile", "local", real="table")
         assert answer.code == 0, answer.text
         assert sorted(project.calls()) == [f"figure {FIGURES}", "report", *WRITTEN]
-        tables.append({path.name: path.read_bytes() for path in sorted(project.tables.iterdir())})
+        paths = [p for p in sorted(project.tables.iterdir()) if p.name != "sources.json"]
+        tables.append({path.name: path.read_bytes() for path in paths})
     assert tables[0] == tables[1]
     assert len(tables[0]) == sum(len(TABLES[name].suffixes) for name in tables_of(STUDY))
     assert b"(not timed)" in tables[0]["table5.md"]
@@ -187,33 +253,43 @@ def test_tables_of_records_alone_are_the_same_to_the_byte(
 
 def test_a_changed_record_makes_the_tables_again(finished: Project) -> None:
     path = finished.records / "leaf" / "channels_1_of_3" / "seed0.json"
-    path.write_text("measured again\n")
-    answer = finished.snakemake("--profile", "local", "--dry-run")
-    assert answer.planned() == SHOWN
+    path.write_text(path.read_text().replace('"evaluation_time_s": 1', '"evaluation_time_s": 2'))
+    (planned,) = finished.plans([])
+    assert planned == SHOWN
 
 
-def test_another_variant_runs_alone(finished: Project) -> None:
-    variant = "variants={rank_9: {method: lora, tasks: [leaf], settings: {rank: 9}}}"
-    answer = finished.snakemake("--profile", "local", "--dry-run", "--config", variant)
-    new = len(SEEDS)
-    assert answer.planned() == {"train": new, "evaluate": new, **SHOWN}
+def test_a_damaged_record_is_made_again(finished: Project) -> None:
+    (finished.records / "leaf" / "channels_1_of_3" / "seed0.json").write_text("damaged\n")
+    answer = finished.snakemake("--profile", "local", "all_runs")
+    assert answer.code == 0
+    assert finished.calls() == ["evaluate leaf channels_1_of_3 seed0"]
 
 
-def test_after_a_failure_there_are_tables_of_what_is_there(finished: Project) -> None:
-    """One evaluation fails; its table says so, and the next run makes all of them again."""
-    (finished.records / "kvasir" / "lora" / "seed1.json").unlink()
-    (finished.tables / "status.md").unlink()
-    answer = finished.snakemake("--profile", "local", fail="evaluate kvasir lora seed1")
+def test_a_folder_with_any_characters_is_only_a_folder(least: Project, tmp_path: Path) -> None:
+    name = 'out put\'s "$(touch stray)" & `touch stray`; *'
+    least.calls()
+    answer = least.snakemake("--profile", "local", "--config", f"results='{name}'")
+    assert answer.code == 0, answer.text
+    assert (least.root / name / "rehearsal" / "report.html").is_file()
+    assert not list(least.root.rglob("*stray"))
+    assert {path.name for path in least.root.iterdir()} == least.known_files() | {name}
+    again = least.snakemake("--profile", "local", "--config", f"results='{name}'")
+    assert "Nothing to be done" in again.text
+
+
+@pytest.mark.parametrize(
+    ("results", "why"),
+    [("/proc/naslora", "No such file or directory"), ("x" * 300, "File name too long")],
+)
+def test_a_results_folder_that_cannot_be_made_is_named(
+    fresh: Project, results: str, why: str
+) -> None:
+    answer = fresh.snakemake("--profile", "local", "--config", f"results={results}")
     assert answer.code == 1
-    assert finished.calls() == ["evaluate kvasir lora seed1", f"table {NAMES}"]
-    status = finished.tables / "status.md"
-    assert f"some runs are missing; how they stand: {status.relative_to(finished.root)}" in (
-        answer.text
-    )
-    assert status.exists()
-    again = finished.snakemake("--profile", "local")
-    assert again.code == 0
-    assert "evaluate kvasir lora seed1" in finished.calls()
+    assert f"the results folder cannot be made: {why}" in answer.text
+    assert "what to do: choose another folder" in answer.text
+    assert "Traceback" not in answer.text
+    assert len(answer.text.splitlines()) < 9
 
 
 def test_unknown_setting_is_named_with_the_nearest_known(fresh: Project) -> None:

@@ -2,7 +2,7 @@ if study.sam.checkpoint == "official":
 
     rule fetch:
         output:
-            official_checkpoint(),
+            readable(jobs.official_checkpoint)(),
         log:
             layout.log("fetch"),
         conda:
@@ -11,12 +11,14 @@ if study.sam.checkpoint == "official":
             mem_mb=growing(4000),
             runtime=growing(120),
         params:
-            study=study_options,
+            study=STUDY,
         shell:
-            "naslora fetch {params.study} > {log} 2>&1"
+            "naslora fetch {params.study:q} > {log:q} 2>&1"
 
 
 rule pretrain:
+    input:
+        readable(jobs.pretrain),
     output:
         layout.backbone(),
     log:
@@ -25,11 +27,10 @@ rule pretrain:
         "../../environment.yml"
     threads: study.pretraining.threads
     resources:
-        mem_mb=MEMORY,
-        runtime=growing(BACKBONE.training_minutes),
-        gpu=min(GPUS, 1),
+        mem_mb=needs.memory,
+        runtime=needs.training_minutes,
+        gpu=needs.gpus,
     params:
-        settings=backbone_fingerprint,
-        study=study_options,
+        study=STUDY,
     shell:
-        "naslora pretrain {params.study} > {log} 2>&1"
+        "naslora pretrain {params.study:q} > {log:q} 2>&1"

@@ -4,11 +4,9 @@
 
 rule figures:
     input:
-        records(),
-        analyses(),
-        timings(),
+        readable(jobs.figures),
     output:
-        shown(figures(weights=False), "figure"),
+        shown(jobs.figure_files(weights=False), "figure"),
     log:
         layout.log("figures"),
     conda:
@@ -17,30 +15,28 @@ rule figures:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        selection=selection_fingerprint,
+        study=STUDY,
         names=figures_of(study, weights=False),
-        study=study_options,
     shell:
-        "naslora figure {params.study} {params.names} --allow-empty > {log} 2>&1"
+        "naslora figure {params.study:q} {params.names:q} --allow-empty > {log:q} 2>&1"
 
 
 rule pictures:
     input:
-        records(),
+        readable(jobs.pictures),
     output:
-        shown(figures(weights=True), "figure"),
+        shown(jobs.figure_files(weights=True), "figure"),
     log:
         layout.log("pictures"),
     conda:
         "../../environment.yml"
     threads: study.training.threads
     resources:
-        mem_mb=MEMORY,
+        mem_mb=needs.memory,
         runtime=growing(120),
-        gpu=min(GPUS, 1),
+        gpu=needs.gpus,
     params:
-        selection=selection_fingerprint,
+        study=STUDY,
         names=figures_of(study, weights=True),
-        study=study_options,
     shell:
-        "naslora figure {params.study} {params.names} --allow-empty > {log} 2>&1"
+        "naslora figure {params.study:q} {params.names:q} --allow-empty > {log:q} 2>&1"

@@ -1,9 +1,6 @@
 rule report:
     input:
-        records(),
-        tables(),
-        timing_tables(),
-        drawable_figures(),
+        readable(jobs.report),
     output:
         layout.report,
     log:
@@ -14,7 +11,6 @@ rule report:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        selection=selection_fingerprint,
-        study=study_options,
+        study=STUDY,
     shell:
-        "naslora report {params.study} > {log} 2>&1"
+        "naslora report {params.study:q} > {log:q} 2>&1"

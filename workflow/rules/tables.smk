@@ -3,10 +3,9 @@
 
 rule tables:
     input:
-        records(),
-        analyses(),
+        readable(jobs.tables),
     output:
-        shown(tables(), "table"),
+        shown(jobs.table_files(), "table"),
         directory(layout.metrics),
     log:
         layout.log("tables"),
@@ -16,8 +15,7 @@ rule tables:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        selection=selection_fingerprint,
-        names=record_tables(),
-        study=study_options,
+        study=STUDY,
+        names=jobs.record_tables(),
     shell:
-        "naslora table {params.study} {params.names} > {log} 2>&1"
+        "naslora table {params.study:q} {params.names:q} > {log:q} 2>&1"

@@ -1,35 +1,35 @@
-# Table 5, and the claims, which speak of its numbers too. They have jobs of their own, so that no
-# other table waits for a machine to be timed, or goes missing when one cannot be.
+# Table 5, and the claims, which need its numbers too. They have jobs of their own, so that no other
+# table waits for measurements, or is missing where they fail.
 
 
 rule timing:
+    input:
+        readable(jobs.timing),
     output:
-        TIMED_HERE,
+        jobs.timed,
     log:
         layout.log("timing"),
-    priority: 1
+    priority: 1  # or it would wait until all cores are idle
     conda:
         "../../environment.yml"
-    threads: whole_machine
+    # Nothing runs beside it; in SLURM, its cores are its own.
+    threads: lambda wildcards: workflow.cores or study.training.threads
     resources:
-        mem_mb=MEMORY,
-        runtime=growing(BACKBONE.evaluation_minutes),
-        gpu=min(GPUS, 1),
-        slurm_extra=alone,
+        mem_mb=needs.memory,
+        runtime=needs.evaluation_minutes,
+        gpu=needs.gpus,
+        slurm_extra=needs.alone,
     params:
-        settings=timing_settings,
-        study=study_options,
+        study=STUDY,
     shell:
-        "naslora time {params.study} --output {output} > {log} 2>&1"
+        "naslora time {params.study:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule timing_tables:
     input:
-        records(),
-        analyses(),
-        timings(),
+        readable(jobs.timing_tables),
     output:
-        shown(timing_tables(), "table"),
+        shown(jobs.timing_table_files(), "table"),
     log:
         layout.log("timing_tables"),
     conda:
@@ -38,9 +38,7 @@ rule timing_tables:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        selection=selection_fingerprint,
-        schedule=timing_selection,
-        names=timing_table_names(),
-        study=study_options,
+        study=STUDY,
+        names=jobs.timing_table_names(),
     shell:
-        "naslora table {params.study} {params.names} > {log} 2>&1"
+        "naslora table {params.study:q} {params.names:q} > {log:q} 2>&1"

@@ -1,32 +1,26 @@
 rule train:
     input:
-        manifest=ancient(layout.manifest("{task}")),
-        images=images,
-        weights=starting_weights,
+        readable(jobs.train),
     output:
         layout.receipt("{task}", "{variant}", "{seed}"),
     log:
         layout.log("train", "{task}", "{variant}", "seed{seed}"),
-    group:
-        grouped("runs")
     conda:
         "../../environment.yml"
-    threads: THREADS
+    threads: needs.threads
     resources:
-        lane=1,
-        mem_mb=training_memory,
-        runtime=growing(BACKBONE.training_minutes),
-        gpu=gpus,
-        nodes=if_distributed(NODES),
-        tasks=if_distributed(processes),
-        tasks_per_gpu=if_distributed(-1),
-        mpi=if_distributed("srun"),
-        slurm_extra=if_distributed(spread),
+        mem_mb=needs.training_memory,
+        runtime=needs.training_minutes,
+        gpu=needs.training_gpus,
+        nodes=needs.nodes,
+        tasks=needs.tasks,
+        tasks_per_gpu=needs.tasks_per_gpu,
+        mpi=needs.mpi,
+        slurm_extra=needs.spread,
     params:
-        settings=run_fingerprint,
-        data=data_fingerprint,
-        study=study_options,
-        launcher=launcher,
+        study=STUDY,
+        launcher=needs.launcher,
     shell:
-        "{params.launcher}naslora train {params.study} --task {wildcards.task}"
-        " --variant {wildcards.variant} --seed {wildcards.seed} --record-divergence > {log} 2>&1"
+        "{params.launcher}naslora train {params.study:q} --task {wildcards.task:q}"
+        " --variant {wildcards.variant:q} --seed {wildcards.seed:q} --record-divergence"
+        " > {log:q} 2>&1"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from naslora.core.errors import SettingsError
+from naslora.results.sources import ALL_SOURCES, RECORDS, sources_of, write_sources
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
@@ -75,8 +76,7 @@ def _ranking(study: Study) -> list[Picture]:
 
 
 def _figure1b(study: Study) -> list[Picture]:
-    from naslora.report.figures.radar import has_radar
-    from naslora.report.figures.scores import any_printed
+    from naslora.report.figures.scores import any_printed, has_radar
 
     found = [Picture("figure1b", "Scores on every data set", _draw("figure1b", "draw_scores"))]
     if any_printed(study):
@@ -228,6 +228,7 @@ def write_figures(
     from naslora.report.figures.saving import save_reason
     from naslora.results.aggregate import aggregate
 
+    sources = sources_of(study)
     inputs = Inputs(study, aggregate(study))
     paths: list[Path] = []
     empty = {}
@@ -245,6 +246,10 @@ def write_figures(
                 paths.append(beside)
                 if written is not None:
                     written(beside)
+    for name in chosen:
+        if not {picture.name for picture in FIGURES[name].pictures(study)} & {*empty}:
+            used = RECORDS if "weights" in FIGURES[name].sources else ALL_SOURCES
+            write_sources(Layout.of(study).figures, [name], sources, used)
     if empty:
         problems = inputs.records.problems
         raise NothingToDrawError(

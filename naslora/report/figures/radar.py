@@ -14,7 +14,7 @@ from naslora.paper.published import NOT_PEFT
 from naslora.report.figures.captions import setting
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
-from naslora.report.figures.scores import DataSet, data_sets, score_frame
+from naslora.report.figures.scores import FEWEST_SPOKES, DataSet, data_sets, score_frame
 from naslora.report.figures.style import (
     HIGHLIGHTED,
     SMALL,
@@ -28,15 +28,9 @@ from naslora.report.tables.model import run_title
 if TYPE_CHECKING:
     from naslora.study.settings import Study
 
-FEWEST_SPOKES = 3
 _HEIGHT = 3.3
 _LEFT_OUT = {*NOT_PEFT, "decoder_only"}
 _INNER = 0.2  # radius of the lowest score
-
-
-def has_radar(study: Study) -> bool:
-    """Whether a study has enough data sets for a radar chart."""
-    return len(data_sets(study)) >= FEWEST_SPOKES
 
 
 def draw_radar(inputs: Inputs, path: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric, metric_name
@@ -13,10 +12,15 @@ from naslora.report.figures.captions import test_set_title, trained_rows
 from naslora.report.tables import table1, table2, table3
 from naslora.report.tables.comparability import why_not_comparable
 from naslora.report.tables.model import Column, TableSpec
-from naslora.results.aggregate import Aggregate
 from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from naslora.results.aggregate import Aggregate
+
+FEWEST_SPOKES = 3  # of a radar chart
 # Of each data set of the paper the first column that it prints; of Trans10K the foreground's mIoU.
 _CHOSEN = (
     (table1.TABLE, ("kvasir_S", "cvc_S", "isic2017_Jac", "camo_S", "sbu_BER", "leaf_IoU")),
@@ -86,6 +90,11 @@ def data_sets(study: Study) -> list[DataSet]:
     return found
 
 
+def has_radar(study: Study) -> bool:
+    """Whether a study has enough data sets for a radar chart."""
+    return len(data_sets(study)) >= FEWEST_SPOKES
+
+
 def comparable(study: Study) -> bool:
     """Whether the study's numbers and the paper's belong on one axis."""
     return not any(why_not_comparable(study, one.task) for one in data_sets(study))
@@ -116,6 +125,8 @@ def score_frame(study: Study, records: Aggregate) -> pd.DataFrame:
                 same = one.printed(method) is not None
                 lines.append((*head, "paper", method, None, number, same))
     columns = ["data_set", "task", "test_set", "metric", "source", "method", "seed", "value"]
+    import pandas as pd  # here, since the workflow asks this module for names
+
     frame = pd.DataFrame(lines, columns=[*columns, "same_definition"])
     return frame.astype({"seed": "Int64"})
 

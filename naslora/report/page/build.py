@@ -23,6 +23,7 @@ from naslora.report.tables.catalogue import TABLES, tables_of
 from naslora.report.tables.model import run_title
 from naslora.results.aggregate import Aggregate, aggregate
 from naslora.results.comparison import Comparisons
+from naslora.results.sources import ALL_SOURCES, sources_of, write_sources
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
@@ -58,7 +59,9 @@ def write_report(study: Study) -> Path:
         DiskError: the file cannot be written.
     """
     path = Layout.of(study).report
+    sources = sources_of(study)
     write_text(path, report_text(study, aggregate(study)))
+    write_sources(path.parent, [path.stem], sources, ALL_SOURCES)
     return path
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from naslora.core.errors import RecordError, SettingsError
 from naslora.report.tables import ablations, own_tasks, table1, table2, table3
 from naslora.report.tables.model import Table, TableSpec
+from naslora.results.sources import ALL_SOURCES, RECORDS, sources_of, write_sources
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
@@ -178,6 +179,7 @@ def write_tables(
     from naslora.report.tables.scores import write_scores
     from naslora.results.aggregate import aggregate
 
+    sources = sources_of(study)
     if records is None:
         records = aggregate(study)
     _check_records(study, chosen, set(records.runs["task"]), len(records.problems))
@@ -185,6 +187,11 @@ def write_tables(
         TABLES[name].write(study, records)
     if any(TABLES[name].from_records for name in chosen):
         write_scores(study, records)
+    folder = Layout.of(study).tables
+    for name in chosen:
+        write_sources(
+            folder, [name], sources, RECORDS if TABLES[name].from_records else ALL_SOURCES
+        )
     return [path for name in chosen for path in table_paths(study, name)]
 
 

@@ -1,0 +1,73 @@
+"""What tables and figures were made from, kept beside them.
+
+`sources.json` in their folder maps each name to the hashes of what it was made from, so that it can
+be told whether the records have changed since, in copies of the results too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from naslora.core.files import fingerprint, sha256, write_json
+from naslora.core.locking import exclusive
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
+
+# What tables and pictures of records are made from, and what others are.
+RECORDS = ("records", "analyses", "rows")
+ALL_SOURCES = (*RECORDS, "timings")
+
+
+def sources_of(study: Study) -> dict[str, str]:
+    """Hashes of all that tables and figures are made from.
+
+    Returns:
+        `records`, with those of controls; `analyses`; `timings`; and `rows`, the settings that
+        choose rows, columns and seeds.
+    """
+    layout = Layout.of(study)
+    files = {
+        "records": [p for p in layout.records.glob("*/*/*.json")],
+        "analyses": [p for p in (layout.records / "analysis").glob("*.json")],
+        "timings": [p for p in layout.timing.glob("*.json")],
+    }
+    hashes = {
+        name: fingerprint({p.relative_to(layout.root).as_posix(): sha256(p) for p in paths})
+        for name, paths in files.items()
+    }
+    training = study.training
+    schedule = [training.epochs, training.architecture.start_epoch]  # of Table 5's notes
+    rows = {"tasks": study.tasks, "runs": study.runs(), "schedule": schedule}
+    return {**hashes, "rows": fingerprint(rows)}
+
+
+def read_sources(folder: Path) -> dict[str, dict[str, str]]:
+    """What each table or figure in a folder was made from; empty where nothing is known."""
+    try:
+        content = json.loads((folder / "sources.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_sources(
+    folder: Path, names: Iterable[str], sources: Mapping[str, str], used: Iterable[str]
+) -> None:
+    """Note what tables or figures were made from; those that are not named keep their notes.
+
+    Args:
+        folder: that of all tables, or of all figures.
+        names: of the tables or figures.
+        sources: what `sources_of` returned before they were made.
+        used: those that they were made from.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    path = folder / "sources.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made_from = {name: sources[name] for name in used}
+    with exclusive(path):
+        write_json(path, {**read_sources(folder), **dict.fromkeys(names, made_from)})

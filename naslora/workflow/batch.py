@@ -1,0 +1,93 @@
+"""All runs of a task with one seed, one after the other in one process.
+
+Importing torch takes longer than training a small model on a few images.
+"""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Callable, Iterator
+
+from naslora.core.errors import DivergedError, NasloraError, StoppedError
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
+from naslora.workflow.freshness import Freshness
+from naslora.workflow.jobs import analysed_models
+
+Step = tuple[str, Callable[[], object]]
+
+
+def run_batch(study: Study, task: str, seed: int, tell: Callable[[str], None]) -> list[str]:
+    """Train and evaluate all methods and variants of a study on a task with one seed.
+
+    With the study's first seed, the task's controls are evaluated too, and the models of Table 4
+    are analysed. What is up to date is left as it is. An error ends one step alone.
+
+    Args:
+        study: the study.
+        task: one of its tasks.
+        seed: one of its seeds.
+        tell: is told what is begun, and about errors.
+
+    Returns:
+        The steps that failed.
+
+    Raises:
+        StoppedError: a signal asked to stop; the same command continues.
+    """
+    from naslora.study.provenance import reset_peak_memory
+
+    failed = []
+    for name, step in _steps(study, task, seed):
+        gc.collect()
+        reset_peak_memory()
+        tell(f"== {name}")
+        try:
+            step()
+        except StoppedError:
+            raise
+        except NasloraError as error:
+            tell(f"error: {error}")
+            failed.append(name)
+        except Exception:
+            tell(f"error: a bug in naslora\n{traceback.format_exc()}")
+            failed.append(name)
+    return failed
+
+
+def _steps(study: Study, task: str, seed: int) -> Iterator[Step]:
+    """What is not up to date, as a name and a function that does it."""
+    from naslora.analysis.analyse import analyse
+    from naslora.evaluation.controls import evaluate_controls
+
+    layout, fresh = Layout.of(study), Freshness(study)
+    if seed == study.seeds[0] and not fresh.controls(task):
+        yield f"controls on {task}", lambda: evaluate_controls(study, task)
+    variants = [v for v in study.run_names(task) if not fresh.record(task, v, seed)]
+    # One that was interrupted is the last one: if it makes the process crash, the others are done.
+    variants.sort(key=lambda variant: layout.attempt(task, variant, seed).exists())
+    for variant in variants:
+        yield (
+            f"{variant} on {task}, seed {seed}",
+            lambda variant=variant: _run(study, task, variant, seed, fresh),  # type: ignore[misc]
+        )
+    if (task, seed) == (study.analysis_task, study.seeds[0]):
+        for model in analysed_models(study):
+            if not Freshness(study).analysis(task, model, seed):
+                yield (
+                    f"analysis of {model}",
+                    lambda model=model: analyse(study, model, task, seed),  # type: ignore[misc]
+                )
+
+
+def _run(study: Study, task: str, variant: str, seed: int, fresh: Freshness) -> None:
+    from naslora.evaluation.evaluate import evaluate
+    from naslora.training.train import train
+
+    if not fresh.run(task, variant, seed):
+        try:
+            train(study, task, variant, seed)
+        except DivergedError as error:
+            print(error, flush=True)  # its record says so too
+    evaluate(study, task, variant, seed)

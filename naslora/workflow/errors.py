@@ -1,0 +1,27 @@
+"""Errors for people, as Snakemake shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from snakemake_interface_common.exceptions import WorkflowError
+
+from naslora.core.errors import NasloraError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def readable(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, which ends the workflow with the message of a `NasloraError` and no more."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except NasloraError as error:
+            raise WorkflowError(str(error)) from None
+
+    return call

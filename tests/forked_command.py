@@ -1,0 +1,24 @@
+"""Runs a `naslora` command in a process that `conftest.forked` started; REQUEST says which."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+REQUEST: dict[str, Any] = globals()["REQUEST"]  # of whoever runs this file
+
+for place, path in enumerate(REQUEST["output"], start=1):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), place)
+os.environ.clear()
+os.environ.update(REQUEST["environment"])
+os.chdir(REQUEST["folder"])
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["naslora", *REQUEST["arguments"]]
+
+import naslora.__main__  # noqa: E402
+
+# Distributed training starts its other processes by the name of the main module.
+sys.modules["__main__"] = naslora.__main__
+naslora.__main__.main()

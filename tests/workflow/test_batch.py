@@ -1,0 +1,144 @@
+"""All runs of a task with one seed in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from naslora.core.errors import StoppedError
+from naslora.study.layout import Layout
+from naslora.study.records import CONTROLS, read_receipt, read_record
+from naslora.workflow.batch import run_batch
+from naslora.workflow.freshness import Freshness
+from naslora.workflow.jobs import analysed_models
+
+if TYPE_CHECKING:
+    from naslora.study.settings import Study
+
+Copy = Callable[..., "Study"]
+TASK = "kvasir"
+
+
+@pytest.mark.slow
+def test_a_batch_is_its_runs_one_by_one(copied: Copy, trained_study: Study) -> None:
+    """Weights and metrics are the same, bit for bit, and what is up to date is not made again."""
+    study = copied({"analysis": {"images": 2}})
+    told: list[str] = []
+    assert run_batch(study, TASK, 0, told.append) == []
+    assert told == [
+        "== controls on kvasir",
+        *(f"== {name} on kvasir, seed 0" for name in study.run_names(TASK)),
+        *(f"== analysis of {model}" for model in analysed_models(study)),
+    ]
+    here, there = Layout.of(study), Layout.of(trained_study)
+    for name in study.run_names(TASK):
+        assert here.adapter(TASK, name, 0).read_bytes() == there.adapter(TASK, name, 0).read_bytes()
+    for name in (*study.run_names(TASK), *CONTROLS):
+        mine, theirs = (read_record(layout.record(TASK, name, 0)) for layout in (here, there))
+        assert mine.metrics == theirs.metrics
+    fresh = Freshness(study)
+    assert all(fresh.record(*run) for run in study.runs())
+    told.clear()
+    assert run_batch(study, TASK, 0, told.append) == []
+    assert told == []
+
+
+@pytest.mark.slow
+def test_an_error_ends_one_run_and_a_signal_all(
+    copied: Copy, trained_study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = copied({"analysis": {"images": 2}}, of=trained_study)
+    layout = Layout.of(study)
+    first, *others = study.run_names(TASK)
+    for name in (first, *others):
+        layout.record(TASK, name, 0).unlink()
+    layout.adapter(TASK, first, 0).write_bytes(b"damaged")
+    told: list[str] = []
+    failed = run_batch(study, TASK, 0, told.append)
+    assert failed == [f"{first} on kvasir, seed 0"]
+    assert any(text.startswith("error: the adapter weights") for text in told)
+    assert all(layout.record(TASK, name, 0).is_file() for name in others)
+
+    def stop(*arguments: object) -> None:
+        raise StoppedError("training was stopped")
+
+    layout.receipt(TASK, first, 0).unlink()
+    layout.record(TASK, others[0], 0).unlink()
+    monkeypatch.setattr("naslora.training.train.train", stop)
+    told.clear()
+    with pytest.raises(StoppedError):
+        run_batch(study, TASK, 0, told.append)
+    assert told == [f"== {first} on kvasir, seed 0"]
+
+
+def test_runs_that_were_interrupted_come_last(
+    copied: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that makes the process crash does not keep the others from being made."""
+    study = copied()
+    first, second = study.run_names(TASK)
+    note = Layout.of(study).attempt(TASK, first, 0)
+    note.parent.mkdir(parents=True)
+    note.write_text("{}")
+    order: list[str] = []
+    monkeypatch.setattr(
+        "naslora.workflow.batch._run", lambda study, task, variant, *_: order.append(variant)
+    )
+    monkeypatch.setattr("naslora.evaluation.controls.evaluate_controls", lambda *_: None)
+    monkeypatch.setattr("naslora.analysis.analyse.analyse", lambda *_: None)
+    run_batch(study, TASK, 0, lambda text: None)
+    assert order == [second, first]
+
+
+def test_each_run_has_a_peak_of_memory_of_its_own() -> None:
+    import torch
+
+    from naslora.study.provenance import peak_memory_bytes, reset_peak_memory
+
+    device = torch.device("cpu")
+    size = 400_000_000
+    block = np.ones(size, np.uint8)
+    before = peak_memory_bytes(device)
+    del block
+    reset_peak_memory()
+    assert peak_memory_bytes(device) < before - size // 2
+
+
+@pytest.mark.slow
+def test_freshness_follows_settings_and_contents(copied: Copy, trained_study: Study) -> None:
+    """What is asked of a study is compared with what its results say about themselves."""
+
+    def fresh(changes: dict[str, object] | None = None) -> tuple[bool, ...]:
+        study = copied(changes, of=trained_study) if changes is not None else copy
+        asked = Freshness(study)
+        return (
+            asked.manifest(TASK),
+            asked.run(TASK, "lora", 0),
+            asked.record(TASK, "lora", 0),
+            asked.controls(TASK),
+        )
+
+    copy = copied(of=trained_study)
+    assert fresh({}) == (True, True, True, True)
+    training = {"epochs": 2, "architecture": {"start_epoch": 1}}  # what it was trained with
+    assert fresh({"training": {**training, "epochs": 3}}) == (True, False, False, True)
+    assert fresh({"training": {**training, "workers": 2}}) == (True, True, True, True)
+    assert fresh({"evaluation": {"size": "input"}}) == (True, True, False, False)
+    assert fresh({"sam": {"image_size": 128}}) == (True, False, False, False)
+    assert fresh({"generated": {"kvasir": 25}}) == (False, False, False, False)
+    assert fresh({"data": {"split_seed": 1}}) == (False, False, False, False)
+    copy = copied(of=trained_study)
+    layout = Layout.of(copy)
+    receipt = layout.receipt(TASK, "lora", 0)
+    trained_again = read_receipt(receipt).model_copy(update={"wall_time_s": 1.0})
+    receipt.write_text(trained_again.model_dump_json())
+    assert fresh() == (True, True, False, True)  # evaluated before
+    receipt.write_text("damaged")
+    assert fresh() == (True, False, False, True)
+    receipt.unlink()
+    assert fresh() == (True, False, True, True)  # as in a copy of records
+    layout.manifest(TASK).unlink()
+    assert fresh() == (False, False, True, True)
