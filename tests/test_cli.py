@@ -134,7 +134,7 @@ def test_results_that_cannot_be_written(
     code, _, errors = naslora("train", *LORA, *options(study))
     assert code == DiskError.exit_code
     message, where, _ = errors.splitlines()[-3:]
-    assert message == "error: cannot write owner: Not a directory"
+    assert message == "error: cannot write run.lock: Not a directory"
     assert str(runs) in where
 
 

@@ -42,7 +42,7 @@ def test_every_block_is_measured_where_it_is(sam: Sam) -> None:
     torch.testing.assert_close(found.distances, torch.stack(distances, 1))
     expected = [relative_log_amplitudes(curve.permute(0, 3, 1, 2)) for curve in curves]
     torch.testing.assert_close(found.amplitudes, torch.stack(expected, 1))
-    assert found.distances.shape == (2, 4, 2)
+    assert found.distances.shape == (2, 4, 4)
     assert found.amplitudes.shape == (2, 5, 3)
 
 

@@ -123,7 +123,7 @@ def refuses(study: Study, message: str) -> None:
 
 
 def test_other_settings(trained_study: Study, copied: Copy) -> None:
-    refuses(copied({"training.learning_rate": 2e-3}, of=trained_study), "other settings")
+    refuses(copied({"training.learning_rate": 3e-3}, of=trained_study), "other settings")
 
 
 def test_tampered_weights(trained_study: Study, copied: Copy) -> None:
@@ -171,7 +171,8 @@ def test_predictions_that_are_not_finite_make_a_diverged_record(
     assert (record.status, record.metrics, record.images) == ("diverged", {}, {})
     assert "not finite" in (record.message or "")
     assert not Layout.of(study).per_image(TASK, VARIANT, 0).exists()
-    assert read_record(Layout.of(study).record(TASK, VARIANT, 0)) == record
+    written = read_record(Layout.of(study).record(TASK, VARIANT, 0))
+    assert written == record.model_copy(update={"digest": written.digest})
 
 
 def test_too_little_memory_is_told_with_the_way_out(

@@ -62,7 +62,7 @@ def test_the_start(plain: Build) -> None:
 def test_projections_change_their_thirds_alone(adapted: Build, projections: list[str]) -> None:
     sam = adapted("lora", {"projections": projections})
     layer = sam.image_encoder.blocks[0].attn.qkv
-    x = torch.randn(2, 3, 3, 64)
+    x = torch.randn(2, 3, 3, layer.in_features)
     change = (layer(x) - layer.base(x)).chunk(3, dim=-1)
     for name, part in zip("qkv", change, strict=True):
         assert bool(part.abs().max() > 0.01) == (name in projections)

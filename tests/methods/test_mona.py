@@ -19,9 +19,11 @@ from torch import Tensor
 from naslora.core.errors import SettingsError
 from naslora.methods.mona import Mona, MonaSettings
 from naslora.methods.registry import adapt, get_method, trainable_parameters
+from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam
 from naslora.sam.image_encoder import Block
 
+WIDTH = BACKBONES["tiny"].embed_dim
 GOLDEN = Path(__file__).parent / "golden" / "mona.safetensors"
 NAMES = {
     "gammax": "gamma_x",
@@ -83,8 +85,8 @@ def test_start():
         adapt(sam, "mona", seed=1)
         after = sam.eval().encode(images)
     module = sam.image_encoder.blocks[0].after_mlp
-    assert torch.equal(module.gamma, torch.full((64,), 1e-6))
-    assert torch.equal(module.gamma_x, torch.ones(64))
+    assert torch.equal(module.gamma, torch.full((WIDTH,), 1e-6))
+    assert torch.equal(module.gamma_x, torch.ones(WIDTH))
     assert module.up.weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert not module.up.bias.any()
     assert not get_method("mona").identity

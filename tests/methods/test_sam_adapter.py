@@ -19,6 +19,7 @@ from torch import Tensor
 from naslora.core.errors import SettingsError
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.methods.sam_adapter import SamAdapter, SamAdapterSettings, high_pass
+from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam
 from naslora.sam.image_encoder import ImageEncoderViT
 
@@ -147,7 +148,7 @@ def test_start():
         adapt(sam, "sam_adapter", {"scale_factor": 1}, seed=1)
         after = sam.encode(images)
     injector = sam.image_encoder.injector
-    he = (2 / (256 * 64)) ** 0.5
+    he = (2 / (256 * BACKBONES["tiny"].embed_dim)) ** 0.5
     assert injector.patches.weight.std().item() == pytest.approx(he, rel=0.05)
     assert injector.up.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert not any(p.any() for n, p in injector.named_parameters() if n.endswith("bias"))
@@ -200,4 +201,6 @@ def test_settings_are_checked(values, message):
 
 def test_a_scale_factor_may_leave_no_channel():
     with pytest.raises(SettingsError, match="leaves no channel"):
-        adapt(build_sam("tiny", 32), "sam_adapter", {"scale_factor": 65})
+        adapt(
+            build_sam("tiny", 32), "sam_adapter", {"scale_factor": BACKBONES["tiny"].embed_dim + 1}
+        )

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from naslora.core.errors import SettingsError
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.methods.vpt import VPTSettings
+from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam
 from naslora.sam.image_encoder import Block
 
+WIDTH = BACKBONES["tiny"].embed_dim
 GOLDEN = Path(__file__).parent / "golden" / "vpt.safetensors"
 
 
@@ -146,9 +148,9 @@ def test_one_set_of_prompts_per_block_within_bounds():
     adapt(sam, "vpt", {"tokens": 5}, seed=3)
     prompts = {n: p for n, p in trainable_parameters(sam).items() if "mask_decoder" not in n}
     assert {n: tuple(p.shape) for n, p in prompts.items()} == {
-        f"image_encoder.blocks.{i}.prompts": (5, 64) for i in range(4)
+        f"image_encoder.blocks.{i}.prompts": (5, WIDTH) for i in range(4)
     }
-    bound = (6 / (3 * 16 * 16 + 64)) ** 0.5
+    bound = (6 / (3 * 16 * 16 + WIDTH)) ** 0.5
     values = torch.cat([p.flatten() for p in prompts.values()])
     assert 0.95 * bound < values.abs().max() <= bound
     assert abs(values.mean()) < 0.1 * bound

@@ -141,7 +141,7 @@ def test_missing_and_broken_files(tmp_path: Path, load: Load) -> None:
     with pytest.raises(SettingsError, match="no study named 'other'") as caught:
         load_study("other", config=tmp_path)
     assert caught.value.where == tmp_path / "other.yaml"
-    known = "mine, paper, rehearsal, sample, workstation"
+    known = "mine, own, paper, rehearsal, sample, workstation"
     assert caught.value.remedy == f"choose one of {known}, or write this file"
     for text, message in (("a: [", "no valid YAML"), ("- a", "must be a mapping")):
         (tmp_path / "mine.yaml").write_text(text)

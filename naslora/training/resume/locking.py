@@ -150,5 +150,5 @@ class RunLock:
 def _read(folder: Path) -> Owner | None:
     try:
         return Owner.model_validate_json((folder / _OWNER).read_bytes())
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None

@@ -204,7 +204,7 @@ def test_other_settings_begin_anew_and_the_old_go_on(
 ) -> None:
     study = copied(SAVING)
     stop(study, at_step, 6)
-    other = copied({**SAVING, "training.learning_rate": 0.002})
+    other = copied({**SAVING, "training.learning_rate": 0.003})
     stop(other, at_step, 2)
     assert "of other settings, images, weights or versions" in capsys.readouterr().out
     assert len(checkpoints(study)) == 4

@@ -64,7 +64,7 @@ def test_interrupted_by_random_signals(method: str, new_run: NewRun) -> None:
             assert run.outcome() == reference.outcome()
             shutil.rmtree(run.folder)
         else:
-            assert not run.receipt.exists() or code == KILLED
+            assert not run.receipt.exists() or code > 128
     assert run.attempt() == 0
     assert run.outcome() == reference.outcome()
     assert run.files() == ["adapter.safetensors", "training.json"]
