@@ -19,10 +19,7 @@ FEWER = {
 
 
 @pytest.mark.slow
-def test_every_command_runs(
-    naslora: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_every_command_runs(naslora: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     blocks = re.findall(r"^```\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines() if line]
     assert all(line.startswith("naslora ") for line in lines)
@@ -30,7 +27,7 @@ def test_every_command_runs(
     for line in lines:
         for many, few in FEWER.items():
             line = line.replace(many, few)
-        code, _, errors = naslora(*shlex.split(line)[1:])
+        code, _, errors = naslora(*shlex.split(line)[1:], folder=tmp_path)
         assert code == 0, f"{line}\n{errors}"
     assert len(list((tmp_path / "masks").glob("*_overlay.png"))) == 14
     assert (tmp_path / "runs" / "leaves" / "own" / "report.html").is_file()
