@@ -158,7 +158,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         return Answer(done.returncode, done.stdout)
@@ -183,7 +183,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
             check=True,
         )
         texts = re.split(r"^code (\d+)\n", done.stdout, flags=re.MULTILINE)

@@ -112,5 +112,5 @@ def test_results_that_cannot_be_written(
     assert "Nothing to be done" in nothing.text
     assert something.code == 1
     assert "cannot write settings.json: Read-only file system" in something.text
-    assert "Traceback" not in something.text
+    assert "Traceback (most recent call last)" not in something.text
     assert files(disk) == before
