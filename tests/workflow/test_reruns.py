@@ -198,15 +198,15 @@ def test_long_runs_are_jobs_of_their_own(single: Project) -> None:
     trained, evaluated = single.plans(
         ["--config", "training={epochs: 7}"], ["--config", "evaluation={size: input}"]
     )
-    assert trained == {"train": 1, "evaluate": 1, **SHOWN}
-    assert evaluated == {"evaluate": 1, "controls": 1, **SHOWN}
+    assert trained == {"train": 2, "evaluate": 2, "analyse": 1, **SHOWN}
+    assert evaluated == {"evaluate": 2, "controls": 1, **SHOWN}
     (single.records / "kvasir" / "lora" / "seed0.json").unlink()
     answer = single.snakemake("--profile", "local", "all_runs")
     assert single.calls() == ["evaluate kvasir lora seed0"], answer.text
     shutil.rmtree(single.records.parent / "runs")
     nothing, trained = single.plans(["all_runs"], ["all_runs", "--config", "training={epochs: 7}"])
     assert nothing == {}
-    assert trained == {"train": 1, "evaluate": 1}
+    assert trained == {"train": 2, "evaluate": 2, "analyse": 1}
 
 
 def test_records_alone_make_the_tables(finished: Project, fresh_elsewhere: Project) -> None:
