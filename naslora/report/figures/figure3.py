@@ -60,7 +60,8 @@ def draw_comparison(inputs: Inputs, path: Path, rank: Rank = "median") -> None:
     ranks = {task: _rank_of(found, rank) for task, found in shown.items()}
     rows = [_row(found, ranks[task], names) for task, found in shown.items()]
     headings = ["Image", "Truth", *(run_title(inputs.records, name) for name in names)]
-    legend = [*error_legend(), *_class_legends(shown, ranks)]
+    one_class = any(found.binary for found in shown.values())
+    legend = [*(error_legend() if one_class else []), *_class_legends(shown, ranks)]
     with draw_grid(rows, headings, legend=legend) as canvas:
         caption = [
             f"The {rank} test image of each task, by its score averaged over methods and seeds; "
@@ -94,7 +95,7 @@ def error_legend() -> list[tuple[Artist, str]]:
     """What the colours of `error_map` mean."""
     from matplotlib.patches import Patch
 
-    names = {RIGHT: "right", MISSED: "missed", FALSE_ALARM: "false alarm"}
+    names = {RIGHT: "one class: right", MISSED: "missed", FALSE_ALARM: "false alarm"}
     return [(Patch(facecolor=c, edgecolor="0.4", linewidth=0.5), n) for c, n in names.items()]
 
 
