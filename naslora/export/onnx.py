@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from naslora.core.errors import SettingsError, StateError
 from naslora.core.files import disk_errors
+from naslora.methods.conv_lora import ConvolutionExperts
 from naslora.sam.building import Sam
 from naslora.sam.inference import semantic_probabilities
 
@@ -79,11 +80,20 @@ def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], tell: Callable[[st
     model = Scores(sam).eval()
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (3, 3, *sam.image_size), generator=generator)
+    noise[1] //= 4  # dark, and bright: routers take other ways
+    noise[2] = 255 - noise[2] // 4
     # Of several sizes: the batch is the one dimension that the model leaves open.
     batches = [batch.float() for batch in [*images, noise[:1], noise, noise[:2]]]
+    handles = [
+        module.register_forward_pre_hook(_prepare)
+        for module in model.modules()
+        if isinstance(module, ConvolutionExperts)
+    ]
     with torch.no_grad():
         # Before the export: layers keep constants that depend on the size, which are then known.
         expected = [model(batch) for batch in batches]
+    for handle in handles:
+        handle.remove()
     weights = sum(t.nbytes for t in model.state_dict().values())
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +131,11 @@ def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], tell: Callable[[st
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return out
+
+
+def _prepare(experts: nn.Module, inputs: tuple[Tensor]) -> None:
+    assert isinstance(experts, ConvolutionExperts)
+    experts.prepare_export(inputs[0])
 
 
 def _metadata(sam: Sam) -> dict[str, str]:

@@ -111,6 +111,17 @@ class ConvolutionExperts(nn.Module):
                 maps = maps + 0 * self.auxiliary_loss
         return maps.permute(0, 2, 3, 1).to(dtype)
 
+    def prepare_export(self, z: Tensor) -> None:
+        """Compute what every expert needs at the size of maps z (N, h, w, channels).
+
+        An exported model then holds it as constants; a trace of how it is computed is not the same
+        in ONNX.
+        """
+        dtype = torch.promote_types(z.dtype, torch.float32)
+        for ratio in range(2, len(self.experts) + 1):
+            for length in z.shape[1:3]:
+                _resampling(length, ratio, dtype, z.device)
+
     def _mixed(self, maps: Tensor, choice: Tensor) -> Tensor:
         """What the chosen experts make of maps (N, channels, h, w)."""
         order = choice.argsort(stable=True)

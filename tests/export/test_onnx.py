@@ -25,6 +25,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("lora", {}, {"classes": 3, "mask_tokens": 4}, "LoRA is merged into the weights"),
     ("nas_pc_lora", {}, {}, "the cells of NAS-PC-LoRA are collapsed"),
     ("nas_lora", PAPER_COUNT, {}, "NAS-LoRA stays as it was trained"),
+    ("conv_lora", {}, {}, "Conv-LoRA stays as it was trained"),
     ("sam_adapter", {}, {}, "SAM-Adapter stays"),
     ("mona", {}, {}, "Mona stays"),
     ("vpt", {}, {}, "VPT stays"),
