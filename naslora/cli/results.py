@@ -32,10 +32,9 @@ def table(
     from naslora.results.aggregate import aggregate
 
     settings = load(study, set_)
-    records = aggregate(settings)
-    for path in write_tables(settings, names, records):
+    for path in write_tables(settings, names):
         say("table", path)
-    print_results(settings, records, Console())
+    print_results(settings, aggregate(settings), Console())
 
 
 @app.command(rich_help_panel=RESULTS)

@@ -148,17 +148,10 @@ def table_paths(study: Study, name: str) -> list[Path]:
     return [Layout.of(study).table(name, suffix) for suffix in TABLES[name].suffixes]
 
 
-def write_tables(
-    study: Study, names: Sequence[str], records: Aggregate | None = None
-) -> list[Path]:
+def write_tables(study: Study, names: Sequence[str]) -> list[Path]:
     """Write tables, each in its formats; `all` are those that the study has.
 
     The mean scores for `dvc metrics` are written with those that are made from records.
-
-    Args:
-        study: the study.
-        names: of tables.
-        records: the study's; read if not given.
 
     Raises:
         SettingsError: there is no such table, or the study has none of its tasks.
@@ -179,9 +172,8 @@ def write_tables(
     from naslora.report.tables.scores import write_scores
     from naslora.results.aggregate import aggregate
 
-    sources = sources_of(study)
-    if records is None:
-        records = aggregate(study)
+    sources = sources_of(study)  # before the records, so that a change in between is seen
+    records = aggregate(study)
     _check_records(study, chosen, set(records.runs["task"]), len(records.problems))
     for name in chosen:
         TABLES[name].write(study, records)
