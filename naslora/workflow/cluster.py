@@ -62,11 +62,8 @@ def in_slurm_job() -> bool:
 
 
 def prepare_job() -> None:
-    """In a job: leave signals to the command, and tell it how often the job was requeued.
+    """In a job: leave signals to the command.
 
-    SLURM signals all processes of a step; Snakemake is to wait for the command. The executor takes
-    SLURM's variables from the step, and a run's lock needs this one.
+    SLURM signals all processes of a step; Snakemake is to wait for the command.
     """
     signal.signal(signal.SIGUSR1, lambda number, frame: None)
-    if "SLURM_RESTART_COUNT" in os.environ:
-        os.environ["NASLORA_REQUEUES"] = os.environ["SLURM_RESTART_COUNT"]

@@ -27,6 +27,7 @@ WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slur
 STUDY = {
     "tasks": ["kvasir"],
     "methods": ["decoder_only", "lora", "nas_lora"],
+    "networks": [],
     "seeds": [0, 1],
     "generated": {"kvasir": 24},
     "sam": {"backbone": "tiny", "image_size": 64, "checkpoint": "pretrained"},
@@ -52,7 +53,6 @@ SITE = {
     "default-resources": {"slurm_partition": "gpu"},
     "set-resources": {"pretrain": {"mem_mb": 1900, "runtime": 17}},
     "set-threads": {"pretrain": 2},
-    "group-components": ["runs=3", "analyses=4"],
     "slurm-init-seconds-before-status-checks": 2,
     "slurm-keep-successful-logs": True,
 }
@@ -193,7 +193,8 @@ class Project:
     def tables(self) -> dict[str, bytes]:
         """All tables but that of timings, which no two runs have in common."""
         paths = sorted((self.results / "tables").iterdir())
-        return {path.name: path.read_bytes() for path in paths if path.stem != "table5"}
+        varying = ("table5", "sources")
+        return {path.name: path.read_bytes() for path in paths if path.stem not in varying}
 
     def run(self, variant: str, seed: int) -> Path:
         return self.results / "runs" / "kvasir" / variant / f"seed{seed}"
@@ -207,7 +208,7 @@ class Project:
 
     def owner(self, variant: str, seed: int) -> dict[str, Any]:
         """Who holds a run, as its file says."""
-        path = max(self.run(variant, seed).glob("owner-*.json"))
+        path = self.run(variant, seed) / "owner.json"
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 

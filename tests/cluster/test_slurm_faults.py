@@ -47,7 +47,9 @@ class Faults:
         """SLURM's number of the first attempt at a run."""
         if run in self.owners:
             return str(self.owners[run]["job"])
-        failed = re.search(rf"train kvasir {run[0]} {run[1]} failed: SLURM job (\d+)", self.said)
+        failed = re.search(
+            rf"train kvasir {run[0]} seed{run[1]} failed: SLURM job (\d+)", self.said
+        )
         assert failed is not None
         return failed[1]
 
@@ -72,7 +74,7 @@ def faults(
         shutil.rmtree(project.run(*run))
     told = Faults(slurm, project)
     process = project.start(
-        *(*project.ON_SLURM, *map(project.training, RUNS), "--groups", "train=train"),
+        *(*project.ON_SLURM, *map(project.training, RUNS)),
         "--set-resources",
         f"train:mem_mb=300 if {of(TOO_SMALL)} else 3000",
         f"train:slurm_extra='--nodelist=node2' if {of(LOST_NODE)} else '--nodelist=node1'",
@@ -148,12 +150,12 @@ def test_nothing_is_done_twice(faults: Faults, run: tuple[str, int]) -> None:
     ],
 )
 def test_snakemake_repeats_the_others(faults: Faults, run: tuple[str, int], state: str) -> None:
-    name, job = f"train kvasir {run[0]} {run[1]}", faults.job(run)
+    name, job = f"train kvasir {run[0]} seed{run[1]}", faults.job(run)
     assert faults.slurm.states()[job] == state
     assert f"{name} failed: SLURM job {job}\n" in faults.said
-    assert f"{name} is tried again" in faults.said
+    assert f"{name} is started again" in faults.said
 
 
 def test_slurm_itself_repeats_the_job_of_a_lost_node(faults: Faults) -> None:
     assert faults.slurm.states()[faults.job(LOST_NODE)] == "COMPLETED"
-    assert f"train kvasir {LOST_NODE[0]} {LOST_NODE[1]} failed" not in faults.said
+    assert f"train kvasir {LOST_NODE[0]} seed{LOST_NODE[1]} failed" not in faults.said
