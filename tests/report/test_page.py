@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from naslora.cli import app
+from naslora.core.errors import RecordError
 from naslora.report.page.build import report_text, write_report
 from naslora.report.page.curve import learning_curve
 from naslora.results.aggregate import aggregate
@@ -98,7 +99,18 @@ def test_cells_show_the_value_the_paper_and_the_verdict(full_study: Study) -> No
     text = report_text(full_study, aggregate(full_study))
     row = text[text.index('data-method="nas_pc_lora"', text.index('id="table1"')) :]
     row = row[: row.index("</tr>")]
-    assert re.search(r'class="best"><span>76.0 ± 1.0</span><small>paper 92.4</small>', row), row
+    assert re.search(
+        r'class="best"><a href="#run-kvasir-nas_pc_lora-0"><span>76.0 ± 1.0</span></a>\s*'
+        r"<small>paper 92.4</small>",
+        row,
+    )
+
+
+def test_a_study_without_anything_has_no_report(study: Study) -> None:
+    with pytest.raises(RecordError, match="neither records nor timings") as caught:
+        write_report(study)
+    assert caught.value.where == Layout.of(study).records
+    assert not Layout.of(study).report.exists()
 
 
 def test_what_was_not_run_or_not_believed_is_said(study: Study, write_run: WriteRun) -> None:

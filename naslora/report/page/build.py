@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
+from naslora.core.errors import RecordError
 from naslora.core.files import write_text
 from naslora.report.claims.audit import READING, audit_claims, summary
 from naslora.report.figures.catalogue import FIGURES
@@ -55,12 +56,18 @@ def write_report(study: Study) -> Path:
     It has the tables of the study's records, and the figures that were drawn.
 
     Raises:
-        RecordError: a record changed while it was read.
+        RecordError: there is nothing to report, or a record changed while it was read.
         DiskError: the file cannot be written.
     """
-    path = Layout.of(study).report
-    sources = sources_of(study)
-    write_text(path, report_text(study, aggregate(study)))
+    layout, sources, records = Layout.of(study), sources_of(study), aggregate(study)
+    if records.runs.empty and not records.problems and not any(layout.timing.glob("*.json")):
+        raise RecordError(
+            f"study {study.study} has neither records nor timings to report",
+            where=layout.records,
+            remedy=f"run the study first: naslora run --study {study.study}",
+        )
+    path = layout.report
+    write_text(path, report_text(study, records))
     write_sources(path.parent, [path.stem], sources, ALL_SOURCES)
     return path
 
@@ -83,7 +90,7 @@ def report_text(study: Study, records: Aggregate) -> str:
         made_by=sorted(set(records.runs["code"])) or ["Nothing has been run."],
         status=status_view(study, records),
         problems=[(p.path.relative_to(root).as_posix(), p.message) for p in records.problems],
-        tables=_tables(study, records),
+        tables=_tables(study, records, {run.anchor for run in runs}),
         banner=banner(study, records, comparisons),
         found=findings(study, records, comparisons),
         figures=[one for one in pictures if not one.name.startswith(_GALLERY)],
@@ -124,9 +131,10 @@ def _count(things: Sequence[str], name: str) -> str:
     return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
 
 
-def _tables(study: Study, records: Aggregate) -> list[TableView]:
+def _tables(study: Study, records: Aggregate, runs: Collection[str]) -> list[TableView]:
     builders = [TABLES[name].build for name in tables_of(study)]
-    return [table_view(study, build(study, records)) for build in builders if build is not None]
+    built = [build(study, records) for build in builders if build is not None]
+    return [table_view(study, table, runs) for table in built]
 
 
 def _figures(study: Study) -> list[Picture]:

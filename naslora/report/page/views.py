@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
+from naslora.report.page.runs import anchor
 from naslora.report.tables.cells import Cell
 from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import Column, Mark, Row, Table
+from naslora.report.tables.standing import DAGGER
 from naslora.report.tables.status import standings
 from naslora.report.tables.writers import paper_text, value_text
 from naslora.results.aggregate import Aggregate
@@ -17,12 +19,16 @@ from naslora.study.settings import Study
 
 @dataclass(frozen=True)
 class CellView:
-    """A cell: its text, a smaller text below, the task that it is of, and a style's name."""
+    """A cell: its text, a smaller text below, the task that it is of, and a style's name.
+
+    `link` is the fragment of the run that the number is from, or of the first of several.
+    """
 
     text: str
     paper: str = ""
     task: str = ""
     kind: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,14 @@ def method_of(study: Study, name: str) -> str:
     return name if name in study.methods else ""
 
 
-def table_view(study: Study, table: Table) -> TableView:
-    """A table of the paper: our value, and below it the paper's with difference and verdict."""
+def table_view(study: Study, table: Table, runs: Collection[str] = ()) -> TableView:
+    """A table: our value, and below it the paper's with difference and verdict.
+
+    Args:
+        study: the study.
+        table: one of its tables.
+        runs: fragments of the runs that the report shows, for links from cells.
+    """
     parameters = ("Params (M)", "Ratio (%)") if table.parameters else ()
     header = [CellView(table.heading), *map(CellView, parameters)]
     header += [CellView(f"{c.title} {c.arrow}", task=c.task) for c in table.columns]
@@ -62,14 +74,20 @@ def table_view(study: Study, table: Table) -> TableView:
         name=table.name,
         title=table.title,
         header=tuple(header),
-        rows=tuple(_row(study, row, table, marks) for row in table.rows),
+        rows=tuple(_row(study, row, table, marks, runs) for row in table.rows),
         notes=table.sections,
     )
 
 
-def _row(study: Study, row: Row, table: Table, marks: list[Mapping[str, Mark]]) -> RowView:
+def _row(
+    study: Study,
+    row: Row,
+    table: Table,
+    marks: list[Mapping[str, Mark]],
+    runs: Collection[str],
+) -> RowView:
     title = f"{row.title} (cited)" if row.kind == "cited" else row.title
-    cells = [CellView(title)]
+    cells = [CellView(title, row.standing)]
     if table.parameters:
         for ours, printed, digits in (
             (row.params_m, row.printed_params, 3),
@@ -77,8 +95,13 @@ def _row(study: Study, row: Row, table: Table, marks: list[Mapping[str, Mark]]) 
         ):
             text = DASH if ours is None else f"{ours:.{digits}f}"
             cells.append(CellView(text, f"paper {printed.text}" if printed else ""))
-    for cell, column, mark in zip(row.cells, table.columns, marks, strict=True):
-        cells.append(_cell(row, cell, column, mark.get(row.name, "")))
+    for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
+        view = _cell(row, cell, column, marks[index].get(row.name, ""))
+        seeds = [0] if row.kind == "control" else study.seeds
+        links = (anchor(column.task, row.name, seed) for seed in seeds)
+        flag = f" {DAGGER}" if index in row.no_better else ""
+        link = next((one for one in links if one in runs), "")
+        cells.append(replace(view, text=view.text + flag, link=link))
     return RowView(method_of(study, row.name), row.kind, tuple(cells))
 
 
