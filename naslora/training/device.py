@@ -10,10 +10,10 @@ import torch
 
 from naslora.core.errors import SettingsError
 from naslora.study.settings import TrainingSettings
+from naslora.training.slurm import cluster_environment
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins import ClusterEnvironment
 
 # More threads or image-loading processes than this for each core are taken for a mistake.
 _PER_CORE = 4
@@ -33,6 +33,7 @@ def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False
     Raises:
         SettingsError: this machine lacks the accelerator, as many devices or as many cores; or
             SLURM did not start as many tasks as the run has processes.
+        SystemExit: in the other tasks then.
     """
     _check_cores(settings)
     with warnings.catch_warnings():
@@ -43,7 +44,7 @@ def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False
         from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     make_repeatable()
-    environment = _cluster_environment(settings)
+    environment = cluster_environment(settings)
     distributed = settings.devices * settings.num_nodes > 1
     try:
         with warnings.catch_warnings():
@@ -64,7 +65,8 @@ def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False
             f"this machine cannot train with training.accelerator {settings.accelerator}, "
             f"training.devices {settings.devices} and training.precision {settings.precision}: "
             f"{error}",
-            remedy="change these settings, or use another machine",
+            remedy="change these settings, or use another machine"
+            + ("; in the shell of salloc, put srun before the command" if _beside_job() else ""),
         ) from error
     fabric.launch()
     # Only now, since the launch of several processes sets a number of its own.
@@ -100,36 +102,6 @@ def _check_cores(settings: TrainingSettings) -> None:
         )
 
 
-def _cluster_environment(settings: TrainingSettings) -> ClusterEnvironment | None:
-    """Who starts the processes of a run: Fabric or SLURM; None where Fabric is to find out.
-
-    SLURM's variables are read here and nowhere else in training. A run of one process ignores
-    them, whatever the job around it looks like.
-    """
-    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-
-    processes = settings.devices * settings.num_nodes
-    in_slurm = "SLURM_JOB_ID" in os.environ
-    if processes == 1:
-        return LightningEnvironment()
-    if settings.num_nodes > 1 and not in_slurm and "MASTER_ADDR" not in os.environ:
-        raise SettingsError(
-            f"training.num_nodes is {settings.num_nodes}, and nothing starts the other nodes here",
-            remedy="run in SLURM (snakemake --profile slurm), or set MASTER_ADDR and start each",
-        )
-    if not in_slurm:
-        return None
-    tasks = int(os.environ.get("SLURM_NTASKS") or 1)
-    if settings.num_nodes == 1:
-        # Fabric would ask for the node by its name, which need not lead anywhere.
-        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-        if tasks == 1:
-            return LightningEnvironment()
-    if tasks != processes:
-        raise SettingsError(
-            f"SLURM started {tasks} tasks, and the run has {processes} processes"
-            f" (training.devices times training.num_nodes)",
-            remedy=f"start it with srun --ntasks={processes}"
-            f" --ntasks-per-node={settings.devices} naslora train …",
-        )
-    return None
+def _beside_job() -> bool:
+    """Whether an allocation's devices may be on another machine, as in the shell of `salloc`."""
+    return "SLURM_JOB_ID" in os.environ and "SLURM_STEP_ID" not in os.environ

@@ -10,6 +10,8 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
+from typing import Any
 
 from naslora.core.errors import SettingsError
 from naslora.study.settings import Study
@@ -24,13 +26,23 @@ _WARNING = "USR1@240"
 TRAP = "trap : TERM USR1; "
 
 
-def prepare_submission(study: Study, jobs: Jobs) -> None:
+def prepare_submission(
+    study: Study, jobs: Jobs, asked: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
     """Before jobs are submitted: check what takes seconds, and prepare their environment.
 
+    Args:
+        study: what is made.
+        jobs: what it takes.
+        asked: resources by rule, which options and profiles set (`--set-resources`).
+
     Raises:
-        SettingsError: this machine has no SLURM, or it does not answer.
+        SettingsError: this machine has no SLURM, or it does not answer; or a rule asks for GPUs in
+            two ways.
         CheckpointError, ArchiveError: what the jobs need is missing.
     """
+    if study.training.accelerator != "cpu":
+        check_gpu_requests(asked or {})
     check_slurm()
     check_inputs(study, sorted(jobs.to_prepare), weights=jobs.needs_weights)
     os.environ[_IN_JOB] = "1"
@@ -54,6 +66,31 @@ def check_slurm() -> None:
             f"SLURM does not answer: {asked.stderr.strip()}",
             remedy="try again when the command sinfo answers",
         )
+
+
+def check_gpu_requests(asked: Mapping[str, Mapping[str, Any]]) -> None:
+    """See that no rule asks for GPUs as `gpu`, which is our rules' own, and as `gres` as well.
+
+    Raises:
+        SettingsError: one does, which `sbatch` would take for a request of both, or refuse.
+    """
+    twice = [
+        rule
+        for rule, resources in asked.items()
+        if "gpu" in str(resources.get("gres", "")) and str(resources.get("gpu", "")) != "0"
+    ]
+    if twice:
+        raise SettingsError(
+            f"rule {', '.join(sorted(twice))}: GPUs are asked for twice, as gpu and as gres",
+            remedy="set gpu to 0 and tasks_per_gpu to -1 beside gres; see"
+            " docs/how-to/cluster.md, Clusters that know GPUs as `gres` alone",
+        )
+
+
+def has_gres_only() -> bool:
+    """In a job: whether it got its GPUs as `gres`, without an option for GPUs such as `--gpus`."""
+    options = ("SLURM_GPUS", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK")
+    return in_slurm_job() and not any(name in os.environ for name in options)
 
 
 def in_slurm_job() -> bool:

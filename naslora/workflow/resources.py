@@ -7,7 +7,7 @@ from typing import Any
 
 from naslora.sam.backbones import BACKBONES
 from naslora.study.settings import Study
-from naslora.workflow.cluster import in_slurm_job
+from naslora.workflow.cluster import has_gres_only, in_slurm_job
 
 # Snakemake's `Wildcards`, whose attributes are texts.
 Wildcards = Any
@@ -87,12 +87,17 @@ class JobResources:
         return f"--ntasks-per-node={devices}{gpus}"
 
     def launcher(self, wildcards: Wildcards) -> str:
-        """What starts the processes of a training in a SLURM job; elsewhere Fabric does it."""
+        """What starts the processes of a training in a SLURM job; elsewhere Fabric does it.
+
+        Where GPUs are `gres` alone, a step has all of its job's without asking.
+        """
         if self.processes(wildcards) == 1 or not in_slurm_job():
             return ""
+        devices = self._devices(wildcards)
+        spread = f"--ntasks-per-node={devices}" if has_gres_only() else self.spread(wildcards)
         return (
             f"srun --nodes={self._nodes(wildcards)} --ntasks={self.processes(wildcards)}"
-            f" --cpus-per-task={self.threads(wildcards)} --cpu-bind=none {self.spread(wildcards)} "
+            f" --cpus-per-task={self.threads(wildcards)} --cpu-bind=none {spread} "
         )
 
     def alone(self, wildcards: Wildcards) -> str | None:

@@ -42,15 +42,6 @@ def test_more_devices_than_there_are() -> None:
         launch_fabric(training(accelerator="gpu", devices=4096))
 
 
-def test_nodes_that_nothing_starts_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it, this process would wait for the others for half an hour."""
-    for name in ("SLURM_JOB_ID", "MASTER_ADDR"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(SettingsError, match=r"training\.num_nodes is 2") as caught:
-        launch_fabric(training(num_nodes=2))
-    assert "--profile slurm" in str(caught.value.remedy)
-
-
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -70,19 +61,3 @@ def test_far_more_than_the_machine_has_is_refused_before_anything_starts(
         launch_fabric(training(**{"accelerator": "cpu", **changes}))
     assert caught.value.remedy
     assert torch.get_num_threads() == threads
-
-
-def test_one_process_ignores_the_variables_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("JOB_ID", "17"), ("NTASKS", "4"), ("PROCID", "2"), ("JOB_NAME", "x")):
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    fabric = launch_fabric(training())
-    assert (fabric.world_size, fabric.global_rank) == (1, 0)
-
-
-def test_other_tasks_than_processes_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it, the run would wait for processes that nobody starts."""
-    monkeypatch.setenv("SLURM_JOB_ID", "17")
-    monkeypatch.setenv("SLURM_NTASKS", "3")
-    with pytest.raises(SettingsError, match="SLURM started 3 tasks, and the run has 2") as caught:
-        launch_fabric(training(devices=2))
-    assert "srun --ntasks=2" in str(caught.value.remedy)

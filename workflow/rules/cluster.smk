@@ -5,7 +5,8 @@ from naslora.workflow.cluster import TRAP, in_slurm_job, prepare_job, prepare_su
 def begin(workflow):
     # Snakemake offers no public way to ask which executor the profile chose.
     if workflow.executor_plugin.name == "slurm":
-        readable(prepare_submission)(study, jobs)
+        asked = workflow.resource_settings.overwrite_resources
+        readable(prepare_submission)(study, jobs, asked)
 
 
 if in_slurm_job():
