@@ -14,6 +14,7 @@ for place, path in enumerate(REQUEST["output"], start=1):
 os.environ.clear()
 os.environ.update(REQUEST["environment"])
 os.chdir(REQUEST["folder"])
+os.setsid()  # a signal to the command's process group does not reach pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["naslora", *REQUEST["arguments"]]
 

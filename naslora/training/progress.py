@@ -70,7 +70,9 @@ class EpochProgress:
         """Report a finished step."""
         if self._bar is not None and self._task is not None and self._steps:
             completed = (progress.epoch - 1) * self._steps + progress.step
-            loss = f"loss {progress.losses[-1]:.4f}" if progress.losses else ""
+            # Losses are read now and then; until the first one, the last epoch's mean is shown.
+            losses = progress.losses or [epoch["loss"] for epoch in progress.history[-1:]]
+            loss = f"loss {losses[-1]:.4f}" if losses else ""
             self._bar.update(self._task, completed=completed, values=loss)
 
     def epoch(self, values: dict[str, float]) -> None:

@@ -60,11 +60,11 @@ def test_interrupted_by_random_signals(method: str, new_run: NewRun) -> None:
         saving = ["--set", "training.checkpoint_minutes=0"] if draw.random() < 0.7 else []
         code = run.attempt(f"{signal} any {draw.randint(1, 25)}", *saving)
         interruptions += 1
-        if code == 0:  # the signal came when there was nothing left to stop
+        if run.receipt.exists():  # the signal came when the results were written
             assert run.outcome() == reference.outcome()
             shutil.rmtree(run.folder)
         else:
-            assert not run.receipt.exists() or code > 128
+            assert code != 0
     assert run.attempt() == 0
     assert run.outcome() == reference.outcome()
     assert run.files() == ["adapter.safetensors", "training.json"]
