@@ -19,7 +19,7 @@ help:
 	@echo "make test     checks and tests; about 10 min on 2 cores"
 	@echo "make docs     the documentation as a site, in build/site"
 	@echo "make pictures the README's pictures anew, from the results of make tables"
-	@echo "make bench    times and memory beside others', to benchmarks/README.md; 20 min"
+	@echo "make bench    times and memory beside others', to benchmarks/README.md; an hour at most"
 	@echo "make lock     requirements.lock anew, from pyproject.toml"
 	@echo "make clean    remove the results of the study rehearsal and all caches; keeps $(VENV)"
 	@echo "All but clean run make env first, if $(VENV) is missing or older than the lock."

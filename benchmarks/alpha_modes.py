@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sides import ratio, write
+from ratios import ratio, write
 
 from naslora.data.prepare import prepare
 from naslora.evaluation.evaluate import evaluate

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sides import alternate, serve, time_ratio, write
+from ratios import time_ratio, write
+from sides import Limits, alternate, serve
 
 from naslora.methods.merge import merge
 from naslora.methods.registry import adapt
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--repeats", type=int, default=7)
+    Limits.add_options(parser)
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -87,11 +88,12 @@ def main() -> None:
     found = {
         name: alternate(
             {side: [__file__, "--side", side, *sys.argv[1:]] for side in sides},
-            repeats=repeats,
+            pairs,
+            Limits.of(options),
         )
-        for name, sides, repeats in (
-            ("training", TRAINING, options.repeats),
-            ("inference", INFERENCE, 2 * options.repeats + 1),  # takes less time
+        for name, sides, pairs in (
+            ("training", TRAINING, [(side, "lora") for side in TRAINING[1:]]),
+            ("inference", INFERENCE, [(side, "plain") for side in INFERENCE[1:]]),
         )
     }
     where = f"({options.backbone}, {options.image_size} px, {options.device})"
@@ -116,11 +118,11 @@ def schedule(
     paper = load_study("paper").training
     without = paper.architecture.start_epoch / paper.epochs
     rest, cell = step[f"nas_pc_lora:{mode}"], step["nas_pc_lora"]
-    seconds = [
-        without * a + (1 - without) * b
-        for a, b in zip(cell["seconds"], rest["seconds"], strict=True)
-    ]
-    mixed = {"seconds": seconds}
+    mixed = {
+        of: [without * a + (1 - without) * b for a, b in zip(cell[of], rest[of], strict=True)]
+        for of in ("seconds", "cpu_seconds")
+    }
+    mixed["outside"] = list(map(max, cell["outside"], rest["outside"]))
     return time_ratio(
         f"schedule with alpha, {mode}: nas_pc_lora / lora {where}", mixed, step["lora"], target
     )

@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sides import ratio, write
+from ratios import ratio, write
 
 from naslora.data.manifest import read_manifest
 from naslora.data.prepare import prepare

@@ -12,14 +12,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from sides import alternate, ratio, serve, time_ratio, write
+from ratios import quiet_turns, ratio, share_of_peak, time_ratio, write
+from sides import Limits, alternate, serve
 from torch import Tensor, nn
 
 from naslora.methods.registry import adapt
@@ -28,7 +28,9 @@ from naslora.sam.building import build_sam
 
 RANK = 3
 OURS = ("lora", "dora", "vera", "conv_lora", "nas_pc_lora")
+GEMM = "gemm"  # the side whose job is a product of matrices
 PEERS = ("meta-lora", "meta-dora", "meta-vera", "transformers-lora", "autogluon-conv_lora")
+LORA_PEERS = ("meta-lora", "transformers-lora")
 # Where our defaults are the paper's and the peers' are others, ours are set to theirs.
 SETTINGS: dict[str, dict[str, Any]] = {
     "dora": {"magnitude": "output"},
@@ -139,6 +141,8 @@ def job(options: argparse.Namespace) -> Callable[[], object]:
     """What a side repeats."""
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
+    if options.side == GEMM:
+        return product(options)
     maker, _, method = options.side.rpartition("-")
     if maker == "autogluon":
         model, encode = autogluon(options.autogluon, options.backbone, options.image_size)
@@ -166,20 +170,17 @@ def job(options: argparse.Namespace) -> Callable[[], object]:
     return step if options.mode == "training" else infer
 
 
-def gemm_peak(device: str, precision: str, threads: int) -> float:
-    """The largest rate of a matrix product, GFLOP/s."""
-    torch.set_num_threads(threads)
-    n = 8192 if device == "cuda" else 2048
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = (torch.randn(n, n, dtype=dtype, device=device) for _ in range(2))
-    best = float("inf")
-    for _ in range(6):
-        began = time.perf_counter()
-        a @ b
-        if device == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - began)
-    return 2 * n**3 / best / 1e9
+def product_size(device: str) -> int:
+    """Rows and columns of the matrices whose product has the largest rate."""
+    return 8192 if device == "cuda" else 2048
+
+
+def product(options: argparse.Namespace) -> Callable[[], object]:
+    """A product of large matrices, whose rate is this machine's peak."""
+    n = product_size(options.device)
+    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
+    a, b = (torch.randn(n, n, dtype=dtype, device=options.device) for _ in range(2))
+    return lambda: a @ b
 
 
 def flops(backbone: str, image_size: int, batch: int) -> float:
@@ -201,7 +202,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--repeats", type=int, default=3)
+    Limits.add_options(parser)
     parser.add_argument("--sides", nargs="+", default=[*OURS, *PEERS], choices=[*OURS, *PEERS])
     parser.add_argument(
         "--autogluon", type=Path, help="a copy of AutoGluon's adaptation_layers.py, for its side"
@@ -219,11 +220,8 @@ def main() -> None:
     settings = {
         k: v for k, v in vars(options).items() if k not in ("output", "side", "mode", "autogluon")
     }
-    peak = gemm_peak(options.device, options.precision, options.threads)
-    modes = {
-        "training": options.sides,
-        "inference": [side for side in options.sides if side.endswith("-lora") or side == "lora"],
-    }
+    infer = [side for side in options.sides if side.endswith("-lora") or side == "lora"]
+    modes = {"training": options.sides, "inference": [*infer, GEMM]}
     found = {
         mode: alternate(
             {
@@ -233,31 +231,31 @@ def main() -> None:
                 ]
                 for side in sides
             },
-            repeats=options.repeats,
+            pairs(sides),
+            Limits.of(options),
         )
         for mode, sides in modes.items()
     }
-    write(
-        options.output,
-        settings,
-        sides=found,
-        gemm_gflops=peak,
-        ratios=ratios(options, found, peak),
-    )
+    write(options.output, settings, sides=found, ratios=ratios(options, found))
+
+
+def pairs(sides: Sequence[str]) -> list[tuple[str, str]]:
+    """Ours and the peer of each comparison of these sides: the same method, or else LoRA."""
+    named = [(side.rpartition("-")[2], side) for side in sides if side in PEERS]
+    found = [(mine, peer) for mine, peer in named if mine in sides]
+    alone = [side for side in sides if side in OURS and side not in dict(found)]
+    return found + [(mine, peer) for mine in alone for peer in LORA_PEERS if peer in sides]
 
 
 def ratios(
-    options: argparse.Namespace, found: dict[str, dict[str, dict[str, Any]]], peak: float
+    options: argparse.Namespace, found: dict[str, dict[str, dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     what = f"{options.backbone}, {options.image_size} px, batch {options.batch_size}"
     what = f"{what}, {options.precision}, {options.device}"
     targets = TARGETS.get((options.device, options.image_size), (None, None, None))
     lines = []
     train, infer = found["training"], found["inference"]
-    for peer in (side for side in options.sides if side in PEERS):
-        mine = peer.rpartition("-")[2]
-        if mine not in train:
-            continue
+    for mine, peer in pairs(options.sides):
         goal = targets if peer == "meta-lora" else (None, None, None)
         name = f"our {mine} / {peer} ({what})"
         growths = [train[side]["peak_gib"] - train[side]["before_gib"] for side in (mine, peer)]
@@ -269,9 +267,13 @@ def ratios(
         if peer in infer:
             lines.append(time_ratio(f"inference time: {name}", infer[mine], infer[peer], goal[2]))
     if "lora" in infer:
-        rate = flops(options.backbone, options.image_size, options.batch_size)
-        share = rate / infer["lora"]["median_s"] / 1e9 / peak
-        lines.append(ratio(f"share of the GEMM peak in inference: our lora ({what})", share, None))
+        work = flops(options.backbone, options.image_size, options.batch_size)
+        quiet = [bool(quiet_turns(infer[side])) for side in ("lora", GEMM)]
+        rate = work / infer["lora"]["median_s"] if quiet[0] else None
+        n = product_size(options.device)
+        peak = 2 * n**3 / min(infer[GEMM]["seconds"]) if quiet[1] else None
+        question = f"share of the GEMM peak in inference: our lora ({what})"
+        lines.append(share_of_peak(question, rate, peak))
     return lines
 
 

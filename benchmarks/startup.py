@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sides import ratio, write
+from ratios import ratio, write
 
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout

@@ -1,0 +1,147 @@
+"""Ratios of two sides that took turns: their median, its interval, and which are refused.
+
+A turn is kept if hardly anything else ran on the machine during the jobs of both sides. The
+interval is of the median, from order statistics, and assumes no distribution. Since it is looked at
+after every turn, until it is narrow enough, it covers the median somewhat less often than 95 % say.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from naslora.core.files import write_json
+from naslora.study.provenance import provenance
+
+# The share of the machine's processors that others may use during a job that counts.
+QUIET = 0.05
+# With fewer, the smallest and the largest value are no 95 % interval of the median.
+LEAST = 6
+Line = dict[str, Any]
+Figures = Mapping[str, Any]
+
+
+def median_interval(
+    values: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """Two of the values between which the median lies, with at least so much confidence.
+
+    The number of values below the median is binomial, whatever their distribution: for sorted
+    values x[1..n], it lies between x[k] and x[n+1-k] but for twice the chance of fewer than k.
+
+    Returns:
+        The interval; None where there are too few values.
+    """
+    n, low, chance = len(values), 0, 0.0
+    while low < n // 2:
+        chance += math.comb(n, low) / 2**n
+        if 2 * chance > 1 - confidence:
+            break
+        low += 1
+    if low == 0:
+        return None
+    ordered = sorted(values)
+    return ordered[low - 1], ordered[n - low]
+
+
+def quiet_turns(*sides: Figures) -> list[int]:
+    """Of the turns that all of these sides took, those that nothing else disturbed."""
+    turns = zip(*(side["outside"] for side in sides), strict=True)
+    return [turn for turn, outside in enumerate(turns) if max(outside) <= QUIET]
+
+
+def ratios_of_turns(ours: Figures, theirs: Figures, what: str = "seconds") -> list[float]:
+    """The ratio of each undisturbed turn."""
+    return [ours[what][turn] / theirs[what][turn] for turn in quiet_turns(ours, theirs)]
+
+
+def is_narrow(ratios: Sequence[float], width: float) -> bool:
+    """Whether the interval of the median is at most so wide, as a share of the median."""
+    interval = median_interval(ratios)
+    return interval is not None and interval[1] - interval[0] <= width * statistics.median(ratios)
+
+
+def time_ratio(question: str, ours: Figures, theirs: Figures, target: float | None) -> Line:
+    """The median of the ratios of wall time of single turns, and its interval.
+
+    In a turn, both sides ran one right after the other, so that a machine that is slow for some
+    minutes is slow for both. Seconds of processor time, which waiting does not add to, are quoted
+    beside it. Where too few turns were undisturbed, there is no ratio.
+    """
+    turns = len(ours["seconds"])
+    wall, processor = (ratios_of_turns(ours, theirs, of) for of in ("seconds", "cpu_seconds"))
+    interval = median_interval(wall)
+    if interval is None:
+        note = f"not measured: {len(wall)} of {turns} turns undisturbed, {LEAST} needed"
+        return ratio(question, None, target, note)
+    note = (
+        f"{interval[0]:.3f} to {interval[1]:.3f}, processor time"
+        f" {statistics.median(processor):.3f}; {len(wall)} of {turns} turns"
+    )
+    return {**ratio(question, statistics.median(wall), target, note), "interval": list(interval)}
+
+
+def share_of_peak(question: str, rate: float | None, peak: float | None) -> Line:
+    """A rate as a share of the largest that was measured, which it cannot exceed.
+
+    Args:
+        question: what it is the share of.
+        rate: None where it was not measured, and so is the next.
+        peak: in the same unit.
+    """
+    if not rate or not peak:
+        return ratio(question, None, None, "not measured: too few turns undisturbed")
+    share = rate / peak
+    if share > 1:
+        note = f"refused: a share of {share:.2f} is impossible; measure again on an idle machine"
+        return ratio(question, None, None, note)
+    return ratio(question, share, None)
+
+
+def ratio(question: str, value: float | None, target: float | None, note: str = "") -> Line:
+    """One line of the table of all ratios.
+
+    Args:
+        question: what is above and below.
+        value: None where it could not be measured, which the note explains.
+        target: the largest value that is good enough, if there is one.
+        note: how it was measured.
+
+    Raises:
+        ValueError: the value cannot be a ratio: it is negative or not finite.
+    """
+    if value is not None and not 0 <= value < math.inf:
+        raise ValueError(f"{question}: {value} is no ratio")
+    return {"question": question, "value": value, "target": target, "note": note}
+
+
+def verdict(line: Line) -> str:
+    """What a line says about its target, by the interval where there is one."""
+    value, target = line["value"], line["target"]
+    if value is None:
+        return "not measured"
+    if target is None:
+        return ""
+    found = "met" if round(value, 3) <= target else "missed"  # as it is printed
+    bounds = line.get("interval") or line.get("spread")
+    if bounds and bounds[0] <= target <= bounds[1]:
+        found += ", within the interval" if "interval" in line else ", within the spread"
+    return found
+
+
+def write(path: Path | None, settings: Mapping[str, Any], **content: Any) -> None:
+    """Write what was found, with the machine that it was found on; print the ratios."""
+    for line in content["ratios"]:
+        value = "-" if line["value"] is None else f"{line['value']:.3f}"
+        wanted = "" if line["target"] is None else f"  (target {line['target']:g})"
+        note = f"  ({line['note']})" if line["note"] else ""
+        print(f"{line['question']}: {value}{wanted}{note}", flush=True)
+    if path is not None:
+        plain = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
+        about = provenance(torch.device(plain.get("device", "cpu"))).model_dump(mode="json")
+        write_json(path, {"settings": plain, **content, **about})
