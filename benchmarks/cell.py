@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ratios import time_ratio, write
+from ratios import failure, ratio, time_ratio, write
 from sides import Limits, alternate, serve
 
 from naslora.methods.merge import merge
@@ -118,6 +118,9 @@ def schedule(
     paper = load_study("paper").training
     without = paper.architecture.start_epoch / paper.epochs
     rest, cell = step[f"nas_pc_lora:{mode}"], step["nas_pc_lora"]
+    if reason := failure(cell, rest):
+        name = f"schedule with alpha, {mode}: nas_pc_lora / lora {where}"
+        return ratio(name, None, target, reason)
     mixed = {
         of: [without * a + (1 - without) * b for a, b in zip(cell[of], rest[of], strict=True)]
         for of in ("seconds", "cpu_seconds")

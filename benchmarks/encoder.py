@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from ratios import quiet_turns, ratio, share_of_peak, time_ratio, write
-from sides import Limits, alternate, serve
+from ratios import failure, memory_ratios, quiet_turns, share_of_peak, time_ratio, write
+from sides import Here, Limits, Side, alternate, serve
 from torch import Tensor, nn
 
 from naslora.methods.registry import adapt
@@ -27,7 +27,7 @@ from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam
 
 RANK = 3
-OURS = ("lora", "dora", "vera", "conv_lora", "nas_pc_lora")
+OURS = ("lora", "dora", "vera", "conv_lora", "nas_pc_lora", "darts")
 GEMM = "gemm"  # the side whose job is a product of matrices
 PEERS = ("meta-lora", "meta-dora", "meta-vera", "transformers-lora", "autogluon-conv_lora")
 LORA_PEERS = ("meta-lora", "transformers-lora")
@@ -35,6 +35,7 @@ LORA_PEERS = ("meta-lora", "transformers-lora")
 SETTINGS: dict[str, dict[str, Any]] = {
     "dora": {"magnitude": "output"},
     "vera": {"rank": 256, "projections": None},
+    "darts": {"style": "darts"},  # cells with ReLU and batch normalisation, as DARTS has them
 }
 # Time and memory of training and time of inference, against Meta's encoder with peft's LoRA.
 TARGETS: dict[tuple[str, int], tuple[float, float, float]] = {
@@ -46,7 +47,7 @@ TARGETS: dict[tuple[str, int], tuple[float, float, float]] = {
 
 def ours(method: str, backbone: str, image_size: int) -> tuple[nn.Module, Callable[..., Tensor]]:
     sam = build_sam(backbone, image_size)
-    adapt(sam, method, SETTINGS.get(method))
+    adapt(sam, "nas_pc_lora" if method == "darts" else method, SETTINGS.get(method))
     return sam.image_encoder, sam.image_encoder
 
 
@@ -194,7 +195,7 @@ def flops(backbone: str, image_size: int, batch: int) -> float:
     return 2.0 * batch * tokens * products
 
 
-def main() -> None:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--backbone", default="vit_b")
     parser.add_argument("--image-size", type=int, default=512)
@@ -203,14 +204,18 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     Limits.add_options(parser)
-    parser.add_argument("--sides", nargs="+", default=[*OURS, *PEERS], choices=[*OURS, *PEERS])
+    parser.add_argument("--sides", nargs="+", default=[*OURS[:-1], *PEERS], choices=[*OURS, *PEERS])
     parser.add_argument(
         "--autogluon", type=Path, help="a copy of AutoGluon's adaptation_layers.py, for its side"
     )
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     parser.add_argument("--mode", default="training", help=argparse.SUPPRESS)
     parser.add_argument("--side", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = parse(arguments)
     if options.side:
         serve(job(options), torch.device(options.device))
         return
@@ -220,19 +225,26 @@ def main() -> None:
     settings = {
         k: v for k, v in vars(options).items() if k not in ("output", "side", "mode", "autogluon")
     }
-    infer = [side for side in options.sides if side.endswith("-lora") or side == "lora"]
+    infer = [
+        side
+        for side in options.sides
+        if options.device == "cuda" or side.endswith("-lora") or side == "lora"
+    ]
+    device = torch.device(options.device)
+    start = (lambda command: Here(job(parse(command[1:])), device)) if options.one_process else Side
     modes = {"training": options.sides, "inference": [*infer, GEMM]}
     found = {
         mode: alternate(
             {
                 side: [
                     *(Path(__file__).as_posix(), "--side", side, "--mode", mode),
-                    *sys.argv[1:],
+                    *arguments,
                 ]
                 for side in sides
             },
             pairs(sides),
             Limits.of(options),
+            start=start,
         )
         for mode, sides in modes.items()
     }
@@ -258,17 +270,15 @@ def ratios(
     for mine, peer in pairs(options.sides):
         goal = targets if peer == "meta-lora" else (None, None, None)
         name = f"our {mine} / {peer} ({what})"
-        growths = [train[side]["peak_gib"] - train[side]["before_gib"] for side in (mine, peer)]
         lines.append(time_ratio(f"step time: {name}", train[mine], train[peer], goal[0]))
-        peaks = train[mine]["peak_gib"] / train[peer]["peak_gib"]
-        lines.append(ratio(f"step memory: {name}", peaks, goal[1]))
-        beyond = f"step memory beyond code and weights: {name}"
-        lines.append(ratio(beyond, growths[0] / growths[1], None))
-        if peer in infer:
+        lines += memory_ratios("step memory", name, train[mine], train[peer], goal[1])
+        if mine in infer and peer in infer:
             lines.append(time_ratio(f"inference time: {name}", infer[mine], infer[peer], goal[2]))
     if "lora" in infer:
         work = flops(options.backbone, options.image_size, options.batch_size)
-        quiet = [bool(quiet_turns(infer[side])) for side in ("lora", GEMM)]
+        quiet = [
+            not failure(infer[side]) and bool(quiet_turns(infer[side])) for side in ("lora", GEMM)
+        ]
         rate = work / infer["lora"]["median_s"] if quiet[0] else None
         n = product_size(options.device)
         peak = 2 * n**3 / min(infer[GEMM]["seconds"]) if quiet[1] else None
@@ -278,4 +288,4 @@ def ratios(
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -73,6 +73,8 @@ def time_ratio(question: str, ours: Figures, theirs: Figures, target: float | No
     minutes is slow for both. Seconds of processor time, which waiting does not add to, are quoted
     beside it. Where too few turns were undisturbed, there is no ratio.
     """
+    if reason := failure(ours, theirs):
+        return ratio(question, None, target, reason)
     turns = len(ours["seconds"])
     wall, processor = (ratios_of_turns(ours, theirs, of) for of in ("seconds", "cpu_seconds"))
     interval = median_interval(wall)
@@ -84,6 +86,37 @@ def time_ratio(question: str, ours: Figures, theirs: Figures, target: float | No
         f" {statistics.median(processor):.3f}; {len(wall)} of {turns} turns"
     )
     return {**ratio(question, statistics.median(wall), target, note), "interval": list(interval)}
+
+
+def failure(*sides: Figures) -> str | None:
+    """Why one of these sides has no figures; None where all have."""
+    return next((str(side["failed"]) for side in sides if "failed" in side), None)
+
+
+def memory_ratios(
+    question: str, what: str, ours: Figures, theirs: Figures, target: float | None
+) -> list[Line]:
+    """The ratio of the peaks of memory of whole processes, and that of what a job adds to them.
+
+    Args:
+        question: what is measured, such as "step memory".
+        what: which sides they are.
+        ours: figures of the side above.
+        theirs: of the one below.
+        target: of the first ratio.
+    """
+    beyond = f"{question} beyond code and weights: {what}"
+    if reason := failure(ours, theirs):
+        return [
+            ratio(f"{question}: {what}", None, target, reason),
+            ratio(beyond, None, None, reason),
+        ]
+    if not theirs["peak_gib"]:
+        return [ratio(f"{question}: {what}", None, target, "not measured: all in one process")]
+    peaks = ours["peak_gib"] / theirs["peak_gib"]
+    growths = [side["peak_gib"] - side["before_gib"] for side in (ours, theirs)]
+    added = growths[0] / growths[1] if growths[1] > 0 else None
+    return [ratio(f"{question}: {what}", peaks, target), ratio(beyond, added, None)]
 
 
 def share_of_peak(question: str, rate: float | None, peak: float | None) -> Line:

@@ -14,6 +14,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,21 +83,29 @@ class Timer:
         return {**found, "outside": outside}
 
 
-def serve(job: Callable[[], object], device: torch.device) -> None:
-    """Do a job for each line on the standard input; say what it took on the standard output."""
+def prepared(job: Callable[[], object], device: torch.device) -> Callable[[], dict[str, float]]:
+    """Make a function that does the job and returns what it took, memory included."""
 
     def whole() -> None:
         job()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
+    def turn() -> dict[str, float]:
+        found = timer.turn()
+        peak = peak_memory_bytes(device)
+        return {**found, "peak_gib": peak / 2**30, "before_gib": before / 2**30}
+
     before = peak_memory_bytes(device)
     timer = Timer(whole)
+    return turn
+
+
+def serve(job: Callable[[], object], device: torch.device) -> None:
+    """Do a job for each line on the standard input; say what it took on the standard output."""
+    turn = prepared(job, device)
     for _ in sys.stdin:
-        found = timer.turn()
-        found["peak_gib"] = peak_memory_bytes(device) / 2**30
-        found["before_gib"] = before / 2**30
-        print(json.dumps(found), flush=True)
+        print(json.dumps(turn()), flush=True)
 
 
 class Repeated(Protocol):
@@ -107,20 +116,45 @@ class Repeated(Protocol):
     def close(self) -> None: ...
 
 
+class SideError(Exception):
+    """A side that ended, with the last line that it said."""
+
+
+class Here:
+    """A job in this process, to try a comparison out; its memory is not its own."""
+
+    def __init__(self, job: Callable[[], object], device: torch.device):
+        self._turn = prepared(job, device)
+
+    def repeat(self) -> dict[str, float]:
+        try:
+            return {**self._turn(), "peak_gib": 0.0, "before_gib": 0.0}
+        except Exception as error:  # as a process of its own would end
+            raise SideError(str(error).partition("\n")[0]) from error
+
+    def close(self) -> None:
+        pass
+
+
 class Side:
     """A process that serves a job; see `serve`."""
 
     def __init__(self, command: Sequence[str]):
-        self._command = list(command)
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the side
         self._process = subprocess.Popen(
-            [sys.executable, *self._command],
+            [sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
 
     def repeat(self) -> dict[str, float]:
-        """Do the job once more; returns what it took."""
+        """Do the job once more; returns what it took.
+
+        Raises:
+            SideError: the process has ended, because of an error or for lack of memory.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended, which is said below
@@ -130,13 +164,17 @@ class Side:
             if line.startswith("{"):
                 found: dict[str, float] = json.loads(line)
                 return found
-        sys.exit(f"{' '.join(self._command)} ended with status {self._process.wait()}")
+        status = self._process.wait()
+        self._errors.seek(0)
+        said = [line.strip() for line in self._errors if line.strip()]
+        raise SideError(f"ended with status {status}: {said[-1][:300] if said else 'no message'}")
 
     def close(self) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.wait()
+        self._errors.close()
 
 
 @dataclass(frozen=True)
@@ -164,6 +202,9 @@ class Limits:
         ):
             kind = type(default)
             parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} ({default})")
+        parser.add_argument(
+            "--one-process", action="store_true", help="to try it out: memory is not measured"
+        )
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Limits:
@@ -191,24 +232,37 @@ def alternate(
         clock: seconds.
 
     Returns:
-        The figures of each side, with a number per turn: see `figures`.
+        The figures of each side, with a number per turn: see `figures`. Of a side that ended early,
+        `failed` alone: why.
     """
     sides: dict[str, Repeated] = {}
+    failed: dict[str, str] = {}
+
+    def repeat(name: str) -> None:
+        try:
+            taken[name].append(sides[name].repeat())
+        except SideError as error:
+            failed[name] = str(error)
+            sides.pop(name).close()
+
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
     try:
         for name, command in commands.items():
             sides[name] = start(command)
         for _ in range(limits.warm_up):
-            for side in sides.values():
-                side.repeat()
+            for name in list(sides):
+                repeat(name)
+        for turns in taken.values():
+            turns.clear()
         end = clock() + 60 * limits.minutes
         for turn in range(limits.turns):
-            for name in list(sides) if turn % 2 == 0 else reversed(sides):
-                taken[name].append(sides[name].repeat())
-            found = {name: figures(turns) for name, turns in taken.items()}
+            for name in list(sides)[:: 1 if turn % 2 == 0 else -1]:
+                repeat(name)
+            found = {name: figures(taken[name]) for name in sides}
             if turn + 1 >= LEAST and all(
                 is_narrow(ratios_of_turns(found[ours], found[theirs]), limits.width)
                 for ours, theirs in pairs
+                if ours in found and theirs in found
             ):
                 break
             if clock() >= end:
@@ -218,6 +272,9 @@ def alternate(
             side.close()
     for name, one in found.items():
         print(f"{name:32} {one['median_s']:8.3f} s {one['peak_gib']:6.2f} GiB", flush=True)
+    for name, reason in failed.items():
+        print(f"{name:32} {reason}", flush=True)
+        found[name] = {"failed": reason}
     return found
 
 

@@ -1,11 +1,14 @@
 """Attention with decomposed relative positions, without an N x N bias.
 
 The logit of query i and key j is  s q_i.k_j + q_i.Rh[y_i, y_j] + q_i.Rw[x_i, x_j],  with s the
-inverse square root of the head's width. There are three exact ways to compute it:
+inverse square root of the head's width. There are five exact ways to compute it:
 
 - `folded`: the positions become H + W more channels of queries and keys,
   q' = [s q, q.Rh, q.Rw] and k' = [k, onehot(y), onehot(x)], for torch's fused kernel;
 - `banded`: a band of queries at a time, so that their logits stay in a CPU's cache;
+- `flex`: torch's FlexAttention, whose generated kernel adds the positions to the logits; it trains
+  on a GPU alone;
+- `chunked`: torch's fused kernel with the positions as its mask, for some queries at a time;
 - `reference`: the logits as written, for comparison. It alone keeps the N x N logits for the
   backward pass.
 """
@@ -19,8 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from naslora.sam.backbones import AttentionBackend as Backend
+from naslora.sam.backends import AttentionBackend as Backend
 from naslora.sam.banded_attention import attend_in_bands
+from naslora.sam.fused_attention import attend_flexibly, attend_in_chunks
+from naslora.sam.positions import position_terms
 
 
 def choose_backend(
@@ -31,6 +36,9 @@ def choose_backend(
     Measured on one x86-64 core in float32 with heads of 64, banded against folded, forward and
     backward: the same time at 14 x 14, where banded keeps half the memory; 0.7 of the time at
     32 x 32 and 0.55 at 64 x 64. For half precision, torch's kernel is used on every device.
+
+    On a GPU nothing was measured yet: `folded` is what needs no compiler and keeps no N x N tensor.
+    `benchmarks/attention.py` measures all of them on a device and names the fastest.
     """
     if setting != "auto":
         return setting
@@ -77,22 +85,12 @@ def relative_positions(table: Tensor, size: int) -> Tensor:
     return table[positions[:, None] - positions[None, :] + size - 1]
 
 
-def _position_terms(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """q.Rh as (B, heads, H*W, H) and q.Rw as (B, heads, H*W, W), for grid queries."""
-    B, heads, N, _ = q.shape
-    H, W = rows.shape[0], columns.shape[0]
-    grid = q.reshape(B * heads, H, W, -1)
-    by_row = torch.einsum("bhwc,hkc->bhwk", grid, rows)
-    by_column = torch.einsum("bhwc,wkc->bhwk", grid, columns)
-    return by_row.reshape(B, heads, N, H), by_column.reshape(B, heads, N, W)
-
-
 def _fold(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     """Make q' and k', padded with zeros to a multiple of 8 channels, which fused kernels need."""
     B, heads, L, d = q.shape
     H, W = rows.shape[0], columns.shape[0]
     prompts = L - H * W
-    by_row, by_column = _position_terms(q[:, :, prompts:], rows, columns)
+    by_row, by_column = position_terms(q[:, :, prompts:], rows, columns)
     eye_h = torch.eye(H, dtype=k.dtype, device=k.device).repeat_interleave(W, 0)
     eye_w = torch.eye(W, dtype=k.dtype, device=k.device).repeat(H, 1)
     spare = -(d + H + W) % 8
@@ -116,7 +114,7 @@ def _folded(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> T
 
 def _reference(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     prompts = q.shape[-2] - rows.shape[0] * columns.shape[0]
-    by_row, by_column = _position_terms(q[:, :, prompts:], rows, columns)
+    by_row, by_column = position_terms(q[:, :, prompts:], rows, columns)
     position = (by_row[..., :, None] + by_column[..., None, :]).flatten(-2)
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     logits = logits + F.pad(position, (prompts, 0, prompts, 0))
@@ -127,5 +125,7 @@ def _reference(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -
 _COMPUTE: dict[Backend, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "folded": _folded,
     "banded": attend_in_bands,
+    "flex": attend_flexibly,
+    "chunked": attend_in_chunks,
     "reference": _reference,
 }

@@ -12,7 +12,8 @@ from segment_anything.modeling import PromptEncoder
 from segment_anything.modeling import Sam as MetaSam
 from torch import Tensor, nn
 
-from naslora.sam.backbones import BACKBONES, AttentionBackend
+from naslora.sam.backbones import BACKBONES
+from naslora.sam.backends import AttentionBackend
 from naslora.sam.image_encoder import ImageEncoderViT
 from naslora.sam.mask_decoder import ORIGINAL_MASK_TOKENS, Hypernetworks, MaskDecoder, Prediction
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from naslora.core.errors import CheckpointError
-from naslora.sam.backbones import BACKBONES, AttentionBackend
+from naslora.sam.backbones import BACKBONES
+from naslora.sam.backends import AttentionBackend
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.conversion import convert
 from naslora.sam.formats import weights_of

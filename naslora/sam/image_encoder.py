@@ -20,7 +20,7 @@ from segment_anything.modeling.common import LayerNorm2d, MLPBlock
 from torch import Tensor, nn
 
 from naslora.sam.attention import attend, choose_backend, relative_positions
-from naslora.sam.backbones import AttentionBackend
+from naslora.sam.backends import AttentionBackend
 from naslora.sam.recompute import checkpointed
 from naslora.sam.windows import (
     is_pointwise,

@@ -9,7 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from naslora.core.validation import Settings
 from naslora.nas.settings import OptimiserSettings
-from naslora.sam.backbones import BACKBONES, AttentionBackend
+from naslora.sam.backbones import BACKBONES
+from naslora.sam.backends import AttentionBackend
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 # Numbers that torch takes as a seed.

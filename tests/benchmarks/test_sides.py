@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from ratios import LEAST, time_ratio
-from sides import Clocks, Limits, Timer, alternate, busy_seconds
+from ratios import LEAST, memory_ratios, time_ratio
+from sides import Clocks, Limits, Side, SideError, Timer, alternate, busy_seconds
 
 PROCESSORS = 2
 
@@ -138,13 +138,41 @@ def test_it_ends_when_its_time_is_up(scripted: type[Scripted]) -> None:
     assert time_ratio("", found["ours"], found["theirs"], None)["value"] is None
 
 
-def test_sides_are_closed_when_one_ends(scripted: type[Scripted]) -> None:
+@pytest.mark.parametrize("turns", [0, 3])
+def test_a_side_that_ends_leaves_the_others(scripted: type[Scripted], turns: int) -> None:
     class Ending(scripted):  # type: ignore[misc, valid-type]
         def repeat(self) -> dict[str, float]:
-            if self.name == "theirs":
-                raise SystemExit("theirs ended with status 1")
+            if self.name == "theirs" and self.log.count("theirs") >= turns:
+                raise SideError("ended with status 1: out of memory")
             return super().repeat()
 
-    with pytest.raises(SystemExit):
-        alternate(SIDES, PAIRS, Limits(), start=Ending)
-    assert scripted.log[-2:] == ["ours closed", "theirs closed"]
+    sides = {**SIDES, "others": ["others", "4.0"]}
+    found = alternate(sides, [*PAIRS, ("ours", "others")], Limits(), start=Ending)
+    assert found["theirs"] == {"failed": "ended with status 1: out of memory"}
+    assert time_ratio("", found["ours"], found["others"], None)["value"] == pytest.approx(0.25)
+    for line in (
+        time_ratio("", found["ours"], found["theirs"], 0.5),
+        *memory_ratios("memory", "ours / theirs", found["ours"], found["theirs"], 0.5),
+    ):
+        assert line["value"] is None
+        assert "out of memory" in line["note"]
+    assert scripted.log.count("theirs closed") == 1
+
+
+def test_all_sides_are_closed_when_it_is_interrupted(scripted: type[Scripted]) -> None:
+    class Interrupted(scripted):  # type: ignore[misc, valid-type]
+        def repeat(self) -> dict[str, float]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        alternate(SIDES, PAIRS, Limits(), start=Interrupted)
+    assert scripted.log == ["ours closed", "theirs closed"]
+
+
+def test_a_process_that_ends_says_why() -> None:
+    side = Side(["-c", "import sys; input(); sys.exit('no room')"])
+    try:
+        with pytest.raises(SideError, match="ended with status 1: no room"):
+            side.repeat()
+    finally:
+        side.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from naslora.sam import banded_attention
+from naslora.core.errors import SettingsError
+from naslora.sam import attention, banded_attention, fused_attention
 from naslora.sam.attention import attend, choose_backend, relative_positions
+from naslora.sam.backends import AttentionBackend
 
-BACKENDS = ("folded", "banded", "reference")
+BACKENDS: tuple[AttentionBackend, ...] = get_args(AttentionBackend)
 
 
 def draw(
@@ -48,6 +51,13 @@ def naive(q: Tensor, k: Tensor, v: Tensor, tables: list[Tensor], H: int, W: int)
     return out
 
 
+@pytest.fixture
+def flex_with_gradients(monkeypatch):
+    """On a CPU, torch refuses gradients of FlexAttention, which its unfused form has."""
+    monkeypatch.setattr("torch.nn.attention.flex_attention._validate_device", lambda *_: None)
+    monkeypatch.setitem(attention._COMPUTE, "flex", fused_attention._flexible)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("H", "W", "prompts"), [(3, 3, 0), (2, 4, 0), (3, 2, 2)])
 def test_equals_the_definition(backend, H, W, prompts):
@@ -69,9 +79,20 @@ def test_equals_the_definition(backend, H, W, prompts):
 )
 def test_backends_agree_with_their_gradients(H, W, prompts, d, logits):
     """Whatever the size of a band: many windows, one, some heads of it, some rows, or one row."""
+    banded_attention._LOGITS = fused_attention._PAIRS = logits
+    agree([name for name in BACKENDS if name != "flex"], H, W, prompts, d)
+
+
+@pytest.mark.parametrize(("H", "W", "prompts"), [(3, 4, 0), (4, 3, 2)])
+@pytest.mark.usefixtures("flex_with_gradients")
+def test_flex_agrees_with_its_gradients(H, W, prompts):
+    agree(["flex", "reference"], H, W, prompts, 5)
+
+
+def agree(backends: list[AttentionBackend], H: int, W: int, prompts: int, d: int) -> None:
+    """The outputs, and the gradients of queries, keys, values and tables; the last is the truth."""
     results = []
-    banded_attention._LOGITS = logits
-    for backend in BACKENDS:
+    for backend in backends:
         qkv, tables = draw(H, W, prompts, d=d)
         rows, columns = relative_positions(tables[0], H), relative_positions(tables[1], W)
         out = attend(*qkv, rows, columns, backend)
@@ -82,11 +103,32 @@ def test_backends_agree_with_their_gradients(H, W, prompts, d, logits):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("backend", ["folded", "banded"])
+def test_flex_says_that_it_does_not_train_on_a_cpu():
+    (q, k, v), tables = draw(2, 2, 0)
+    positions = [relative_positions(table, 2) for table in tables]
+    with pytest.raises(SettingsError, match="flex trains on a GPU alone"):
+        attend(q, k, v, *positions, "flex")
+
+
+def test_chunked_goes_on_in_half_precision_under_autocast():
+    (q, k, v), tables = draw(6, 6, 1)
+    fused_attention._PAIRS = 300
+    q, k, v = (x.detach().bfloat16().requires_grad_() for x in (q, k, v))
+    positions = [relative_positions(table.detach().float(), 6) for table in tables]
+    with torch.autocast("cpu", torch.bfloat16):
+        out = attend(q, k, v, *positions, "chunked")
+        expected = attend(q, k, v, *positions, "reference")
+    assert out.dtype == torch.bfloat16
+    out.float().sum().backward()
+    torch.testing.assert_close(out, expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("backend", ["folded", "banded", "chunked"])
 def test_saves_no_matrix_of_all_pairs(backend):
     """What autograd keeps grows with N, not with N squared."""
     (q, k, v), tables = draw(16, 16, 0, heads=1, d=8)
     sizes = []
+    fused_attention._PAIRS = 256 * 64
 
     def pack(x: Tensor) -> Tensor:
         sizes.append(x.shape)
@@ -112,3 +154,4 @@ def test_the_choice_is_by_hardware_and_can_be_forced():
 @pytest.fixture(autouse=True)
 def size_of_bands(monkeypatch):
     monkeypatch.setattr(banded_attention, "_LOGITS", banded_attention._LOGITS)
+    monkeypatch.setattr(fused_attention, "_PAIRS", fused_attention._PAIRS)

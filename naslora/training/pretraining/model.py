@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from naslora.sam.backbones import AttentionBackend
+from naslora.sam.backends import AttentionBackend
 from naslora.sam.building import build_sam
 from naslora.training.pretraining.prompts import Prompts
 
