@@ -1,7 +1,8 @@
 """naslora: a rerunnable benchmark of parameter-efficient adaptation of SAM, NAS-LoRA included.
 
-`naslora.adapt` puts a method on a SAM of this package, Meta's or HF transformers', or on a vision
-transformer of timm's.
+`naslora.fit` adapts a SAM to images of your own, `naslora.load` loads the run, and
+`naslora.predict` predicts a mask. `naslora.adapt` puts a method on a SAM of this package, Meta's or
+HF transformers', or on a vision transformer of timm's.
 """
 
 from importlib import import_module
@@ -9,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from naslora.methods.foreign import adapt_model as adapt
+    from naslora.own.api import fit, load, predict
 
-__all__ = ["__version__", "adapt"]
+__all__ = ["__version__", "adapt", "fit", "load", "predict"]
 __version__ = "0.1.0"
 
 # Imported when they are used, since torch takes seconds to import.
-_PUBLIC = {"adapt": ("naslora.methods.foreign", "adapt_model")}
+_PUBLIC = {
+    "adapt": ("naslora.methods.foreign", "adapt_model"),
+    "fit": ("naslora.own.api", "fit"),
+    "load": ("naslora.own.api", "load"),
+    "predict": ("naslora.own.api", "predict"),
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -22,3 +29,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'naslora' has no attribute {name!r}")
     module, attribute = _PUBLIC[name]
     return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -145,3 +145,9 @@ def test_seed_and_study_reach_the_run(naslora: Run, copied: Copy, options: Optio
     receipt = json.loads(Layout.of(study).receipt("kvasir", "lora", 5).read_text())
     assert receipt["settings"]["seed"] == 5
     assert len(receipt["history"]) == 1
+
+
+def test_an_unknown_backbone_is_named(naslora: Run) -> None:
+    code, _, errors = naslora("params", "--backbone", "vit_x")
+    assert code == 1
+    assert errors.startswith("error: no backbone 'vit_x'\n  what to do: did you mean vit_")

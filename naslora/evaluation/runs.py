@@ -25,8 +25,8 @@ class LoadedRun:
 
     Attributes:
         sam: adapted, in evaluation mode, on the CPU.
-        natural_size: the longer side in pixels of the images that it was trained on, as far as is
-            known.
+        natural_size: median of the longer sides in pixels of the images that it was trained on;
+            None if the adapter file does not say.
     """
 
     sam: Sam
@@ -52,18 +52,20 @@ def load_run(run: Path, checkpoint: Path | None = None) -> LoadedRun:
             where=run.absolute(),
             remedy="give the folder of a trained run, or its adapter file",
         )
+    content = read_content(adapter)
     if checkpoint is not None:
-        return LoadedRun(load_adapted_sam(adapter, checkpoint))
+        return LoadedRun(load_adapted_sam(adapter, checkpoint), content.image_side)
     try:
-        return LoadedRun(load_adapted_sam(adapter))  # a method that starts from random weights
+        return LoadedRun(
+            load_adapted_sam(adapter), content.image_side
+        )  # a method that starts from random weights
     except CheckpointError as error:
         missing = error
-    base = read_content(adapter).base
-    name = base.file if base else None
+    name = content.base.file if content.base else None
     tried = []
     for candidate in sorted(_candidates(adapter), key=lambda path: path.name != name):
         try:
-            return LoadedRun(load_adapted_sam(adapter, candidate))
+            return LoadedRun(load_adapted_sam(adapter, candidate), content.image_side)
         except (CheckpointError, StateError) as error:
             tried.append(f"{candidate}: {error.what}")
     raise CheckpointError(

@@ -61,6 +61,7 @@ class AdapterContent(_Part):
         seed: that new layers were initialised from.
         model: the SAM that it fits.
         base: the weights that it was trained on; None for a method that starts from none.
+        image_side: median of the longer sides in pixels of the training images; None if unknown.
     """
 
     schema_version: Literal[2] = 2
@@ -69,6 +70,7 @@ class AdapterContent(_Part):
     seed: Annotated[int, Field(ge=0, lt=2**64)]
     model: ModelFacts
     base: BaseFacts | None
+    image_side: Annotated[int, Field(ge=1)] | None = None
 
 
 class TensorFacts(_Part):

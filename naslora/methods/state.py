@@ -35,11 +35,17 @@ from naslora.sam.building import Sam, build_sam
 from naslora.sam.checkpoints import load_checkpoint
 
 
-def save_adapter(sam: Sam, path: Path) -> None:
+def save_adapter(sam: Sam, path: Path, image_side: int | None = None) -> None:
     """Write trainable parameters and the method's buffers, with all that `load_adapter` needs.
 
     The file is in the format of safetensors, with a JSON text in its metadata under "naslora"; see
     `naslora.methods.adapter_file.AdapterContent`.
+
+    Args:
+        sam: with a method on it.
+        path: the file to write.
+        image_side: median of the longer sides in pixels of the training images, if known; images
+            that are much larger are predicted by tiles.
 
     Raises:
         StateError: the SAM carries no method, or its cells are collapsed.
@@ -60,6 +66,7 @@ def save_adapter(sam: Sam, path: Path) -> None:
         seed=adaptation.seed,
         model=_model(sam),
         base=base_facts(sam, tensors) if pretrained else None,
+        image_side=image_side,
     )
     write_bytes(path, save(tensors, {METADATA_KEY: canonical_json(content.model_dump())}))
 

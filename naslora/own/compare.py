@@ -58,7 +58,9 @@ def compare(
         WorkflowError: a job failed.
     """
     options = options or FitOptions()
-    study, settings = make_study(data, out, methods, seeds, options, tell)
+    study, settings = make_study(
+        data, out, methods, seeds, options, tell, here=profile == "local", threads=False
+    )
     code = run_snakemake(STUDY, settings, profile, "all_tables")
     if code:
         raise WorkflowError(

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from naslora.core.errors import SettingsError
-from naslora.evaluation.binary import THRESHOLD
 from naslora.evaluation.mask_files import overlay, palette
-from naslora.evaluation.predict import predict_image
-from naslora.evaluation.tiles import tile_size
+from naslora.own.api import predict as predict_mask
 
 if TYPE_CHECKING:
     from naslora.evaluation.runs import LoadedRun
@@ -41,7 +39,7 @@ def build_demo(run: LoadedRun, title: str) -> Any:
         if image is None:
             raise gradio.Error("Drop an image first.")
         pixels = np.asarray(image.convert("RGB"))
-        mask = mask_of(run, pixels)
+        mask = predict_mask(run, pixels)
         share = np.count_nonzero(mask) / mask.size
         size = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
         return (
@@ -60,13 +58,6 @@ def build_demo(run: LoadedRun, title: str) -> Any:
         image.upload(predict, image, [mask, shown, line])
         gradio.Button("Predict").click(predict, image, [mask, shown, line])
     return page
-
-
-def mask_of(run: LoadedRun, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The class of each pixel (H, W) of an image (H, W, 3); 0 and 1 for a binary task."""
-    natural = run.natural_size or max(run.sam.image_size)
-    found = predict_image(run.sam, pixels, tile_size(pixels.shape[:2], natural))
-    return (found > THRESHOLD).astype(np.uint8) if run.sam.classes == 1 else found
 
 
 def _picture(mask: NDArray[np.uint8], run: LoadedRun) -> Image.Image:

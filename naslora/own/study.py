@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from pydantic import Field
 
@@ -18,12 +19,25 @@ from naslora.data.own import OwnOptions, own_data
 from naslora.planning.resolve import check_settings
 from naslora.sam.backbones import BACKBONES
 from naslora.study.settings import Study, load_study
+from naslora.training.hardware import best_device, defaults_for
 
 STUDY = "own"
 _SETTINGS = "study.yaml"
 # Mask tokens beyond the largest number of classes in one image: regions of one class may be apart.
 _SPARE_TOKENS = 4
 _LEAST_TOKENS = 10
+_SIZES = {"small": 256, "tiny": 128}
+_OFFICIAL_SIZE = 1024
+_REDUCED_SIZE = 512
+# Settings that the hardware decides on. The accelerator stays "auto".
+_OF_HARDWARE = (
+    "training.precision",
+    "training.batch_size",
+    "training.gradient_checkpointing",
+    "training.threads",
+    "training.workers",
+    "sam.image_size",
+)
 
 
 class FitOptions(Settings):
@@ -33,9 +47,11 @@ class FitOptions(Settings):
         backbone: vit_h, vit_l and vit_b start from Meta's checkpoint, small and tiny from weights
             that this package ships.
         image_size: side of the square that images are resized to; by default the backbone's own
-            (1024 for vit_*, 256 for small, 128 for tiny).
+            (1024 for vit_*, 256 for small, 128 for tiny), or 512 for vit_* on a CPU or where the
+            memory is too small for 1024.
         checkpoint: a SAM to start from instead: official, shipped or a file.
-        epochs, batch_size, learning_rate: of training; by default as `own.yaml` says.
+        epochs, learning_rate: of training; by default as `own.yaml` says.
+        batch_size: by default 4, or less where the memory is too small.
         seed: of the run, and of the split of the images.
         data: what the files alone do not show.
         overrides: further settings of the study, by dotted names.
@@ -59,6 +75,9 @@ def make_study(
     seeds: Sequence[int],
     options: FitOptions,
     tell: Callable[[str], None],
+    *,
+    here: bool = True,
+    threads: bool = True,
 ) -> tuple[Study, dict[str, Any]]:
     """Understand the images, and make the study of the one task that they are.
 
@@ -72,6 +91,9 @@ def make_study(
         seeds: of the runs.
         options: the rest.
         tell: called with lines for people.
+        here: runs are trained on this machine, and its hardware decides on precision, batch and
+            image size; else they are those of `own.yaml`.
+        threads: a run may use all cores of this machine.
 
     Returns:
         The study, and the settings that make it, for Snakemake.
@@ -94,6 +116,9 @@ def make_study(
         tell(line)
     out = out.absolute()
     settings = _settings(options, out, methods, seeds, benchmark.description.most_classes)
+    if here:
+        settings = {**_hardware(out, options, settings, threads, tell), **settings}
+    settings.setdefault("sam.image_size", _SIZES.get(options.backbone, _OFFICIAL_SIZE))
     with tempfile.TemporaryDirectory() as folder:  # so that nothing is written for wrong settings
         _load(settings, benchmark.save(Path(folder)))
     _check_same(out, benchmark.name, benchmark.text(), settings)
@@ -116,13 +141,11 @@ def _settings(
 ) -> dict[str, Any]:
     """The deltas to the study `own`."""
     official = BACKBONES[options.backbone].checkpoint is not None
-    size = {"small": 256, "tiny": 128}.get(options.backbone, 1024)
     settings: dict[str, Any] = {
         "results": str(out),
         "methods": list(methods),
         "seeds": list(seeds),
         "sam.backbone": options.backbone,
-        "sam.image_size": options.image_size or size,
         "sam.checkpoint": _checkpoint(options.checkpoint)
         or ("official" if official else "shipped"),
         "sam.mask_tokens": max(_LEAST_TOKENS, classes + _SPARE_TOKENS),
@@ -131,6 +154,7 @@ def _settings(
     if official:  # the paper's rate, for large backbones
         settings |= {"training.learning_rate": 1e-4}
     chosen = {
+        "sam.image_size": options.image_size,
         "training.epochs": options.epochs,
         "training.batch_size": options.batch_size,
         "training.learning_rate": options.learning_rate,
@@ -139,6 +163,47 @@ def _settings(
     if options.epochs is not None:  # as many of them as the paper's 10 of 40
         settings["training.architecture.start_epoch"] = options.epochs // 4
     return {**settings, **options.overrides}
+
+
+def _hardware(
+    out: Path,
+    options: FitOptions,
+    settings: Mapping[str, Any],
+    threads: bool,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Settings that fit this machine; those of an earlier call, if `out` has its settings."""
+    saved = out / _SETTINGS
+    if saved.is_file():
+        before = yaml.safe_load(saved.read_text(encoding="utf-8")) or {}
+        return {key: before[key] for key in _OF_HARDWARE if key in before}
+    device = best_device()
+    if settings.get("training.accelerator", "auto") == "cpu":
+        device = torch.device("cpu")
+    sizes = [_SIZES.get(options.backbone, _OFFICIAL_SIZE)]
+    if "sam.image_size" in settings:
+        sizes = [int(settings["sam.image_size"])]
+    elif options.backbone not in _SIZES:  # by the memory, and by the time that a CPU takes
+        sizes = [_REDUCED_SIZE] if device.type == "cpu" else [*sizes, _REDUCED_SIZE]
+    found = [(size, defaults_for(device, options.backbone, size)) for size in sizes]
+    size, chosen = next((pair for pair in found if pair[1].fits), found[-1])
+    values = {f"training.{key}": value for key, value in chosen.settings().items()}
+    values = {key: values[key] for key in _OF_HARDWARE if key in values}
+    if not threads or options.backbone == "tiny":  # whose layers are too small to be shared
+        del values["training.threads"]
+    merged = {**values, "sam.image_size": size, **settings}
+    tell(
+        f"{device.type}: images of {merged['sam.image_size']} px, batches of"
+        f" {merged['training.batch_size']}, precision {merged['training.precision']}"
+        + (", gradient checkpointing" if merged["training.gradient_checkpointing"] else "")
+    )
+    if not chosen.fits:
+        tell(
+            f"warning: training may need {chosen.needed_bytes / 1e9:.0f} GB of memory, and"
+            f" {chosen.available_bytes / 1e9:.0f} GB are free: a smaller --image-size or --backbone"
+            " needs less"
+        )
+    return {**values, "sam.image_size": size}
 
 
 def _checkpoint(setting: str | None) -> str | None:

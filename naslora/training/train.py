@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
@@ -88,6 +89,8 @@ class _Run:
         manifest = read_manifest(layout.manifest(run.task))
         prepared = prepared_images(study, manifest)
         self._manifest_sha256 = sha256(layout.manifest(run.task))
+        sides = [max(sample.width, sample.height) for sample in manifest.of("train")]
+        self._image_side = round(median(sides))
         self._sam, self._checkpoint_sha256 = initial_sam(
             study,
             classes=classes,
@@ -198,7 +201,7 @@ class _Run:
     def _write_results(self, attempts: int, divergence: DivergedError | None) -> None:
         adapter = self._layout.adapter(*self._names)
         if divergence is None:
-            save_adapter(self._sam, adapter)
+            save_adapter(self._sam, adapter, self._image_side)
         else:
             adapter.unlink(missing_ok=True)  # of an earlier run
         run, progress = self._run, self._measured()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,10 @@ from naslora.core.errors import SettingsError
 from naslora.evaluation.runs import load_run
 from naslora.own.example import write_example
 from naslora.own.fit import fit
-from naslora.own.study import FitOptions
+from naslora.own.study import FitOptions, make_study
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import save_checkpoint
+from naslora.training import hardware
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -78,6 +81,39 @@ def test_fit_leaves_a_run_and_says_what_it_is_worth(
         fit(images, out, "lora", other)
 
 
+def test_the_hardware_decides_once(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {"gib": 1000}
+    monkeypatch.setattr(hardware, "_available_bytes", lambda device: free["gib"] * 2**30)
+
+    def settings(out: str, threads: bool = True, **options: Any) -> dict[str, Any]:
+        lines: list[str] = []
+        chosen = FitOptions(overrides={"training.accelerator": "cpu"}, **options)
+        study, made = make_study(
+            images, tmp_path / out, ["lora"], [0], chosen, lines.append, threads=threads
+        )
+        assert study.training.batch_size == made["training.batch_size"]
+        made["text"] = "\n".join(lines)
+        return made
+
+    made = settings("tiny")
+    assert "cpu: images of 128 px, batches of 4, precision 32-true" in made["text"]
+    assert made["sam.image_size"] == 128
+    assert "training.threads" not in made
+    large = settings("vit_b", backbone="vit_b")
+    assert (large["sam.image_size"], large["training.threads"] >= 1) == (512, True)
+    assert "training.threads" not in settings("compare", threads=False, backbone="vit_b")
+    assert settings("large", backbone="vit_b", image_size=1024)["sam.image_size"] == 1024
+    assert settings("one", batch_size=1)["training.batch_size"] == 1
+    free["gib"] = 1
+    small = settings("small memory", backbone="vit_b", image_size=1024)
+    assert small["training.batch_size"] == 1
+    assert re.search(r"warning: training may need \d+ GB of memory, and 1 GB are", small["text"])
+    again = settings("tiny")  # the run goes on with what it began with
+    assert {**again, "text": ""} == {**made, "text": ""}
+
+
 def test_a_folder_with_something_else_is_left_alone(
     images: Path, quick: FitOptions, tmp_path: Path
 ) -> None:
@@ -127,7 +163,8 @@ def test_compare_names_a_winner_or_says_that_there_is_none(
 def test_the_page_answers(images: Path, quick: FitOptions, tmp_path: Path) -> None:
     gradio = pytest.importorskip("gradio")
     client = pytest.importorskip("gradio_client")
-    from naslora.own.demo import build_demo, mask_of
+    from naslora.own.api import predict
+    from naslora.own.demo import build_demo
 
     run = load_run(fit(images, tmp_path / "run", "lora", quick, lambda line: None).folder)
     page = build_demo(run, "leaves")
@@ -139,7 +176,7 @@ def test_the_page_answers(images: Path, quick: FitOptions, tmp_path: Path) -> No
         mask, overlay, line = asked.predict(client.handle_file(str(image)), api_name="/predict")
         pixels = np.asarray(Image.open(image).convert("RGB"))
         shown = np.asarray(Image.open(mask).convert("L")) > 0
-        assert np.array_equal(shown, mask_of(run, pixels) > 0)
+        assert np.array_equal(shown, predict(run, pixels) > 0)
         assert np.asarray(Image.open(overlay)).shape == pixels.shape
         assert f"{pixels.shape[1]} x {pixels.shape[0]} pixels" in line
     finally:

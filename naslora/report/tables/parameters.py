@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import torch
 
+from naslora.core.errors import SettingsError
+from naslora.core.registry import did_you_mean
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.nas.settings import PAPER_COUNT
 from naslora.paper.counts import Count
@@ -63,7 +65,12 @@ def count_parameters(backbone: str, others: Mapping[str, Variant] | None = None)
         backbone: the paper's is vit_h; for others its numbers are left out.
         others: further rows by title, such as a study's variants; those that count as one of the
             others does are left out.
+
+    Raises:
+        SettingsError: there is no such backbone.
     """
+    if backbone not in BACKBONES:
+        raise SettingsError(f"no backbone {backbone!r}", remedy=did_you_mean(backbone, BACKBONES))
     total = original_parameters(backbone, 1024)
     specs = [*_table1(), *_ablations(BACKBONES[backbone].depth)]
     known = [(spec.method, dict(spec.settings)) for spec in specs]
