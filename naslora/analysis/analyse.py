@@ -27,7 +27,8 @@ from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.images import read_image, resized
 from naslora.data.manifest import Manifest, ManifestSample, read_manifest
 from naslora.data.prepare import prepared_images
-from naslora.evaluation.loading import current_receipt, evaluation_device, trained_sam
+from naslora.evaluation.loading import evaluation_device, trained_sam
+from naslora.evaluation.receipts import current_receipt
 from naslora.methods.merge import plan_dense_merge
 from naslora.methods.registry import load_method_files
 from naslora.nas.cell import NASCell

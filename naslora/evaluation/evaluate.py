@@ -14,9 +14,10 @@ from naslora.core.errors import DivergedError
 from naslora.core.files import whole_file
 from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
-from naslora.evaluation.loading import current_receipt, evaluation_device, trained_sam
+from naslora.evaluation.loading import evaluation_device, trained_sam
 from naslora.evaluation.metrics import make_metrics
 from naslora.evaluation.predictions import Predicted, predictions, test_images
+from naslora.evaluation.receipts import current_receipt
 from naslora.methods.registry import get_method, load_method_files
 from naslora.sam.building import Sam
 from naslora.study.layout import Layout

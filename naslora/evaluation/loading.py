@@ -11,46 +11,9 @@ from naslora.methods.registry import get_method
 from naslora.methods.state import load_adapter
 from naslora.sam.building import Sam
 from naslora.study.layout import Layout
-from naslora.study.records import Receipt, read_receipt
+from naslora.study.records import Receipt
 from naslora.study.settings import Study
 from naslora.training.initial import initial_sam
-
-
-def current_receipt(study: Study, task: str, variant: str, seed: int) -> Receipt:
-    """The receipt of a run that was trained with the settings that the study has now.
-
-    Raises:
-        RecordError: it is missing or damaged, or the run was trained with other settings.
-    """
-    path = Layout.of(study).receipt(task, variant, seed)
-    receipt = read_receipt(path)
-    if receipt.fingerprint != study.run(task, variant, seed).fingerprint():
-        raise RecordError(
-            "this run was trained with other settings than the study has now",
-            where=path,
-            remedy=f"train it again: naslora train --study {study.study} --task {task} "
-            f"--variant {variant} --seed {seed}",
-        )
-    return receipt
-
-
-def is_trained(study: Study, task: str, variant: str, seed: int) -> bool:
-    """Whether a run has ended, with the settings and the images that the study has now."""
-    layout = Layout.of(study)
-    try:
-        receipt = current_receipt(study, task, variant, seed)
-    except RecordError:
-        return False
-    adapter = layout.adapter(task, variant, seed)
-    manifest = layout.manifest(task)
-    return (
-        manifest.is_file()
-        and sha256(manifest) == receipt.manifest_sha256
-        and (
-            receipt.adapter is None
-            or (adapter.is_file() and sha256(adapter) == receipt.adapter.sha256)
-        )
-    )
 
 
 def evaluation_device(study: Study) -> torch.device:

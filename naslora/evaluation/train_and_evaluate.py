@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from naslora.core.errors import DivergedError, SettingsError
 from naslora.evaluation.evaluate import evaluate
-from naslora.evaluation.loading import is_trained
+from naslora.evaluation.receipts import is_trained
 from naslora.study.records import Record
 from naslora.study.settings import Study
 from naslora.training.train import train

@@ -8,22 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from naslora.core.errors import RecordError
-from naslora.core.files import sha256, whole_file
+from naslora.core.errors import DivergedError
+from naslora.core.files import whole_file
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.data.prepare import prepare
 from naslora.evaluation.controls import evaluate_controls
-from naslora.evaluation.evaluate import evaluate
-from naslora.evaluation.loading import current_receipt
 from naslora.evaluation.names import main_metric, metric_name
+from naslora.evaluation.receipts import is_trained
 from naslora.evaluation.runs import ADAPTER_NAME
+from naslora.evaluation.train_and_evaluate import train_and_evaluate
 from naslora.own.study import FitOptions, make_study
 from naslora.report.page.build import write_report
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, Record, read_receipt, read_record
 from naslora.study.settings import Study
-from naslora.training.train import train
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,15 @@ def fit(
     for line in audit_lines(study, task):
         tell(line)
     tell(f"{len(manifest.samples)} images prepared; audit: {layout.audit(task).with_suffix('.md')}")
-    if _is_trained(study, task, name, seed):
+    if is_trained(study, task, name, seed):
         tell("this run has been trained already; its scores are made anew")
-    else:
-        train(study, task, name, seed)
-    record = evaluate(study, task, name, seed)
+    record = train_and_evaluate(study, task, name, seed)
+    if record.status == "diverged":
+        raise DivergedError(
+            record.message or "the run diverged",
+            where=layout.record(task, name, seed),
+            remedy="lower the learning rate, in another folder",
+        )
     evaluate_controls(study, task)
     report = write_report(study)
     adapter, target = layout.adapter(task, name, seed), out.absolute() / ADAPTER_NAME
@@ -112,22 +115,6 @@ def _prepared(study: Study, task: str) -> Manifest:
     if layout.manifest(task).is_file() and layout.prepared(task).is_dir():
         return read_manifest(layout.manifest(task))
     return prepare(study, task)
-
-
-def _is_trained(study: Study, task: str, method: str, seed: int) -> bool:
-    """Whether an earlier call trained this very run to its end."""
-    layout = Layout.of(study)
-    try:
-        receipt = current_receipt(study, task, method, seed)
-    except RecordError:
-        return False
-    adapter = layout.adapter(task, method, seed)
-    return (
-        receipt.adapter is not None
-        and adapter.is_file()
-        and sha256(adapter) == receipt.adapter.sha256
-        and sha256(layout.manifest(task)) == receipt.manifest_sha256
-    )
 
 
 def _judged(study: Study, record: Record, out: Path, report: Path) -> Fit:

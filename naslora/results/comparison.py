@@ -87,26 +87,21 @@ class Difference:
         return -1 if all(high < -_ROUNDING for _, high in known) else 0
 
     def smallest(self, power: float = 0.8) -> float | None:
-        """The smallest true difference that so many seeds show with this probability.
+        """The smallest true difference that a two-sided t-test at 5 % shows with this probability.
 
-        Of a two-sided t-test at 5 %, by the usual approximation: the standard error times the sum
-        of the t quantiles of 1 - 5 % / 2 and of the power. None with fewer than two seeds, 0 where
-        seeds never differ.
+        The chance of a significant result with the wrong sign is left out.
+
+        Returns:
+            In the unit of `mean`; None with fewer than two seeds, 0 where seeds never differ.
         """
         if self.seeds_error is None:
             return None
-        from scipy.optimize import brentq
+        from scipy.special import nctdtrinc
         from scipy.stats import t
-        from statsmodels.stats.power import ttest_power
 
-        def lack(errors: float) -> float:
-            """In standard errors; the chance of a result the wrong way round is left out."""
-            power_of = ttest_power(errors, 1, LEVEL / 2, df=self.degrees, alternative="larger")
-            return float(power_of) - power
-
-        # Enough for any degrees of freedom; much farther away, the distribution is not computed.
-        far = 1 + 1.3 * float(t.ppf(1 - LEVEL / 2, self.degrees))
-        return self.seeds_error * float(brentq(lack, 0, far))
+        # The noncentrality at which t exceeds its critical value with the given power.
+        critical = float(t.ppf(1 - LEVEL / 2, self.degrees))
+        return self.seeds_error * float(nctdtrinc(self.degrees, 1 - power, critical))
 
 
 @dataclass(frozen=True)

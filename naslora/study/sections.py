@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -64,6 +64,10 @@ class PretrainingSettings(Settings):
     threads: Annotated[int, Field(ge=1)]
     checkpoint_minutes: Annotated[float, Field(ge=0)]
     seed: Seed
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings that the weights depend on, as the JSON file beside them holds them."""
+        return self.model_dump(mode="json", exclude={"checkpoint_minutes"})
 
 
 class DataSettings(Settings):

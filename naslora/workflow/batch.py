@@ -9,7 +9,7 @@ import gc
 import traceback
 from collections.abc import Callable, Iterator
 
-from naslora.core.errors import DivergedError, NasloraError, StoppedError
+from naslora.core.errors import NasloraError, StoppedError
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 from naslora.workflow.freshness import Freshness
@@ -60,6 +60,7 @@ def _steps(study: Study, task: str, seed: int) -> Iterator[Step]:
     """What is not up to date, as a name and a function that does it."""
     from naslora.analysis.analyse import analyse
     from naslora.evaluation.controls import evaluate_controls
+    from naslora.evaluation.train_and_evaluate import train_and_evaluate
 
     layout, fresh = Layout.of(study), Freshness(study)
     if seed == study.seeds[0] and not fresh.controls(task):
@@ -70,7 +71,9 @@ def _steps(study: Study, task: str, seed: int) -> Iterator[Step]:
     for variant in variants:
         yield (
             f"{variant} on {task}, seed {seed}",
-            lambda variant=variant: _run(study, task, variant, seed, fresh),  # type: ignore[misc]
+            lambda variant=variant: train_and_evaluate(  # type: ignore[misc]
+                study, task, variant, seed
+            ),
         )
     if (task, seed) == (study.analysis_task, study.seeds[0]):
         for model in analysed_models(study):
@@ -79,15 +82,3 @@ def _steps(study: Study, task: str, seed: int) -> Iterator[Step]:
                     f"analysis of {model}",
                     lambda model=model: analyse(study, model, task, seed),  # type: ignore[misc]
                 )
-
-
-def _run(study: Study, task: str, variant: str, seed: int, fresh: Freshness) -> None:
-    from naslora.evaluation.evaluate import evaluate
-    from naslora.training.train import train
-
-    if not fresh.run(task, variant, seed):
-        try:
-            train(study, task, variant, seed)
-        except DivergedError as error:
-            print(error, flush=True)  # its record says so too
-    evaluate(study, task, variant, seed)

@@ -19,10 +19,11 @@ from naslora.data.archives.catalogue import find
 from naslora.data.archives.sources import choose
 from naslora.data.manifest import Manifest, benchmark_sha256, read_manifest
 from naslora.data.own.benchmark import OwnData, source_bytes
+from naslora.evaluation.receipts import same_checkpoint
 from naslora.results.reading import check_record
 from naslora.results.sources import read_sources, sources_of
 from naslora.study.layout import Layout
-from naslora.study.records import CONTROLS, Receipt, read_receipt, read_record
+from naslora.study.records import CONTROLS, read_receipt, read_record
 from naslora.study.settings import CONFIG_FOLDER, Study
 from naslora.timing.document import read_timing, timing_fingerprint
 
@@ -112,7 +113,7 @@ class Freshness:
         return (
             receipt.fingerprint == self._study.run(task, variant, seed).fingerprint()
             and self._same_images(task, receipt.manifest_sha256)
-            and self._same_checkpoint(receipt, path)
+            and same_checkpoint(self._study, receipt, path)
             and (receipt.adapter is None or adapter.is_file())
         )
 
@@ -153,15 +154,17 @@ class Freshness:
 
     def backbone(self) -> bool:
         """Whether the backbone that the study pretrains is there, made with its settings."""
-        path = self._layout.backbone()
+        study, path = self._study, self._layout.backbone()
         about = path.with_suffix(".json")
         if not path.is_file():
             return False
         try:
-            settings = json.loads(about.read_bytes())["settings"]
-        except (OSError, ValueError, KeyError):
+            made = json.loads(about.read_bytes())
+            made_with = (made["settings"], made["backbone"], made["image_size"])
+        except (OSError, ValueError, KeyError, TypeError):
             return not about.exists()
-        return bool(settings == self._study.pretraining.model_dump(mode="json"))
+        wanted = (study.pretraining.recorded(), study.sam.backbone, study.sam.image_size)
+        return made_with == wanted
 
     def _same_images(self, task: str, manifest_sha256: str) -> bool:
         """Whether a manifest's hash is that of the manifest here, and this one is up to date.
@@ -171,24 +174,6 @@ class Freshness:
         here = self._manifest_sha256(task)
         return here is None or (here == manifest_sha256 and self.manifest(task))
 
-    def _same_checkpoint(self, receipt: Receipt, path: Path) -> bool:
-        """Whether a run was trained from the checkpoint that is here now.
-
-        A file of gigabytes is read again only if it has changed since the run was trained.
-        """
-        name = self._study.sam.checkpoint
-        if name in ("official", "shipped", "random") or receipt.checkpoint_sha256 is None:
-            return True
-        file = self._layout.backbone() if name == "pretrained" else Path(name)
-        if not file.is_file():
-            return True
-        if name != "pretrained" and file.stat().st_mtime <= path.stat().st_mtime:
-            return True
-        return _sha256(file) == receipt.checkpoint_sha256
-
     def _hash_of_manifest(self, task: str) -> str | None:
         path = self._layout.manifest(task)
         return sha256(path) if path.is_file() else None
-
-
-_sha256 = cache(sha256)

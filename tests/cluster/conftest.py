@@ -19,10 +19,9 @@ import pytest
 import yaml
 
 from naslora.study.records import Receipt, read_receipt
+from tests.project import ROOT, copy_project
 
-ROOT = Path(__file__).parents[2]
 SLURM = Path(__file__).with_name("slurm.py")
-WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")
 # The rehearsal on one task, smaller still.
 STUDY = {
     "tasks": ["kvasir"],
@@ -124,13 +123,7 @@ class Project:
 
     @classmethod
     def new(cls, root: Path) -> Project:
-        root.mkdir()
-        for name in WORKFLOW:
-            source = ROOT / name
-            if name == "config" or (source.is_dir() and not source.is_symlink()):
-                shutil.copytree(source, root / name, symlinks=True)
-            else:
-                shutil.copy(source, root / name, follow_symlinks=False)
+        copy_project(root)
         project = cls(root)
         (root / "site").mkdir()
         for path, content in (("config/rehearsal.yaml", STUDY), ("site/config.yaml", SITE)):

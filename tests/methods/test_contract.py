@@ -126,6 +126,29 @@ def test_bfloat16(method: str, adapted: Build, images: Draw) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_step_under_autocast(
+    method: str, dtype: torch.dtype, adapted: Build, images: Draw
+) -> None:
+    """Gradients are finite, in float32, and about those of single precision."""
+    gradients = []
+    for mixed in (False, True):
+        sam = adapted(method, move=0.01).train()
+        torch.manual_seed(5)
+        with torch.autocast("cpu", dtype, enabled=mixed):
+            masks = sam(images(2)).masks
+            auxiliary = collect_auxiliary_losses(sam)
+        loss = masks.float().sigmoid().mean()
+        (loss if auxiliary is None else loss + auxiliary.float()).backward()
+        trained = trainable_parameters(sam).values()
+        assert {p.grad.dtype for p in trained if p.grad is not None} == {torch.float32}
+        gradients.append(torch.cat([p.grad.flatten() for p in trained if p.grad is not None]))
+    exact, rounded = gradients
+    assert rounded.isfinite().all()
+    assert torch.nn.functional.cosine_similarity(rounded, exact, 0) > 0.95
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_adapts_a_model_in_bfloat16(method: str, plain: Build, images: Draw) -> None:
     sam = plain().to(torch.bfloat16)
     adapt(sam, method)

@@ -107,6 +107,22 @@ def test_the_smallest_difference_is_found_in_four_of_five_simulated_studies() ->
     assert found == pytest.approx(0.8, abs=0.01)
 
 
+@pytest.mark.parametrize("degrees", [1, 2, 3, 20, 1000])
+def test_the_smallest_difference_is_that_of_statsmodels(degrees: int) -> None:
+    from statsmodels.stats.power import ttest_power
+
+    smallest = Difference(0.0, degrees + 1, 24, 0.5, degrees, None).smallest()
+    assert smallest is not None
+    power = ttest_power(smallest / 0.5, 1, 0.025, df=degrees, alternative="larger")
+    assert power == pytest.approx(0.8, abs=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_seeds_that_never_differ_show_any_difference(seeds: int) -> None:
+    assert Difference(1.0, seeds, 24, 0.0, seeds - 1, None).smallest() == 0
+    assert Difference(1.0, 1, 24, None, 0, None).smallest() is None
+
+
 def test_the_bootstrap_of_a_mean_has_its_standard_error() -> None:
     rng = np.random.default_rng(2)
     values = rng.normal(0.5, 0.2, (200, 2))

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-WORKFLOW = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")
+from tests.project import FILES, ROOT, copy_project
+
 # With a job that trains the backbone, where the rehearsal has shipped weights.
 SAM = {"backbone": "tiny", "image_size": 128, "checkpoint": "pretrained"}
 # The rehearsal with fewer tasks, methods and seeds: a job of nothing takes its time too.
@@ -76,13 +76,7 @@ class Project:
 
     @classmethod
     def new(cls, root: Path, settings_here: Mapping[str, Any] = FEWER) -> Project:
-        root.mkdir()
-        for name in WORKFLOW:
-            source = ROOT / name
-            if name == "config" or (source.is_dir() and not source.is_symlink()):
-                shutil.copytree(source, root / name, symlinks=True)
-            else:
-                shutil.copy(source, root / name, follow_symlinks=False)
+        copy_project(root)
         rehearsal = root / "config" / "rehearsal.yaml"
         settings = yaml.safe_load(rehearsal.read_text(encoding="utf-8"))
         rehearsal.write_text(yaml.safe_dump({**settings, **settings_here}), encoding="utf-8")
@@ -194,7 +188,7 @@ class Project:
 
     def known_files(self) -> set[str]:
         """Names of what lies in a project's folder before and besides its results."""
-        return {*WORKFLOW, "bin", "calls.txt", ".snakemake"}
+        return {*FILES, "bin", "calls.txt", ".snakemake"}
 
     def calls(self) -> list[str]:
         """The sub-commands that were run since the last call of this, with their arguments."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from naslora.core.errors import StoppedError
+from naslora.core.errors import SettingsError, StoppedError
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, read_receipt, read_record
 from naslora.workflow.batch import run_batch
@@ -55,19 +55,30 @@ def test_an_error_ends_one_run_and_a_signal_all(
     first, *others = study.run_names(TASK)
     for name in (first, *others):
         layout.record(TASK, name, 0).unlink()
+    whole = layout.adapter(TASK, first, 0).read_bytes()
     layout.adapter(TASK, first, 0).write_bytes(b"damaged")
     told: list[str] = []
-    failed = run_batch(study, TASK, 0, told.append)
+
+    def fail(*arguments: object) -> None:
+        raise SettingsError("the GPU's memory is too small")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("naslora.evaluation.train_and_evaluate.train", fail)
+        failed = run_batch(study, TASK, 0, told.append)
     assert failed == [f"{first} on kvasir, seed 0"]
-    assert any(text.startswith("error: the adapter weights") for text in told)
+    assert "error: the GPU's memory is too small" in told
     assert all(layout.record(TASK, name, 0).is_file() for name in others)
 
     def stop(*arguments: object) -> None:
         raise StoppedError("training was stopped")
 
+    assert run_batch(study, TASK, 0, told.append) == []
+    assert layout.adapter(TASK, first, 0).read_bytes() == whole  # damaged weights are made again
+
     layout.receipt(TASK, first, 0).unlink()
-    layout.record(TASK, others[0], 0).unlink()
-    monkeypatch.setattr("naslora.training.train.train", stop)
+    for name in (first, others[0]):
+        layout.record(TASK, name, 0).unlink()
+    monkeypatch.setattr("naslora.evaluation.train_and_evaluate.train", stop)
     told.clear()
     with pytest.raises(StoppedError):
         run_batch(study, TASK, 0, told.append)
@@ -85,7 +96,8 @@ def test_runs_that_were_interrupted_come_last(
     note.write_text("{}")
     order: list[str] = []
     monkeypatch.setattr(
-        "naslora.workflow.batch._run", lambda study, task, variant, *_: order.append(variant)
+        "naslora.evaluation.train_and_evaluate.train_and_evaluate",
+        lambda study, task, variant, *_: order.append(variant),
     )
     monkeypatch.setattr("naslora.evaluation.controls.evaluate_controls", lambda *_: None)
     monkeypatch.setattr("naslora.analysis.analyse.analyse", lambda *_: None)
@@ -142,3 +154,16 @@ def test_freshness_follows_settings_and_contents(copied: Copy, trained_study: St
     assert fresh() == (True, False, True, True)  # as in a copy of records
     layout.manifest(TASK).unlink()
     assert fresh() == (False, False, True, True)
+
+
+def test_a_pretrained_backbone_is_up_to_date_as_long_as_its_settings_are(copied: Copy) -> None:
+    def fresh(changes: dict[str, object]) -> bool:
+        return Freshness(copied(changes)).backbone()
+
+    assert fresh({})
+    assert fresh({"pretraining.checkpoint_minutes": 0})
+    assert not fresh({"pretraining.steps": 2})
+    assert not fresh({"sam.image_size": 128})
+    study = copied({})
+    Layout.of(study).backbone().with_suffix(".json").write_text("[]")
+    assert not Freshness(study).backbone()

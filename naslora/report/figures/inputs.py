@@ -154,7 +154,8 @@ def trained_sams(
     Raises:
         RecordError: weights, checkpoint or images are not those of the records.
     """
-    from naslora.evaluation.loading import current_receipt, evaluation_device, trained_sam
+    from naslora.evaluation.loading import evaluation_device, trained_sam
+    from naslora.evaluation.receipts import current_receipt
     from naslora.methods.registry import load_method_files
 
     load_method_files(study.method_files.values())

@@ -88,7 +88,7 @@ class _Pretraining:
         if settings.start is not None:
             start = load_checkpoint(self._model.sam, settings.start)
         self._about = {
-            "settings": settings.model_dump(mode="json", exclude={"checkpoint_minutes"}),
+            "settings": settings.recorded(),
             "backbone": study.sam.backbone,
             "image_size": size,
             "start": start,
