@@ -53,7 +53,7 @@ class Layout:
         return self.run(task, variant, seed) / "adapter.safetensors"
 
     def attempt(self, task: str, variant: str, seed: int | str) -> Path:
-        """What became of the last attempt at a run; there until the run has a receipt."""
+        """State of the last attempt at a run; the file exists until the run has a receipt."""
         return self.run(task, variant, seed) / "attempt.json"
 
     def record(self, task: str, variant: str, seed: int | str) -> Path:

@@ -1,4 +1,4 @@
-"""What a result was computed on and with: hardware, versions, revision of the code."""
+"""Provenance of a result: hardware, versions of packages, revision of the code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def provenance(device: torch.device, sam: Sam | None = None) -> Provenance:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory of this process so far: on a GPU what torch allocated there, else resident."""
+    """Peak memory of this process so far: on a GPU, what torch allocated there; else the resident
+    memory.
+    """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     status = Path("/proc/self/status")
@@ -51,7 +53,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def reset_peak_memory() -> None:
-    """Forget the peak so far, so that `peak_memory_bytes` is about what comes next."""
+    """Reset the peak, so that `peak_memory_bytes` covers only what follows."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -60,7 +62,7 @@ def reset_peak_memory() -> None:
 
 
 def hardware(device: torch.device, sam: Sam | None = None) -> dict[str, Any]:
-    """All about this machine and `device` that the last bits of a result depend on.
+    """The properties of this machine and `device` that affect the last bits of a result.
 
     Args:
         device: the device that computes.

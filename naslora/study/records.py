@@ -1,4 +1,4 @@
-"""Receipts of training runs and records of evaluations: what was measured, on what, from what."""
+"""Receipts of training runs and records of evaluations, with their provenance."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TOLERANCE = 1e-2
 
 
 class FileHash(Document):
-    """A file beside the document, by name."""
+    """Name and hash of a file beside the document."""
 
     name: Annotated[str, Field(pattern=r"^[^/\\\\]+$")]
     sha256: _Hash
@@ -56,7 +56,7 @@ class Provenance(Document):
 
 
 class Receipt(Document):
-    """What a training run did; written as `training.json` when the run ends.
+    """Results of a training run; written as `training.json` when the run ends.
 
     `original_parameters` counts those of Meta's SAM of the same backbone and image size, None in
     old receipts; `total_parameters` those of the adapted one.
@@ -115,7 +115,7 @@ class Receipt(Document):
 
 
 class Attempt(Document):
-    """What became of the last attempt at a run that has no receipt yet; written as `attempt.json`.
+    """State of the last attempt at a run without a receipt; written as `attempt.json`.
 
     It says "interrupted" from the start, since a process that is killed cannot say so. An error
     makes it "failed". Once the run has a receipt, done or diverged, the file is gone.
@@ -200,7 +200,7 @@ def read_receipt(path: Path) -> Receipt:
 
 
 def read_attempt(path: Path) -> Attempt:
-    """Read what became of the last attempt at a run.
+    """Read the state of the last attempt at a run.
 
     Raises:
         RecordError: it is missing, damaged, or of an unknown schema version.

@@ -19,6 +19,19 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class SamSettings(Settings):
+    """The SAM that methods adapt.
+
+    Attributes:
+        backbone: a key of `naslora.sam.backbones.BACKBONES`.
+        image_size: side of the square that images are resized to, in pixels; a multiple of the
+            backbone's patch size.
+        checkpoint: official, shipped, pretrained (by this study), random, or a file.
+        checkpoints: folder of official checkpoints.
+        decoder: the paper's semantic decoder, or Meta's original one.
+        mask_tokens, hypernetworks: see `naslora.sam.building.build_sam`.
+        attention: see `naslora.sam.image_encoder.ImageEncoderViT.attention_backend`.
+    """
+
     backbone: str
     image_size: Annotated[int, Field(ge=32)]
     checkpoint: str
@@ -46,7 +59,18 @@ class SamSettings(Settings):
 class PretrainingSettings(Settings):
     """Training of a small backbone on generated scenes, as SAM was trained.
 
-    `prompts` and `objective`: see `naslora.training.pretraining.run`.
+    Attributes:
+        objective: losses of prompted masks, of masks without a prompt, or of both.
+        start: a checkpoint to start from; random weights by default.
+        scenes: number of scenes, which are drawn once.
+        steps: number of steps; 0 where the study pretrains nothing.
+        batch_size: scenes of a step.
+        prompts: prompts of each scene.
+        learning_rate, weight_decay: of AdamW.
+        warm_up: steps over which the learning rate rises.
+        validation_scenes: held-out scenes that are scored every `validate_every` steps.
+        checkpoint_minutes: minutes between checkpoints; 0 for one after every step.
+        seed: of the weights, the scenes and their order.
     """
 
     objective: Literal["promptable", "prompt_free", "both"]
@@ -66,8 +90,12 @@ class PretrainingSettings(Settings):
     seed: Seed
 
     def recorded(self) -> dict[str, Any]:
-        """The settings that the weights depend on, as the JSON file beside them holds them."""
-        return self.model_dump(mode="json", exclude={"checkpoint_minutes"})
+        """The settings that the weights depend on, as the JSON file beside them holds them.
+
+        Of the path of the checkpoint to start from, only the file name is kept.
+        """
+        start = None if self.start is None else self.start.name
+        return {**self.model_dump(mode="json", exclude={"checkpoint_minutes"}), "start": start}
 
 
 class DataSettings(Settings):
@@ -84,7 +112,7 @@ class TrainingSettings(OptimiserSettings):
         validation_images: at most so many of the validation split; None for all.
         select: whose weights are kept, the last epoch's or those of the best validation score.
         patience: stop when so many epochs brought no better validation score; None for never.
-        checkpoint_minutes: between checkpoints; 0 for one after every step.
+        checkpoint_minutes: minutes between checkpoints; 0 for one after every step.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -115,12 +143,25 @@ class TrainingSettings(OptimiserSettings):
 
 
 class EvaluationSettings(Settings):
+    """Evaluation on test sets.
+
+    Attributes:
+        size: compare masks at the images' own size ("native") or at the model's input size.
+        batch_size: images that are predicted at once.
+    """
+
     size: Literal["native", "input"]
     batch_size: Annotated[int, Field(ge=1)]
 
 
 class AnalysisSettings(Settings):
-    """Table 4, and whose images its figures show."""
+    """Analysis of encoders (Table 4).
+
+    Attributes:
+        task: the task whose images are analysed; by default the study's first.
+        images: number of test images.
+        seed: of the choice of images.
+    """
 
     task: Name | None
     images: Annotated[int, Field(ge=1)]
@@ -128,7 +169,14 @@ class AnalysisSettings(Settings):
 
 
 class TimingSettings(Settings):
-    """Table 5: each method has so many turns (`repeats`) of so many iterations (`steps`)."""
+    """Measurements of speed and memory (Table 5).
+
+    Attributes:
+        steps: iterations of a turn.
+        warm_up: iterations before those of each turn, which are not measured.
+        repeats: turns of each method.
+        batch_sizes: of the measurements.
+    """
 
     steps: Annotated[int, Field(ge=1)]
     warm_up: Annotated[int, Field(ge=0)]

@@ -81,10 +81,12 @@ class RunSettings(Settings):
     def recorded(self) -> dict[str, Any]:
         """The settings as a receipt holds them.
 
-        Without folders of this machine: of a checkpoint's path, only the file name is kept.
+        Without folders of this machine: of paths of checkpoints, only the file names are kept.
         """
         settings = self.model_dump(mode="json", exclude={"sam": {"checkpoints"}})
         settings["sam"]["checkpoint"] = Path(self.sam.checkpoint).name
+        if self.pretraining.start is not None:
+            settings["pretraining"]["start"] = self.pretraining.start.name
         return settings
 
 
@@ -93,7 +95,8 @@ class Study(Settings):
 
     A method or a benchmark from outside the package is listed in `methods` or `tasks` by its file,
     `FOLDER/NAME.py`; here it is under its name, and its file in `method_files` or `task_files`.
-    `networks` are trained like methods and are no SAM: rivals, which tables show with the controls.
+    `networks` are baselines other than SAM; they are trained like methods, and tables show them
+    with the controls.
     """
 
     study: Name

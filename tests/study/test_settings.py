@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,11 +111,15 @@ def test_unknown_keys_are_named_with_a_suggestion(
         ({"training.epochs": "many"}, "training.epochs"),
         ({"training.epochs": None}, "training.epochs"),
         ({"training.horizontal_flip": 1.5}, "training.horizontal_flip"),
+        ({"training.learning_rate": float("inf")}, "training.learning_rate"),
+        ({"training.learning_rate": float("nan")}, "training.learning_rate"),
         ({"sam.image_size": 100}, "sam.image_size"),
         ({"sam.backbone": "vit_x"}, "sam.backbone"),
         ({"training": 3}, "training"),
         ({"seeds": [0, 0]}, "seeds"),
         ({"seeds": [-1]}, "seeds.0"),
+        ({"seeds": [2**64]}, "seeds.0"),
+        ({"data.split_seed": 2**64}, "data.split_seed"),
         ({"methods": []}, "methods"),
         ({"methods": ["LoRA"]}, "methods.0"),
         ({"variants": {"lora": {"method": "lora"}}}, "two rows with one name: lora"),
@@ -262,6 +267,14 @@ def test_the_fingerprint_is_of_what_a_run_depends_on(load: Load, tmp_path: Path)
     study = load()
     runs = [study.run("kvasir", "lora", 1), study.run("kvasir", "nas_lora", 0)]
     assert len({base, *(run.fingerprint() for run in runs)}) == 3
+
+
+def test_a_receipt_names_a_checkpoint_without_its_folder(load: Load) -> None:
+    paths = ("sam.checkpoint", "pretraining.start")
+    study = load(None, dict.fromkeys(paths, "/home/jane/weights/sam.pth"))
+    recorded = study.run("kvasir", "lora", 0).recorded()
+    assert recorded["sam"]["checkpoint"] == "sam.pth"
+    assert "jane" not in json.dumps([recorded, study.pretraining.recorded()])
 
 
 def test_settings_cannot_be_changed(load: Load) -> None:

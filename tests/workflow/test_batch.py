@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -83,6 +88,36 @@ def test_an_error_ends_one_run_and_a_signal_all(
     with pytest.raises(StoppedError):
         run_batch(study, TASK, 0, told.append)
     assert told == [f"== {first} on kvasir, seed 0"]
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_killed_goes_on_from_its_last_step(
+    copied: Copy, options: Callable[..., list[str]]
+) -> None:
+    overrides = {
+        "methods": ["lora"],
+        "analysis": {"images": 2},
+        "training": {"epochs": 16, "architecture": {"start_epoch": 1}, "checkpoint_minutes": 0},
+    }
+    study = copied(overrides)
+    layout = Layout.of(study)
+    command = ["batch", "--task", TASK, "--seed", "0", *options(study, overrides)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "naslora", *command],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not any(layout.run(TASK, "lora", 0).glob("checkpoint-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not layout.receipt(TASK, "lora", 0).exists()
+    told: list[str] = []
+    assert run_batch(study, TASK, 0, told.append) == []
+    assert told[0] == "== lora on kvasir, seed 0"  # the controls are done
+    assert read_receipt(layout.receipt(TASK, "lora", 0)).attempts == 2
+    assert read_record(layout.record(TASK, "lora", 0)).status == "done"
 
 
 def test_runs_that_were_interrupted_come_last(
