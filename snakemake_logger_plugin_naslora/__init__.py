@@ -18,6 +18,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -26,7 +27,7 @@ _ERROR = re.compile(r"^(error: |Traceback )", re.MULTILINE)
 
 
 class LogHandler(LogHandlerBase):
-    """Writes to stderr. With --verbose or --printshellcmds, it leaves all to Snakemake's format."""
+    """Writes to stderr; with --verbose or --printshellcmds, in Snakemake's own format."""
 
     writes_to_stream = True
     writes_to_file = False
@@ -41,7 +42,7 @@ class LogHandler(LogHandlerBase):
         self.line: Progress | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show what a record tells, or keep it for later."""
+        """Show a log record, or store it for later."""
         try:
             if self.common_settings.verbose or self.common_settings.printshellcmds:
                 self.show(self.format(record))
@@ -76,15 +77,17 @@ class LogHandler(LogHandlerBase):
             self.show(self.jobs.failure(of["job_error_info"]))
         elif event == LogEvent.ERROR or (event is None and record.levelno >= logging.WARNING):
             message = record.getMessage()
-            if "CalledProcessError" not in message:  # the job's own message says more
+            # Snakemake repeats a job's failure as an error without data of its own; the log of
+            # the job, which is shown already, says more.
+            if "CalledProcessError" not in message:
                 self.show(message)
-        elif of.get("results") or str(record.msg).startswith("Nothing to be done"):
+        elif of.get("results") or record.msg == NOTHING_TO_BE_DONE_MSG:
             self.stop()
             self.show(record.getMessage())
         self.refresh()
 
     def begin(self, stats: dict[str, int]) -> None:
-        """Show what there is to do; a dry run counts once before and once after its jobs."""
+        """Show the number of jobs; a dry run announces it before and after its jobs."""
         if self.jobs.total:
             return
         self.jobs.total = Counter({r: n for r, n in stats.items() if is_work(r) and r != "total"})
@@ -115,7 +118,7 @@ class LogHandler(LogHandlerBase):
             self.show(f"[{number}{left}] {self.jobs.named(job)}: {duration(seconds)}")
 
     def refresh(self) -> None:
-        """Bring the live line up to date."""
+        """Update the live line."""
         if self.line is not None:
             parts = [self.jobs.time_left(), ", ".join(self.jobs.running())]
             room = max(self.console.width - 50, 10)
@@ -138,9 +141,9 @@ class LogHandler(LogHandlerBase):
 
 
 class Jobs:
-    """What is known about the jobs of a run of the workflow, by their numbers.
+    """Names, times and counts of the jobs of a run of the workflow, by their numbers.
 
-    Executors for clusters do not say what a job is before it fails; it goes by its number then.
+    Executors for clusters do not name a job before it fails; until then it has its number.
     """
 
     def __init__(self) -> None:
@@ -154,7 +157,7 @@ class Jobs:
         self.done: Counter[str] = Counter()
 
     def name(self, job: int, rule: str, wildcards: dict[str, Any]) -> None:
-        """Note what a job is."""
+        """Store the name of a job."""
         self.rules[job] = rule
         self.names[job] = " ".join((rule, *map(str, wildcards.values())))
 
@@ -163,9 +166,9 @@ class Jobs:
         return self.names.get(job, f"job {job}")
 
     def start(self, jobs: list[Any]) -> list[str]:
-        """Note that jobs are given to the executor; the names of those that were before.
+        """Store that jobs were submitted; return the names of those that were submitted before.
 
-        Groups of jobs, which have texts for numbers, are not followed.
+        Groups of jobs, whose identifiers are no numbers, are not followed.
         """
         again = []
         for job in jobs:
@@ -178,7 +181,7 @@ class Jobs:
         return again
 
     def finish(self, job: int) -> float | None:
-        """Note that a job is done; the seconds that it took, None for one that only collects."""
+        """Store that a job is done; return its seconds, or None for a target without work."""
         rule = self.rules.get(job, "")
         self.ended.add(job)
         if rule and not is_work(rule):
@@ -212,24 +215,24 @@ class Jobs:
         return f"about {duration(work / at_a_time)} left" if work else ""
 
     def failure(self, jobs: list[dict[str, Any]]) -> str:
-        """What there is to know about jobs that failed together."""
+        """The message about jobs that failed together."""
         for job in jobs:
             self.ended.add(job["jobid"])
             self.names.setdefault(job["jobid"], _by_log(job))
         names = sorted({self.names[job["jobid"]] for job in jobs})
         number = (jobs[0].get("aux") or {}).get("external_jobid")
         cluster = f": SLURM job {number}" if number else ""
-        logs = to_blame([log for job in jobs for log in job["log"]])
+        logs = logs_with_errors([log for job in jobs for log in job["log"]])
         return f"{', '.join(names)} failed{cluster}\n{tail(logs)}"
 
 
 def is_work(rule: str) -> bool:
-    """Whether a rule does something: not a target that only collects files."""
+    """Whether a rule runs a command, and is not a target that only collects files."""
     return not rule.startswith("all_")
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds, minutes or hours as text."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
@@ -237,14 +240,14 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def to_blame(logs: list[str]) -> list[str]:
-    """Of several log files, those that tell of an error, if any does."""
-    told = [
+def logs_with_errors(logs: list[str]) -> list[str]:
+    """The log files that contain an error; all of them if none does."""
+    found = [
         log
         for log in logs
         if Path(log).is_file() and _ERROR.search(Path(log).read_text(errors="replace"))
     ]
-    return told or logs
+    return found or logs
 
 
 def tail(logs: list[str]) -> str:

@@ -1,1 +1,1 @@
-"""What an image encoder attends to, and which frequencies its features hold (Table 4)."""
+"""Analysis of image encoders: attention distance and frequencies of features (Table 4)."""

@@ -1,4 +1,4 @@
-"""Mean attention distance: how far away, in pixels, the patches are that each head attends to.
+"""Mean attention distance: the mean distance in pixels of the patches that each head attends to.
 
 Raghu et al. 2021, "Do Vision Transformers See Like Convolutional Neural Networks?", Sec. 3. With
 attention weights A (rows sum to 1) and patches at the pixels p, a head's distance on an image is

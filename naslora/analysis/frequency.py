@@ -1,4 +1,4 @@
-"""The frequency axis of log amplitudes; needs no torch."""
+"""The frequency axis of log amplitudes, without torch."""
 
 from __future__ import annotations
 

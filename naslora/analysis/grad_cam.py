@@ -1,4 +1,4 @@
-"""Grad-CAM on the image encoder: which features a prediction depends on, and where (Figure 4).
+"""Grad-CAM on the image encoder: which positions a prediction depends on (Figure 4).
 
 Selvaraju et al. 2017, eq. 1 and 2, for segmentation: with features A_c of the encoder's last block
 and the summed score y of what is predicted, the map is relu(sum_c w_c A_c), w_c = mean of dy/dA_c

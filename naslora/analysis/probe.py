@@ -42,7 +42,9 @@ class Features:
 
 @torch.no_grad()
 def probe(sam: Sam, images: Tensor) -> Features:
-    """Measure every layer of a SAM's image encoder on images (B, 3, H, W), uint8 or 0..255."""
+    """Measure every layer of a SAM's image encoder on images (B, 3, H, W), uint8 or float in
+    0..255.
+    """
     patch_px = sam.image_encoder.patch_size
     distances: list[Tensor] = []
     amplitudes: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""The command `naslora`, and what its sub-commands share."""
+"""The command `naslora`, and options that its sub-commands share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SeedOption = Annotated[int, typer.Option(help="Seed of the run.")]
 
 
 def load(name: str | None, overrides: list[str] | None) -> Study:
-    """The study that the options --study and --set describe; all that it names exists."""
+    """Load the study of the options --study and --set, and check that all that it names exists."""
     from naslora.planning.resolve import check_names
 
     study = load_study(name, parse_overrides(overrides or []))
@@ -45,7 +45,7 @@ def load(name: str | None, overrides: list[str] | None) -> Study:
 
 
 def say(what: str, path: Path) -> None:
-    """Print what was written, and where."""
+    """Print the path of a file that was written."""
     typer.echo(f"{what}: {path}")
 
 

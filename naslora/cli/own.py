@@ -59,7 +59,7 @@ SizeOption = Annotated[
 CheckpointOption = Annotated[
     str | None, typer.Option(help="A SAM to start from instead.", metavar="FILE")
 ]
-EpochsOption = Annotated[int | None, typer.Option(help="At most so many epochs.")]
+EpochsOption = Annotated[int | None, typer.Option(help="Largest number of epochs.")]
 
 
 def _options(
@@ -103,10 +103,10 @@ def _options(
 @app.command(rich_help_panel=OWN)
 def example(
     folder: Annotated[Path, typer.Argument(help="A new folder.", metavar="DIR")],
-    task: Annotated[str, typer.Option(help="A benchmark, in whose look images are.")] = "leaf",
+    task: Annotated[str, typer.Option(help="The benchmark that the images imitate.")] = "leaf",
     count: Annotated[int, typer.Option(min=1, help="How many images.")] = 60,
 ) -> None:
-    """Draw a small folder of images and masks, to try the other commands on."""
+    """Generate a small folder of images and masks, to try the other commands on."""
     from naslora.own.example import write_example
 
     say(f"{len(write_example(folder, task, count))} images with masks", folder)

@@ -79,7 +79,7 @@ def audit(study: StudyOption = None, set_: SetOption = None) -> None:
 def params(
     backbone: Annotated[str, typer.Option(help="vit_h, vit_l, vit_b, small or tiny.")] = "vit_h",
     format_: Annotated[
-        Literal["text", "md", "csv", "json"], typer.Option("--format", help="Of the output.")
+        Literal["text", "md", "csv", "json"], typer.Option("--format", help="Format of the output.")
     ] = "text",
     study: StudyOption = None,
     set_: SetOption = None,

@@ -1,4 +1,4 @@
-"""Commands for the single steps of a study; the workflow calls them, and so can a person."""
+"""Commands for the single steps of a study, for the workflow and for use by hand."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def pretrain(
         Path | None,
         typer.Option(
             help="Do not train: write the weights that were trained to this folder, in float16 and"
-            " with a card that says what they can do.",
+            " with a card of their scores.",
             metavar="FOLDER",
         ),
     ] = None,

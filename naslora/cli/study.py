@@ -1,4 +1,4 @@
-"""Commands about a whole study: whether it can run here, and what it takes."""
+"""Commands for a whole study: checking, planning and running it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def doctor(
         bool, typer.Option("--verify", help="Read archives and checkpoint whole, for their hashes.")
     ] = False,
     format_: Annotated[
-        Literal["text", "json"], typer.Option("--format", help="Of the output.")
+        Literal["text", "json"], typer.Option("--format", help="Format of the output.")
     ] = "text",
     picture: Annotated[
         Path | None, typer.Option(help="Also write the table as an SVG picture.", metavar="FILE")
@@ -93,10 +93,12 @@ def plan(
     set_: SetOption = None,
     jobs: Annotated[
         list[int] | None,
-        typer.Option(min=1, max=100_000, help="Jobs at once, for the wall time; repeatable."),
+        typer.Option(
+            min=1, max=100_000, help="Number of jobs at once, for the wall time; repeatable."
+        ),
     ] = None,
     format_: Annotated[
-        Literal["text", "json"], typer.Option("--format", help="Of the output.")
+        Literal["text", "json"], typer.Option("--format", help="Format of the output.")
     ] = "text",
 ) -> None:
     """Estimate the GPU-hours, the wall time and the disk that is left of a study."""

@@ -1,1 +1,1 @@
-"""What knows nothing of SAM or of studies: errors, files, documents, arrays, downloads."""
+"""Errors, files, documents, arrays, downloads and locks, independent of SAM and of studies."""

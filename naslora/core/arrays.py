@@ -36,11 +36,11 @@ class ArrayFile:
     """Arrays of uint8 in one file, each with a checksum that every process checks once.
 
     The file: a key of 64 letters; `count` CRC-32 checksums; `count` arrays of `shape`, uint8.
-    Once open, it stays the same, whatever replaces it under its name.
+    An open file keeps its content when another file takes its name.
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: it is of another key, number or shape.
+        ValueError: the file has another key, number of arrays or shape.
     """
 
     def __init__(
@@ -96,20 +96,21 @@ def array_file(
     without: str,
     threads: int,
 ) -> ArrayFile | None:
-    """Open a file of arrays, and write it first if it is not there.
+    """Open a file of arrays; write it first if it does not exist.
 
-    Of several processes that need it, one writes it while the others wait. None, with a word in
-    the log, where it would take more than half of the free disk, or cannot be written.
+    If several processes need it, one writes it while the others wait. The result is None, with a
+    warning in the log, if the file would take more than half of the free disk space or cannot be
+    written.
 
     Args:
-        path: where it belongs.
+        path: of the file.
         key: 64 letters that name its contents; a file of another key is replaced.
         count: the number of arrays.
         shape: of each.
-        make: gives array i.
-        noun: what the arrays are, for people.
-        without: what happens without the file, for people.
-        threads: that call `make`; 0 for the calling thread alone.
+        make: returns array i.
+        noun: what the arrays are, for messages.
+        without: what happens without the file, for messages.
+        threads: number of threads that call `make`; 0 for the calling thread alone.
     """
     try:
         return ArrayFile(path, key, count, shape, noun)

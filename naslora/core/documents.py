@@ -1,4 +1,4 @@
-"""JSON documents with a schema version: their form, and reading one or saying what is wrong."""
+"""JSON documents with a schema version: the base class, and parsing with readable errors."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def parse_document(
         data: the file's bytes.
         kind: what it should be; the default of its field `schema_version` is the version read.
         where: the file, for the message.
-        noun: what people call it.
+        noun: its name in messages.
         remedy: what to do about one that cannot be read.
-        error: what to raise then.
+        error: the exception to raise.
 
     Raises:
         error: it is damaged, of another schema version or none, or contradicts itself.
@@ -48,7 +48,7 @@ def parse_document(
 def _explained(
     data: bytes, kind: type[D], where: Path, noun: str, remedy: str, error: type[NasloraError]
 ) -> D:
-    """Read a document that was refused, step by step, to say what is wrong with it."""
+    """Parse a rejected document step by step to find what is wrong with it."""
     try:
         content = json.loads(data.decode("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as problem:

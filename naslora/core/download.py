@@ -1,4 +1,4 @@
-"""Downloads that survive broken connections, and give a verified file or none.
+"""Downloads that resume after broken connections and yield a verified file or none.
 
 The bytes go to a hidden file beside the target, `.NAME.partial`, with a note of what they are part
 of, `.NAME.partial.json`. A broken download leaves both, and the next one continues it by a range
@@ -47,7 +47,7 @@ class Download:
     Attributes:
         url: an http or https address.
         target: the path of the file.
-        error: what to raise when the file cannot be had.
+        error: the exception to raise when the file cannot be obtained.
         by_hand: how a person can get the file otherwise, for the error messages.
         size: expected bytes, and sha256: the expected hash or its first digits; None for unknown.
         check: called with the path of the whole file; raises a NasloraError to refuse it.
@@ -150,7 +150,7 @@ class Download:
         total = note.get("total", self.size if announced is None else announced)
         chunk = self._read(response, announced, done, total)
         if chunk and not note:
-            # What is there stays until the answer proves to be no sign-in page.
+            # Keep what is there until the answer turns out not to be a sign-in page.
             if looks_like_html(chunk):
                 raise self._failure(
                     "the server answered with a web page, not with the file",

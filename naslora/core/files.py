@@ -52,7 +52,7 @@ def sha256(path: Path) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, no NaN.
+    """The canonical JSON text of a value: sorted keys, no spaces, no NaN.
 
     Raises:
         ValueError: the value holds NaN or infinity.
@@ -67,7 +67,7 @@ def fingerprint(value: Any) -> str:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write a file, raised in the block, into errors for people.
+    """Convert errors of the system that the block raises on writing into `DiskError`.
 
     Raises:
         DiskError: the disk is full, or the folder cannot be written to.
@@ -86,7 +86,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, and rename it to `path` when the block ends well.
+    """Yield a temporary path beside `path`, and rename it to `path` when the block succeeds.
 
     The temporary name keeps the suffix of `path`, so that writers which go by it do the same.
     When the block raises, the temporary file is removed and `path` is as it was. A process that is
@@ -119,8 +119,8 @@ def remove_leftovers(folder: Path, of: Path | None = None, *, alone: bool = Fals
     Args:
         folder: where they lie.
         of: the file or folder that they were to become; by default any.
-        alone: nobody else writes there, so remove all; else only those that nothing was written to
-            for a day.
+        alone: whether no other process writes there, so that all can be removed; otherwise only
+            those are that have not changed for a day.
     """
     for path in folder.iterdir():
         match = _TEMPORARY.fullmatch(path.name)

@@ -1,6 +1,8 @@
-"""Locks between processes, by filelock: on all systems, and across machines where they share locks.
+"""Locks between processes, by filelock: on all systems, and across machines where the file system
+shares locks.
 
-A lock is held by the process alone, not by its children, and ends with it, however it ends.
+A lock belongs to the process, not to its children, and is released when the process ends, even if
+it is killed.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout, UnixFileLock
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
-# The absence of locks is told where it matters; filelock would log every try.
+# Code that needs to know reports missing locks itself; filelock would log every attempt.
 logging.getLogger("filelock").setLevel(logging.WARNING)
 
 
 class Lock:
-    """A lock file. Some file systems of clusters have no locks; there, everyone gets the lock.
+    """A lock file. On file systems without locks, as some clusters have, every process gets the
+    lock.
 
     Args:
         path: of the file. Its folder is made; the file is removed when the lock is released.
@@ -33,7 +36,7 @@ class Lock:
         """Take the lock.
 
         Args:
-            seconds: to wait for another process to release it; None for without end.
+            seconds: to wait for another process to release it; None to wait without limit.
 
         Returns:
             Whether it is held now.
@@ -51,9 +54,10 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if isinstance(self._lock, UnixFileLock):
-            # Still locked, so that nobody else holds it; who waits for it sees that it is gone.
+            # Removed while locked, so that no other process holds it; one that waits sees that it
+            # is gone.
             self._path.unlink(missing_ok=True)
         self._lock.release()
 

@@ -91,8 +91,8 @@ class Registry(Generic[T]):
             The name.
 
         Raises:
-            SettingsError: there is no such file, it cannot be run, it registers anything else than
-                one object of its name, or the name is taken.
+            SettingsError: there is no such file, it cannot be run, it registers something other
+                than one object of its name, or the name is taken.
         """
         path = path.absolute()
         name = path.stem

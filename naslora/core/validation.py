@@ -1,4 +1,4 @@
-"""Settings that are checked by pydantic, and its errors in the form that a person can act on."""
+"""Settings that pydantic validates, and its errors as readable messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Settings(BaseModel):
 
 
 class StrictSettings(Settings):
-    """No type stands for another: neither "3" nor true is a number."""
+    """Settings without type conversion: neither "3" nor true is accepted as a number."""
 
     model_config = ConfigDict(strict=True)
 
@@ -52,10 +52,12 @@ def readable_errors(
 
     Args:
         what: what is validated, such as "invalid settings of lora".
-        kind: the model that is validated; with it, an unknown key is told its closest match.
+        kind: the model that is validated; with it, the message for an unknown key names the closest
+            known one.
         where: the file that the values are from.
-        remedy: what to do; where one unknown key is the only problem, its closest match wins.
-        error: what to raise.
+        remedy: what to do; if an unknown key is the only problem, the closest known one is named
+            instead.
+        error: the exception to raise.
 
     Raises:
         error: pydantic refused a value in the block.
@@ -68,14 +70,14 @@ def readable_errors(
         if kind is not None and len(unknown) == len(problems) == 1:
             remedy = did_you_mean(str(unknown[0]["loc"][0]), kind.model_fields)
         listed = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'all of it'}: {_told(e['type'], e['msg'])}"
+            f"{'.'.join(map(str, e['loc'])) or 'all of it'}: {_readable(e['type'], e['msg'])}"
             f" (got {_shortened(repr(e['input']))})"
             for e in problems
         )
         raise error(f"{what}: {listed}", where=where, remedy=remedy) from None
 
 
-def _told(kind: str, message: str) -> str:
+def _readable(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return "there is no such setting"
     return message.removeprefix("Value error, ")

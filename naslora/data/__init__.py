@@ -1,1 +1,1 @@
-"""Benchmarks: archives, audit, splits, manifests, and the generator of rehearsal images."""
+"""Benchmarks and images of one's own: archives, audit, splits, manifests, data sets."""

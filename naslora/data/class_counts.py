@@ -17,7 +17,7 @@ from naslora.data.masks import IGNORE
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Counts over a split; void pixels are in none.
+    """Counts over a split; void pixels are not counted.
 
     Attributes:
         pixels: of each class, the background first (also for a binary task).

@@ -33,7 +33,8 @@ class SegmentationDataset(Dataset[Pair]):
 
     Raises:
         ManifestError: there is no such split, or a file is not there; with a cache, also if a
-            file is not the one that was prepared. Without a cache, files are missed with an item.
+            file is not the one that was prepared. Without a cache, missing files are found with an
+            item.
         AuditError: a file does not decode; likewise.
     """
 
@@ -105,7 +106,7 @@ class SegmentationDataset(Dataset[Pair]):
         return stack
 
     def _verified(self, index: int) -> NDArray[np.uint8]:
-        """The same, of files that are still the prepared ones."""
+        """The same, after a check that the files are those that were prepared."""
         stack = self._load(index)
         sample = self.samples[index]
         for name, digest in (
@@ -145,7 +146,7 @@ def _sources(benchmark: Benchmark) -> list[str]:
 def mean_mask(
     manifest: Manifest, root: Path, size: int, split: str = "train"
 ) -> NDArray[np.float32]:
-    """How often each pixel of a split's masks, resized to a square, belongs to each class.
+    """The share of a split's masks, resized to a square, in which each pixel belongs to each class.
 
     Void pixels do not count.
 

@@ -1,4 +1,4 @@
-"""Generated archives of a study's tasks, so that a pipeline runs where no real images are.
+"""Generated archives of a study's tasks, so that the pipeline runs without real images.
 
 A benchmark with a generator in `naslora.synthetic.benchmarks` gets images in its own look. Any
 other gets blobs of its classes, written where its `layout` says and as its masks encode them, so

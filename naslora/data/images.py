@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from naslora.core.errors import AuditError, ManifestError
 
-# 16-bit grey, CMYK and the like have no one conversion to 8-bit RGB that all tools share.
+# For 16-bit grey, CMYK and the like, tools differ in the conversion to 8-bit RGB.
 _IMAGE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 ORIENTATION = 0x0112  # EXIF tag
 # What is opened as an image. Pillow knows more, among them formats that run other programs (EPS).
@@ -26,7 +26,7 @@ _WITH_EXTRAS = "MPO"
 
 
 class UnreadableImageError(ValueError):
-    """The bytes are no image that can be used; the message says why."""
+    """The bytes are no usable image; the message says why."""
 
 
 def decode(data: bytes) -> Image.Image:

@@ -16,7 +16,7 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class DecodedMask:
-    """Labels of one mask file, and how cleanly the file encodes them.
+    """Labels of one mask file, and how exactly the file encodes them.
 
     Attributes:
         labels: uint8 (H, W), indices of classes, 0 or 1 for a binary task; `IGNORE` for void.
@@ -37,7 +37,7 @@ class MaskEncoding(Protocol):
         ...
 
     def encode(self, labels: Labels) -> Image.Image:
-        """A mask that decodes to these labels."""
+        """The mask that decodes to these labels."""
         ...
 
 
@@ -45,7 +45,7 @@ class MaskEncoding(Protocol):
 class GreyMask:
     """Black background, white foreground, in one channel or in three equal ones.
 
-    JPEG compression and careless resizing put grey values beside 0 and 255. Values nearer than
+    JPEG compression and smooth resizing produce grey values besides 0 and 255. Values nearer than
     `margin` to either are clear. Pixels in between, or with a colour, are doubtful: a few are
     thresholded like the rest, more than the share `doubtful` make the mask unusable.
     """
@@ -81,7 +81,7 @@ class GreyMask:
 
 @dataclass(frozen=True)
 class PaletteMask:
-    """Indices of `classes` classes as pixel values; the colours that a palette gives them are none.
+    """Indices of classes as pixel values; the colours of a palette are ignored.
 
     Attributes:
         classes: number of classes, the background among them.

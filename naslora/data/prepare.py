@@ -35,9 +35,9 @@ _log = logging.getLogger(__name__)
 def prepare(study: Study, task: str, config: Path = CONFIG_FOLDER) -> Manifest:
     """Prepare a task: its unpacked archives, its audit report and, last, its manifest.
 
-    Preparing again gives the same files. After an error the old results are as they were; when
-    the new ones differ, the old manifest goes before the first of them is replaced, so that a
-    manifest never describes files of another preparation.
+    Preparing again gives the same files. After an error the old results are unchanged. When the new
+    ones differ, the old manifest is deleted before the first file is replaced, so that a manifest
+    never describes files of another preparation.
 
     Raises:
         SettingsError: no such benchmark, or config/archives.yaml is invalid.
@@ -73,7 +73,7 @@ def prepare(study: Study, task: str, config: Path = CONFIG_FOLDER) -> Manifest:
 
 
 def prepared_images(study: Study, manifest: Manifest, config: Path = CONFIG_FOLDER) -> Path:
-    """The folder of a task's images, which are unpacked again if only their manifest is here.
+    """The folder of a task's images, which are unpacked again if only their manifest exists.
 
     Copies of results come without images. Of several processes, one unpacks.
 
@@ -101,7 +101,7 @@ def prepared_images(study: Study, manifest: Manifest, config: Path = CONFIG_FOLD
 
 
 def _check_same(manifest: Manifest, archives: list[ManifestArchive], study: Study) -> None:
-    """Compare archives with those of a manifest; none are known of images that are still to copy.
+    """Compare archives with those of a manifest; images of one's own are compared after copying.
 
     Raises:
         ManifestError: they are others.

@@ -17,14 +17,14 @@ _THREADS = 4
 def resized_images(
     path: Path, key: str, count: int, shape: tuple[int, ...], load: Callable[[int], Bytes]
 ) -> ArrayFile | None:
-    """Open the file of resized images, and write it first if it is not there; see `array_file`.
+    """Open the file of resized images; write it first if it does not exist; see `array_file`.
 
     Args:
-        path: where it belongs.
+        path: of the file.
         key: 64 letters that name its contents.
         count: the number of images.
         shape: of each image with its labels.
-        load: gives image i; called from several threads.
+        load: returns image i; called from several threads.
     """
     return array_file(
         path,

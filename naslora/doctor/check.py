@@ -1,4 +1,4 @@
-"""What a check of the doctor says."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Check:
 
     Attributes:
         group: what part of the study it belongs to.
-        name: what was looked at.
-        state: ok; note, of no consequence; warning, the study runs, but a person should know;
-            problem, the study cannot run.
+        name: what was checked.
+        state: ok; note, for information; warning, the study runs, but results may not be as
+            expected; problem, the study cannot run.
         finding: what was found.
         remedy: what to do about it.
     """
@@ -32,12 +32,12 @@ class Check:
 
     @classmethod
     def of(cls, group: str, name: str, error: NasloraError) -> Check:
-        """The problem that an error describes."""
+        """A problem, from an error."""
         return cls(group, name, "problem", error.what, error.remedy)
 
 
 def short(path: Path) -> str:
-    """A path as it is most easily read: relative to here, if it lies here."""
+    """A path for messages: relative, if it is below the current folder."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:

@@ -20,7 +20,7 @@ from naslora.sam.official import check_hash, find_checkpoint
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
 
-# Smaller than this share of what people report, a file is surely not all of it.
+# A file smaller than this share of the approximate size is not complete.
 _REDUCED = 0.8
 
 
@@ -79,7 +79,7 @@ def _archive(choice: Choice, archive: Archive, study: Study, verifying: bool) ->
         return _missing(choice, archive, study)
     try:
         pin = read_pins(path.parent).get(archive.key, {}).get(path.name)
-        # Larger than its pin, it is another file for sure, and verifying says all about it.
+        # A file larger than its pin is another file, and verifying it says the rest.
         if verifying or (pin is not None and path.stat().st_size > pin.bytes):
             record = verify(archive, path)
             kind = standing(archive, record)
@@ -99,7 +99,7 @@ def _archive(choice: Choice, archive: Archive, study: Study, verifying: bool) ->
 
 
 def _glance(archive: Archive, path: Path, pin: Pin | None) -> tuple[str, bool]:
-    """What size and format tell, without a hash: a remark, and whether to warn."""
+    """Compare size and format, without a hash: a remark, and whether to warn."""
     size = path.stat().st_size
     archive_format(path)
     wanted = archive.size or (pin.bytes if pin else None)

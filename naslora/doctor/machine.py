@@ -63,7 +63,7 @@ def _packages() -> Check:
 
 
 def memory_check(study: Study) -> Check:
-    """Memory against what one job of the study is given."""
+    """Memory, compared with what one job of the study is given."""
     need = BACKBONES[study.sam.backbone].memory_mb * 1_000_000
     free = _available_memory()
     finding = f"{gigabytes(free)} available, {os.cpu_count()} cores; a job asks for"
@@ -82,7 +82,7 @@ def _available_memory() -> int:
 
 
 def disk_checks(study: Study, disk: Disk) -> list[Check]:
-    """Free disk space against an estimate of what the study will write."""
+    """Free disk space, compared with an estimate of what the study will write."""
     results, download = disk.images + disk.runs + disk.checkpoint, disk.archives
     places = {"results": (study.results, results), "archives": (study.archives, download)}
     existing = {name: _existing(path) for name, (path, _) in places.items()}
@@ -111,7 +111,7 @@ def _existing(path: Path) -> Path:
 
 
 def gpu_check(study: Study) -> Check:
-    """GPUs against the study's accelerator; on a cluster, those of this machine do not count."""
+    """GPUs, compared with the study's accelerator; on a cluster, this machine's are ignored."""
     wanted = study.training.accelerator in ("gpu", "cuda", "mps")
     devices = study.training.devices
     found = _gpus()
@@ -161,7 +161,7 @@ def slurm_check() -> Check:
 
 
 def _output(command: list[str]) -> str | None:
-    """What a command prints; None if there is no such command, or it fails."""
+    """The output of a command; None if there is no such command, or it fails."""
     if shutil.which(command[0]) is None:
         return None
     try:

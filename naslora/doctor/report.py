@@ -73,7 +73,7 @@ def checks_json(checks: Sequence[Check], study: str) -> str:
 
 
 def can_run(checks: Sequence[Check]) -> bool:
-    """Whether nothing stands in the study's way."""
+    """Whether no check found a problem."""
     return all(check.state != "problem" for check in checks)
 
 

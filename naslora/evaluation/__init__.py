@@ -1,1 +1,1 @@
-"""Predictions of trained models, and what they score."""
+"""Predictions of trained models, metrics, and controls."""

@@ -197,7 +197,7 @@ class BinaryMetrics:
 def _checked(
     probability: FloatArray, target: LabelArray
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
-    """Prediction, truth and, if there are any, the void pixels."""
+    """Check an image; return prediction, truth and, if there are any, the void pixels."""
     prediction, truth = np.asarray(probability, dtype=np.float64), np.asarray(target)
     if prediction.ndim == 3 and len(prediction) == 1:
         prediction = prediction[0]

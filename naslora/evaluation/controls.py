@@ -1,14 +1,14 @@
-"""Predictions that are the same for every image, and that any method must beat.
+"""Predictions that are the same for every image, which a method has to beat.
 
 Each is made from the training masks alone, resized to the model's input and averaged:
 
-- `control_blank` says background everywhere;
-- `control_foreground` says foreground everywhere: of several foreground classes, the one that has
-  the most pixels;
-- `control_mean_mask` says at each pixel how often it was foreground (metrics that need a mask cut
-  it at 0.5); with several classes, the class that was there most often;
-- `control_mean_mask_best` says foreground where that share is above the threshold that scores best
-  on the training masks; with several classes, the foreground class that was there most often.
+- `control_blank` predicts background everywhere;
+- `control_foreground` predicts foreground everywhere: of several foreground classes, the one that
+  has the most pixels;
+- `control_mean_mask` predicts at each pixel the share of masks in which it is foreground (metrics
+  that need a mask threshold it at 0.5); with several classes, the most frequent class;
+- `control_mean_mask_best` predicts foreground where that share is above the threshold that scores
+  best on the training masks; with several classes, the most frequent foreground class.
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ def least_ber_threshold(mean: NDArray[np.float32]) -> float:
 def best_miou_threshold(mean: NDArray[np.float32]) -> float:
     """The threshold of the foreground's share with the highest foreground mIoU in training.
 
-    As one prediction stands for all images, the mean maps tell the pixel counts of the whole set.
+    Since the prediction is the same for all images, pixel counts of the whole set follow from the
+    mean maps.
     """
     shares = mean.astype(np.float64)
     number = len(shares)

@@ -23,8 +23,8 @@ class MultiClassMetrics:
     """Metrics of a task with several classes over a test set, in constant memory.
 
     Fractions in [0, 1], but for `MAE` (in class numbers) and `mBER` (percent). Sources: the
-    evaluation scripts of Trans10K and Trans2Seg. In one thing these values are not the script's:
-    for accuracy and mBER it cuts the logits to whole numbers before it compares them.
+    evaluation scripts of Trans10K and Trans2Seg. In one point these values differ from the
+    script's: for accuracy and mBER it truncates logits to integers before it compares them.
 
     - `Acc`: share of the set's pixels that are right; `Acc_foreground`: of its foreground pixels.
     - `IoU_<class>`: over the set. A class that is neither true nor predicted anywhere has none.
@@ -61,9 +61,9 @@ class MultiClassMetrics:
 
         Returns:
             The image's own values, and the pixel counts that the set's are made of, of each class:
-            `true_positives_<class>`, `false_positives_<class>`, `false_negatives_<class>`. What
-            the image does not define is left out of its row: the IoU of classes that are not in
-            it, and without foreground `Acc_foreground`, `mBER` and `mIoU_foreground`.
+            `true_positives_<class>`, `false_positives_<class>`, `false_negatives_<class>`. Values
+            that are undefined for the image are left out of its row: the IoU of classes that are
+            not in it, and without foreground `Acc_foreground`, `mBER` and `mIoU_foreground`.
 
         Raises:
             ValueError: shapes or values are not as above, or all pixels are void.

@@ -1,6 +1,6 @@
-"""What metrics are called in tables, figures and the report, and in which unit they are shown.
+"""Titles of metrics in tables, figures and the report, and the units in which they are shown.
 
-This module is light: it imports nothing, so that anything may ask it.
+This module imports nothing of the package, so that every module can use it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ class MetricName:
     """How a metric is shown.
 
     Attributes:
-        title: its one name, everywhere.
+        title: its name wherever it is shown.
         scale: factor from a record's unit to the shown one.
-        higher_is_better: which end is good.
-        decimals: digits after the point in tables.
+        higher_is_better: whether higher values are better.
+        decimals: digits after the decimal point in tables.
     """
 
     title: str
@@ -26,7 +26,7 @@ class MetricName:
 
     @property
     def sign(self) -> int:
-        """1 where more is better, -1 where less is."""
+        """1 if higher values are better, else -1."""
         return 1 if self.higher_is_better else -1
 
 
@@ -66,7 +66,7 @@ def metric_name(metric: str) -> MetricName:
 
 
 def main_metric(metrics: tuple[str, ...]) -> str:
-    """The metric that stands for a benchmark where one number must do, as in a ranking.
+    """The metric that represents a benchmark where one number is needed, as in a ranking.
 
     The mean IoU of the foreground classes, where there are several; else the benchmark's first.
 

@@ -1,4 +1,4 @@
-"""Predict images that belong to no benchmark with an adapted SAM."""
+"""Prediction of any images with an adapted SAM."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def predict_files(
         images: image files, or folders of them with all below.
         folder: where masks go; a folder's masks keep its tree.
         options: how to predict, and what to write.
-        tell: called with a line for each image that is done.
+        tell: called with a line for each finished image.
 
     Returns:
         The files written, in the order of the images.
@@ -124,7 +124,7 @@ def predict_files(
         raise AuditError(
             f"{len(problems)} of {len(files)} images have no mask:\n    {lines}",
             where=folder.absolute(),
-            remedy="mend these files, or leave them out; all others are done",
+            remedy="repair these files, or leave them out; all others are done",
         )
     return written
 
@@ -172,7 +172,7 @@ def to_device(sam: Sam, name: str) -> Sam:
 
 
 def _pages(files: Sequence[ImageFile]) -> Iterator[tuple[ImageFile, Page | UnreadableImageError]]:
-    """All pictures of all files, or why a file has none."""
+    """The pictures of all files, or the reason why a file has none."""
     for file in files:
         try:
             for page in read_pages(file.path):

@@ -25,7 +25,7 @@ Predicted = NDArray[Any]
 
 @torch.inference_mode()
 def predictions(study: Study, manifest: Manifest, test_set: str, sam: Sam) -> Iterator[Predicted]:
-    """What is predicted for each test image, at the size that the evaluation settings name.
+    """The predictions for all images of a test set, at the size of the evaluation settings.
 
     Yields:
         (H, W), in the manifest's order: for a binary task foreground probabilities, float32 in

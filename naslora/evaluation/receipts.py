@@ -1,4 +1,6 @@
-"""Receipts of trained runs: whether they are of the settings, images and weights that are here."""
+"""Checks of the receipts of trained runs: whether settings, images and weights are the present
+ones.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,7 @@ def is_trained(study: Study, task: str, variant: str, seed: int) -> bool:
 def same_checkpoint(study: Study, receipt: Receipt, path: Path) -> bool:
     """Whether a run was trained from the checkpoint that is here now; True where there is none.
 
-    A checkpoint of one's own may have gigabytes: it is hashed only if it has changed since the
+    A checkpoint file of the user's may be large: it is hashed only if it has changed since the
     receipt was written.
 
     Args:

@@ -1,4 +1,4 @@
-"""A run as a folder that can be handed on: its adapter, and the SAM that it was trained on."""
+"""Loading the folder of a run: its adapter, and the SAM that it was trained on."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load_run(run: Path, checkpoint: Path | None = None) -> LoadedRun:
 
     Raises:
         StateError: there is no adapter, or it is damaged.
-        CheckpointError: the SAM is missing, or is not the one.
+        CheckpointError: the SAM is missing, or is another one.
     """
     adapter = run / ADAPTER_NAME if run.is_dir() else run
     if not adapter.is_file():

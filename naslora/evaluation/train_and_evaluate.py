@@ -11,10 +11,10 @@ from naslora.training.train import train
 
 
 def train_and_evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
-    """Train a run, unless it has ended already, and evaluate it.
+    """Train a run, unless it is trained already, and evaluate it.
 
-    The results are those of `train` and `evaluate` one after the other. If this is killed, the
-    next call goes on from the last checkpoint, or with the evaluation. A run that diverges gets a
+    The results are those of `train` and `evaluate` one after the other. After an interruption, the
+    next call continues from the last checkpoint, or with the evaluation. A run that diverges gets a
     record that says so.
 
     Raises:

@@ -46,7 +46,7 @@ def export(
       merges is merged; NAS cells are collapsed, which changes no output.
 
     Args:
-        run: the folder of a run, its adapter file, or an adapted SAM, which stays as it is.
+        run: the folder of a run, its adapter file, or an adapted SAM, which is not changed.
         to: see above.
         out: the file, or for "peft" the folder, to write; it must not exist.
         checkpoint: the SAM that the run was trained on; by default it is looked for. Of a SAM that
@@ -60,7 +60,7 @@ def export(
         What was written.
 
     Raises:
-        SettingsError: the method or its settings have no place in the format, an option is invalid,
+        SettingsError: the format cannot represent the method or its settings, an option is invalid,
             or `out` exists.
         StateError: the run is missing or damaged, or onnxruntime's outputs are others than torch's.
         CheckpointError: the SAM that the run was trained on is missing.

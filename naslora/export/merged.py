@@ -1,4 +1,4 @@
-"""A copy of an adapted SAM with its method merged, and what an approximate merge changes."""
+"""A merged copy of an adapted SAM, and the change of masks by an approximate merge."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def merged_copy(
     *,
     collapse: bool,
 ) -> Sam:
-    """Copy a SAM, in float32 on the CPU for inference, and merge what was put on it.
+    """Copy a SAM, in float32 on the CPU for inference, and merge its method.
 
     Args:
-        sam: plain or adapted; it stays as it is.
+        sam: plain or adapted; it is not changed.
         estimator: of an approximate merge of NAS cells; by default they merge only where that
             changes no output.
         images: batches (B, 3, H, W) in 0..255 to measure an approximate merge on.

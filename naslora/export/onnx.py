@@ -25,7 +25,7 @@ class Scores(nn.Module):
     """Images float (B, 3, H, W) in 0..255 to probabilities (B, 1, H, W), or scores of K classes.
 
     Args:
-        sam: for inference. What depends on no image is computed once.
+        sam: in evaluation mode. What does not depend on images is computed once.
     """
 
     positions: Tensor

@@ -1,4 +1,4 @@
-"""The adapter format of HF PEFT, which `PeftModel.from_pretrained` puts on a plain SAM."""
+"""The adapter format of HF PEFT, which `PeftModel.from_pretrained` loads into a plain SAM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _METHODS = ("lora", "dora", "vera")
 
 
 def write_peft(sam: Sam, out: Path, tell: Callable[[str], None]) -> Path:
-    """Write the method on a SAM as an adapter of PEFT's, with the whole mask decoder.
+    """Write a SAM's method and mask decoder as an adapter of PEFT.
 
     `PeftModel.from_pretrained(plain, out)` then gives the same outputs, where `plain` is the SAM
     before it was adapted, with the same decoder. Branches on some of q, k and v become one on the

@@ -1,1 +1,1 @@
-"""Methods that adapt a SAM, one file each; `registry` finds them and puts them on a model."""
+"""Methods that adapt a SAM, one file each; `registry` finds them and applies them to a model."""

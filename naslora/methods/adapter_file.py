@@ -1,4 +1,4 @@
-"""The file of an adapter: what it says beside its tensors, checked before anything is built."""
+"""Adapter files: their metadata, which is validated before a model is built, and their tensors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class BaseFacts(_Part):
 
 
 class AdapterContent(_Part):
-    """What an adapter file says beside its tensors.
+    """Metadata of an adapter file.
 
     Attributes:
         method: name in the registry.
@@ -83,7 +83,7 @@ class TensorFacts(_Part):
 
 
 def read_content(path: Path) -> AdapterContent:
-    """Read what an adapter file says beside its tensors.
+    """Read the metadata of an adapter file.
 
     Raises:
         StateError: the file is missing, damaged or no adapter, or is of another schema version.

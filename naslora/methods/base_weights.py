@@ -1,4 +1,4 @@
-"""Know the weights again that an adapter was trained on, by a hash over them."""
+"""Recognise the weights that an adapter was trained on by their hash."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 def base_facts(sam: Sam, trained: Container[str]) -> BaseFacts:
     """Describe the weights of a SAM that no method changes.
 
-    The hash is over all of them but tables of positions, which are interpolated to the image size:
-    that gives other last digits on other machines.
+    The hash covers all of them except position embeddings, which are interpolated to the image size
+    and then differ in the last digits from machine to machine.
 
     Args:
         sam: plain or adapted.
@@ -38,7 +38,7 @@ def base_facts(sam: Sam, trained: Container[str]) -> BaseFacts:
 
 
 def check_base(sam: Sam, base: BaseFacts, trained: Container[str], path: Path) -> None:
-    """See that a SAM has the weights that an adapter was trained on.
+    """Check that a SAM has the weights that an adapter was trained on.
 
     Args:
         sam: plain or adapted.

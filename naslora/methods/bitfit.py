@@ -1,4 +1,4 @@
-"""BitFit (Ben Zaken et al., ACL 2022, arXiv 2106.10199): the biases, and nothing else."""
+"""BitFit (Ben Zaken et al., ACL 2022, arXiv 2106.10199): only the biases are trained."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from naslora.sam.building import Sam
 
 
 class BitFitSettings(StrictSettings):
-    """There is nothing to set."""
+    """BitFit has no settings."""
 
 
 @register("bitfit", title="BitFit", settings=BitFitSettings, merges=("exact",))
 def apply(sam: Sam, settings: BitFitSettings) -> None:
-    """Free every bias of the image encoder: 452,352 on ViT-H.
+    """Unfreeze every bias of the image encoder: 452,352 on ViT-H.
 
     They are those of the patch embedding, of the blocks' norms and linear layers, and of the
     neck's norms. It adds no layer, so there is nothing to merge.

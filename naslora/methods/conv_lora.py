@@ -94,7 +94,7 @@ class ConvolutionExperts(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Add to maps (N, h, w, channels) what their experts make of them.
+        """Add the chosen experts' outputs to maps (N, h, w, channels).
 
         Computed in float32 or wider whatever autocast says: it is a small part of the work, and
         the router compares numbers that are close.
@@ -123,7 +123,7 @@ class ConvolutionExperts(nn.Module):
                 _resampling(length, ratio, dtype, z.device)
 
     def _mixed(self, maps: Tensor, choice: Tensor) -> Tensor:
-        """What the chosen experts make of maps (N, channels, h, w)."""
+        """Outputs of the chosen experts for maps (N, channels, h, w)."""
         order = choice.argsort(stable=True)
         counts = choice.bincount(minlength=len(self.experts)).tolist()
         groups = torch.split(maps[order], counts)
@@ -131,7 +131,7 @@ class ConvolutionExperts(nn.Module):
         return mixed[order.argsort()]
 
     def _all_mixed(self, maps: Tensor, choice: Tensor) -> Tensor:
-        """The same, in a form without sizes that depend on the data: every expert computes all."""
+        """The same without shapes that depend on the data: every expert is applied to every map."""
         every = torch.stack([self._expert(i, maps) for i in range(len(self.experts))])
         chosen = F.one_hot(choice, len(self.experts)).T[:, :, None, None, None]
         return torch.where(chosen.bool(), every, torch.zeros_like(every)).sum(0)

@@ -1,4 +1,4 @@
-"""Decoder-only: the image encoder stays as it is."""
+"""Decoder-only: the image encoder stays frozen and unchanged."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from naslora.sam.building import Sam
 
 
 class DecoderOnlySettings(StrictSettings):
-    """There is nothing to set."""
+    """Decoder-only has no settings."""
 
 
 @register("decoder_only", title="Decoder-only", settings=DecoderOnlySettings, merges=("exact",))
 def apply(sam: Sam, settings: DecoderOnlySettings) -> None:
-    """Add nothing: the mask decoder, which every method tunes, is all."""
+    """Add nothing: only the mask decoder is trained, as with every method."""

@@ -1,4 +1,6 @@
-"""DoRA (Liu et al., ICML 2024, arXiv 2402.09353): LoRA on the direction, and free magnitudes."""
+"""DoRA (Liu et al., ICML 2024, arXiv 2402.09353): LoRA on the direction of the weight, and trained
+magnitudes.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,7 @@ class DoRALinear(LowRankLinear):
         return (y + (factor - 1) * linear).to(y.dtype)
 
     def merged(self, matrices: Mapping[str, Tensor] | None = None) -> nn.Linear:
-        """A plain layer with the same outputs; there are no `matrices` to give."""
+        """A plain layer with the same outputs; `matrices` is not used."""
         weight = self._direction()
         factor = self._factor().detach()
         weight = weight * (factor if self.by_column else factor[:, None])

@@ -1,4 +1,4 @@
-"""Full fine-tuning: the pre-trained SAM, all of it trained; the upper end of the cost."""
+"""Full fine-tuning: all parameters of the pre-trained SAM are trained, at the highest cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from naslora.sam.building import Sam
 
 
 class FullFinetuningSettings(StrictSettings):
-    """There is nothing to set."""
+    """Full fine-tuning has no settings."""
 
 
 @register(
@@ -18,7 +18,8 @@ class FullFinetuningSettings(StrictSettings):
     merges=("exact",),
 )
 def apply(sam: Sam, settings: FullFinetuningSettings) -> None:
-    """Free all parameters that a prediction depends on, as `scratch` does, and keep their values.
+    """Unfreeze all parameters that a prediction depends on, as `scratch` does, and keep their
+    values.
 
     Not in the paper. It takes the memory of `scratch`: weights, gradients and two moments of each.
     """

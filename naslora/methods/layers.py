@@ -1,4 +1,4 @@
-"""What methods on the attention's linear layers share: find, wrap, add low rank, fold back."""
+"""Shared by methods on the attention's linear layers: finding, wrapping, low rank, merging."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from naslora.sam.windows import then_partition, window_partition
 
 
 class AdaptedLinear(nn.Module):
-    """A frozen `nn.Linear` and what a method adds to it.
+    """A frozen `nn.Linear` with a method's additions.
 
     It is called as the layer was, (..., in) to (..., out), and its weight and bias keep their
     names in the state dict. Subclasses override `forward`, and `merged` if they have one.
@@ -45,13 +45,13 @@ class AdaptedLinear(nn.Module):
         """A plain layer with the same outputs.
 
         Raises:
-            SettingsError: this layer is not the same as any plain one.
+            SettingsError: no plain layer has the same outputs.
         """
         raise SettingsError(f"{type(self).__name__} does not merge into a plain layer")
 
 
 class LowRank(nn.Module):
-    """x -> scale * B c(A x): LoRA's branch (eq. 1), with room for a map c in between.
+    """x -> scale * B c(A x): LoRA's branch (eq. 1), with an optional map c in between.
 
     A starts from kaiming_uniform(sqrt 5), B from zero, so that the branch starts from zero.
 
@@ -171,7 +171,7 @@ class LowRankLinear(AdaptedLinear):
         return y
 
     def _add(self, y: Tensor, name: str, term: Tensor) -> None:
-        """Add a branch's output in place, since nothing else needs what the base layer gave."""
+        """Add a branch's output in place, since nothing else needs the base layer's output."""
         if self.parts[name] == slice(None):
             y += term
         else:
@@ -238,7 +238,7 @@ def replace_qkv(
     build: Callable[[nn.Linear], nn.Module],
     layers: Layers = None,
 ) -> None:
-    """Replace the fused qkv layer of the chosen blocks by what `build` makes of it.
+    """Replace the fused qkv layer of the chosen blocks by `build(layer)`.
 
     Raises:
         SettingsError: the encoder has no such block.

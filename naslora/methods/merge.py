@@ -1,4 +1,4 @@
-"""Fold what a method added back into the SAM."""
+"""Merging a method's layers into the weights of the SAM."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from naslora.sam.building import Sam
 
 @dataclasses.dataclass(frozen=True)
 class DenseMerge:
-    """What a dense merge of a SAM would do; nothing is changed yet.
+    """The matrices of a dense merge and their errors; the SAM is not changed yet.
 
     Attributes:
         estimator: see `naslora.nas.dense`.
-        matrices: (rank, rank) by layer and branch, to stand for its cell.
-        errors: by layer and branch, |B c(z) - B M z| / |B c(z)| on the images measured; empty
-            where none were given.
+        matrices: the matrix M (rank, rank) that replaces a cell c, by layer and branch.
+        errors: the relative error |B c(z) - B M z| / |B c(z)| of a branch's output on the given
+            images, by layer and branch; empty without images.
     """
 
     estimator: Estimator
@@ -36,7 +36,7 @@ class DenseMerge:
     errors: Mapping[str, float]
 
     def summary(self) -> str:
-        """The measured loss, in a sentence."""
+        """The estimator and the errors, in a sentence."""
         how = f"merge into plain layers by the estimator {self.estimator}"
         if not self.errors:
             return f"{how}; its loss is not measured, as there are no images"
@@ -55,21 +55,25 @@ def merge(
     images: Iterable[Tensor] | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Sam:
-    """Fold a method's layers, in place; a second call changes nothing.
+    """Merge a method's layers into the SAM, in place; a second call changes nothing.
 
     Args:
-        sam: an adapted SAM; a plain one comes back as it is.
-        mode: "exact" and "dense" leave a plain SAM, "collapsed" faster layers.
-        estimator: of mode "dense", see `naslora.nas.dense`.
-        images: batches (B, 3, H, W) in 0..255 to measure the loss of mode "dense" on; the
-            estimator least_squares needs them.
-        tell: called with the measured loss of mode "dense".
+        sam: an adapted SAM; a plain one is returned unchanged.
+        mode: "exact" merges into plain layers with the same outputs. "dense" merges into plain
+            layers with nearly the same outputs: each cell is replaced by a matrix. "collapsed"
+            replaces each cell by one convolution and max-pooling, with the same outputs; the
+            method's layers remain.
+        estimator: of the matrices of mode "dense", see `naslora.nas.dense`.
+        images: batches (B, 3, H, W) in 0..255 on which the errors of mode "dense" are measured;
+            the estimator least_squares needs them.
+        tell: called with a sentence on the errors of mode "dense".
 
     Returns:
         The same SAM.
 
     Raises:
-        SettingsError: the method or its settings do not have this mode.
+        SettingsError: the method has no such mode, its layers do not merge with its settings, or
+            see `plan_dense_merge`.
     """
     adaptation = adaptation_of(sam)
     if adaptation is None:
@@ -109,9 +113,9 @@ def plan_dense_merge(
     """Estimate the matrices of a dense merge, and measure their errors.
 
     Args:
-        sam: adapted with cells; it stays as it is.
+        sam: adapted with cells; it is not changed.
         estimator: see `naslora.nas.dense`; least_squares needs `images`.
-        images: batches (B, 3, H, W) to measure features on.
+        images: batches (B, 3, H, W) in 0..255 on which the cells' inputs and outputs are measured.
 
     Raises:
         SettingsError: the estimator is unknown, or does not apply; `images` is empty; or the cells
@@ -145,6 +149,7 @@ def plan_dense_merge(
 def _measure(
     sam: Sam, cells: Mapping[tuple[str, str], NASCell], images: Iterable[Tensor]
 ) -> dict[tuple[str, str], CellStatistics]:
+    """Moments of the cells' inputs and outputs on images, by layer and branch."""
     statistics = {key: CellStatistics(cell.channels) for key, cell in cells.items()}
     handles = [
         cell.register_forward_hook(partial(_record, statistics[key])) for key, cell in cells.items()

@@ -26,7 +26,7 @@ _KERNEL_SIZES = (3, 5, 7)
 
 
 class MonaSettings(StrictSettings):
-    """Settings; the defaults are the official module's.
+    """Settings of Mona; the defaults are the official module's.
 
     Attributes:
         width: channels of the bottleneck.

@@ -20,5 +20,5 @@ METHOD_NAMES = (
     "nas_pc_lora",
 )
 
-# Networks that are no SAM; all of them are in networks.py.
+# Networks other than SAM; all of them are in networks.py.
 NETWORK_NAMES = ("unet", "deeplabv3", "linknet34")

@@ -1,4 +1,4 @@
-"""Segmentation networks that are no SAM, trained from scratch: what one would try first.
+"""Segmentation networks other than SAM, trained from scratch, as baselines.
 
 They are built by segmentation_models_pytorch, with random weights. A network is registered as a
 method is, and takes the place of a SAM's image encoder and mask decoder. So a run of it is a run
@@ -38,13 +38,21 @@ class UNetSettings(StrictSettings):
 
 
 class DeepLabV3Settings(StrictSettings):
-    """DeepLabv3 (Chen et al., 2017). `encoder`: one of segmentation_models_pytorch."""
+    """DeepLabv3 (Chen et al., 2017).
+
+    Attributes:
+        encoder: an encoder of segmentation_models_pytorch.
+    """
 
     encoder: str = "resnet50"
 
 
 class LinkNet34Settings(StrictSettings):
-    """LinkNet (Chaurasia and Culurciello, 2017). `encoder`: one of segmentation_models_pytorch."""
+    """LinkNet (Chaurasia and Culurciello, 2017).
+
+    Attributes:
+        encoder: an encoder of segmentation_models_pytorch.
+    """
 
     encoder: str = "resnet34"
 
@@ -116,7 +124,7 @@ def linknet34(sam: Sam, settings: LinkNet34Settings) -> None:
 
 
 class NetworkEncoder(nn.Module):
-    """A whole network in the place of an image encoder.
+    """A whole network in place of the image encoder.
 
     Args:
         network: from images (B, 3, H, W), normalised as SAM's are, to logits (B, K, H, W).
@@ -129,7 +137,7 @@ class NetworkEncoder(nn.Module):
         self.gradient_checkpointing = False  # as an encoder of SAM has it; ignored
 
     def backend_in_use(self) -> str:
-        """The way to compute attention, for records."""
+        """How attention is computed, for records."""
         return "none"
 
     def forward(self, images: Tensor) -> Tensor:
@@ -142,11 +150,11 @@ class NetworkEncoder(nn.Module):
 
 
 class LogitsDecoder(nn.Module):
-    """In the place of a mask decoder: what the network says is the prediction.
+    """Takes the place of the mask decoder: the network's logits are the prediction.
 
     Args:
-        replaced: the mask decoder, of which nothing stays but what tells an adapter file which SAM
-            it is for.
+        replaced: the mask decoder. Only the attributes that identify a SAM in adapter files are
+            kept.
     """
 
     def __init__(self, replaced: MaskDecoder):
@@ -160,6 +168,7 @@ class LogitsDecoder(nn.Module):
 
 
 def _replace(sam: Sam, build: Callable[[int], nn.Module]) -> None:
+    """Replace image encoder and mask decoder by `build(classes)`."""
     weight = next(sam.image_encoder.parameters())
     network = build(sam.classes).to(weight.device, weight.dtype)
     sam.add_module("image_encoder", NetworkEncoder(network))

@@ -1,4 +1,4 @@
-"""The registry of methods, and the one way to put a method on a SAM."""
+"""The registry of methods, and `adapt`, which applies one to a SAM."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def get_method(name: str) -> Method:
 def method_names() -> list[str]:
     """Names of all methods, in the order of Table 1; those of a user's own files last.
 
-    Networks that are no SAM, which are registered beside them, are not among these.
+    Networks other than SAM, which are registered beside them, are not among these.
     """
     return [name for name in METHODS.names() if name not in NETWORK_NAMES]
 
@@ -120,7 +120,7 @@ def load_method_files(paths: Iterable[Path]) -> None:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What was put on a SAM: enough to put it on a fresh one again.
+    """A method as it was applied to a SAM, with all that is needed to apply it to another one.
 
     Attributes:
         method: the name in the registry.
@@ -140,7 +140,7 @@ class Adaptation:
 def adapt(
     sam: Sam, method: str, settings: Mapping[str, Any] | None = None, seed: int = 0
 ) -> Adaptation:
-    """Freeze a SAM, put a method on it, and free what the method trains.
+    """Freeze a SAM, apply a method to it, and unfreeze what the method trains.
 
     New layers are initialised from `seed` alone, whatever random numbers were drawn before.
 
@@ -168,7 +168,7 @@ def adapt(
 
 
 def adaptation_of(sam: Sam) -> Adaptation | None:
-    """What a method put on this SAM, if any did."""
+    """The method that was applied to this SAM; None for a plain one."""
     adaptation: Adaptation | None = sam.adaptation
     return adaptation
 
@@ -182,7 +182,7 @@ def trainable_parameters(sam: nn.Module) -> dict[str, nn.Parameter]:
 def new_weights(seed: int) -> Iterator[None]:
     """Draw weights from a seed alone, in float32 under any default dtype.
 
-    The global random state is afterwards as before.
+    The global random state is restored afterwards.
     """
     default = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""SAM-Adapter: what the image's high frequencies and its patches say, added to every block's input.
+"""SAM-Adapter: features of high frequencies and of patches, added to every block's input.
 
 Source: Chen et al., "SAM Fails to Segment Anything? - SAM-Adapter" (arXiv 2304.09148), and the
 authors' code (tianrun-chen/SAM-Adapter-PyTorch, `models/mmseg/models/sam/image_encoder.py`).
@@ -25,7 +25,7 @@ from naslora.sam.building import Sam
 
 
 class SamAdapterSettings(StrictSettings):
-    """Settings.
+    """Settings of SAM-Adapter.
 
     Attributes:
         scale_factor: the encoder's channels per channel of the adapter. 16 makes it 80 wide on
@@ -40,8 +40,9 @@ class SamAdapterSettings(StrictSettings):
 def high_pass(images: Tensor, rate: float) -> Tensor:
     """Remove low frequencies, and take the magnitude of what is left.
 
-    Frequencies -n to n - 1 go on both axes, with n = floor(sqrt(H W rate) / 2). That this square is
-    not symmetric makes the inverse transform complex; as in the reference its real part counts.
+    Frequencies -n to n - 1 are removed on both axes, with n = floor(sqrt(H W rate) / 2). Since this
+    square is not symmetric, the inverse transform is complex; as in the reference, its real part is
+    used.
 
     Args:
         images: (..., H, W), of any sizes. Half precision is computed in single.
@@ -66,7 +67,7 @@ def _low_frequencies(size: int, half: int, device: torch.device) -> Tensor:
 
 
 class SamAdapter(nn.Module):
-    """Makes the tensors to add: up(gelu(tune_i(patches(high_pass(image)) + embed(tokens)))).
+    """Computes the tensors to add: up(gelu(tune_i(patches(high_pass(image)) + embed(tokens)))).
 
     `up` is shared by all blocks.
 
@@ -92,7 +93,7 @@ class SamAdapter(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor, tokens: Tensor) -> Iterator[Tensor]:
-        """Make one tensor (B, H, W, C) per block, each when it is asked for.
+        """Yield one tensor (B, H, W, C) per block; each is computed when it is requested.
 
         Args:
             images: normalised (B, 3, p*H, p*W), for patches of p x p pixels.

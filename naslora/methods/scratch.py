@@ -1,4 +1,4 @@
-"""SAM (scratch): no pre-training, no method; everything is trained from a random start."""
+"""SAM (scratch): no pre-training and no adapter; everything is trained from random weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from naslora.sam.building import Sam
 
 
 class ScratchSettings(StrictSettings):
-    """There is nothing to set."""
+    """Training from scratch has no settings."""
 
 
 @register(
@@ -22,7 +22,7 @@ class ScratchSettings(StrictSettings):
     pretrained=False,
 )
 def apply(sam: Sam, settings: ScratchSettings) -> None:
-    """Free all parameters that a prediction depends on.
+    """Unfreeze all parameters that a prediction depends on.
 
     The paper counts all 641,090,608 parameters of Meta's SAM with ViT-H. A semantic SAM for a
     binary task has 640,669,645, as it has one mask token instead of four. 640,531,840 of them are

@@ -1,4 +1,4 @@
-"""Save what a method trained, a few MB, and put it on a fresh SAM by one call."""
+"""Adapter files of a few MB: saving what a method trained, and loading it into a SAM."""
 
 from __future__ import annotations
 
@@ -217,10 +217,10 @@ def _check_same_method(carried: Adaptation, content: AdapterContent, path: Path)
 def _check_shapes(
     state: Mapping[str, Tensor], saved: Mapping[str, TensorFacts], path: Path
 ) -> None:
-    """See that an adapter file has the tensors that the model needs.
+    """Check that an adapter file has the tensors that the model needs.
 
     Raises:
-        StateError: one is missing or superfluous, or of another shape or kind of number.
+        StateError: a tensor is missing or unexpected, or has another shape or dtype.
     """
     if missing := sorted(set(state) - set(saved)):
         raise StateError(f"tensors are missing: {_some(missing)}", where=path)

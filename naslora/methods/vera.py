@@ -1,4 +1,5 @@
-"""VeRA (Kopiczko et al., ICLR 2024, arXiv 2310.11454): random matrices for all, vectors for each.
+"""VeRA (Kopiczko et al., ICLR 2024, arXiv 2310.11454): shared random matrices, trained vectors per
+layer.
 
 The paper's 0.32 M parameters for VeRA are its vectors alone: with rank 2048 and q, k and v apart,
 3 * (2048 + 1280) in each of 32 blocks are 319,488. The paper says that the mask decoder is fully
@@ -23,7 +24,7 @@ from naslora.sam.building import Sam
 
 
 class VeRASettings(StrictSettings):
-    """Settings.
+    """Settings of VeRA.
 
     Attributes:
         rank: rows of A. 2048 gives the paper's count of the vectors on ViT-H.

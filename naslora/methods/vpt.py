@@ -19,7 +19,7 @@ from naslora.sam.building import Sam
 
 
 class VPTSettings(StrictSettings):
-    """Settings.
+    """Settings of VPT.
 
     Attributes:
         tokens: prompts per block. 12 gives the paper's count on ViT-H.

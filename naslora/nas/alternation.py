@@ -63,7 +63,7 @@ class AlternatingOptimizer:
                 self.architecture = torch.optim.Adam([alpha])
 
     def wrap(self, setup: Callable[[torch.optim.Optimizer], Any]) -> None:
-        """Replace each optimiser by what `setup` makes of it, such as Fabric's wrapper."""
+        """Replace each optimiser by `setup(optimiser)`, such as Fabric's wrapper."""
         self.weights = setup(self.weights)
         if self.architecture is not None:
             self.architecture = setup(self.architecture)
@@ -118,7 +118,7 @@ class AlternatingOptimizer:
         alpha_loss: Loss | None = None,
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor | None]:
-        """Make one step of the schedule: of w, and of alpha where it is its turn.
+        """Make one step of the schedule: update w, and alpha where that is due.
 
         Args:
             epoch: counted from 1.
@@ -161,7 +161,7 @@ class AlternatingOptimizer:
 
     @contextmanager
     def _fixed(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-        """Compute no gradients of these parameters in the block, unless idle ones are wanted."""
+        """Compute no gradients of these parameters in the block, unless `idle_gradients` is set."""
         fixed = [] if self._idle_gradients else parameters
         for parameter in fixed:
             parameter.requires_grad_(False)

@@ -19,16 +19,16 @@ _ALPHA_STD = 1e-3
 def selected_channels(channels: int, ratio: float) -> int:
     """The number of channels that go through the operations: ceil(ratio * channels), at least 1.
 
-    A ratio typed with few digits counts as the fraction that is meant: 0.67 of 3 is 2.
+    A ratio with few digits counts as the fraction that it stands for: 0.67 of 3 is 2.
     """
     return max(1, math.ceil(round(ratio * channels, 1)))
 
 
 class NASCell(nn.Module):
-    """y = sum_i softmax(alpha)_i O_i(x) on ceil(ratio * r) of the channels; the rest passes by.
+    """y = sum_i softmax(alpha)_i O_i(x) on ceil(ratio * r) channels; the rest is unchanged.
 
     The operations are built on those channels alone: masking with zeros, as eq. 3 is written,
-    would let pointwise convolutions leak into the channels that pass by.
+    would let pointwise convolutions write into the unchanged channels.
 
     All operations that have a kernel are applied as one convolution with the weighted sum of the
     kernels. That costs one small convolution instead of many, in training too, with the same
@@ -79,7 +79,7 @@ class NASCell(nn.Module):
         return list(cast("Iterable[Operation]", self.operations))
 
     def decompose(self, shares: Tensor) -> tuple[Tensor | None, list[int]]:
-        """Split the mixture into one kernel and what has none.
+        """Split the mixture into one kernel and the operations that have none.
 
         Returns:
             The weighted sum of all kernels, (c, c, k, k) with k the largest among them or None

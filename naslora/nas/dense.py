@@ -1,15 +1,16 @@
-"""Approximate a cell by one r x r matrix, so that its branch fits into a plain linear layer.
+"""Approximation of a cell by an r x r matrix, so that its branch merges into a linear layer.
 
-A k x k operation on a map is no matrix product; a matrix can only stand for it on average. Three
-estimators, from crude to best:
+A cell c mixes neighbouring positions of a map z, and a linear layer does not. So a matrix M that
+replaces the cell is an approximation, M z[p] for c(z)[p] at each position p. The estimators of M,
+from the simplest to the most exact:
 
-- centre: the middle tap of every kernel;
-- sum: the sum over the taps, which is right where the map is constant;
-- least_squares: M* = E[c(z) z^T] E[z z^T]^-1 for the cell c on measured maps z. For a linear cell
-  this is (sum_d K_d R(d)) R(0)^-1 with R the autocorrelation of z, which it thus includes; and it
-  needs no assumption about max-pooling, ReLU or borders.
+- centre: the centre tap of every kernel;
+- sum: the sum of every kernel's taps, which is exact where the map is constant;
+- least_squares: M = E[c(z) z^T] E[z z^T]^-1, with expectations over the positions of given images.
+  For a linear cell with kernel K this is (sum_d K_d R(d)) R(0)^-1, where R is the autocorrelation
+  of z. It applies to max-pooling, ReLU and borders as well.
 
-Centre and sum take max-pooling for the identity, as neither knows the maps.
+Centre and sum use no images, and take the identity for max-pooling.
 """
 
 from __future__ import annotations
@@ -28,7 +29,15 @@ ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 
 
 class CellStatistics:
-    """Second moments of a cell's inputs z and outputs u, summed over positions in float64."""
+    """Second moments of a cell's inputs z and outputs u, summed over positions in float64.
+
+    Args:
+        channels: r, the cell's channels.
+
+    Attributes:
+        positions: number of positions.
+        zz, uz, uu: the sums of z z^T, u z^T and u u^T, (r, r).
+    """
 
     def __init__(self, channels: int):
         self.positions = 0
@@ -46,12 +55,12 @@ class CellStatistics:
         self.uu += u.T @ u
 
     def least_squares(self) -> Tensor:
-        """The (r, r) matrix M with the least sum of |u - M z|^2."""
+        """The matrix M (r, r) that minimises the sum of |u - M z|^2."""
         solution: Tensor = torch.linalg.lstsq(self.zz, self.uz.T, driver="gelsd").solution
         return solution.T
 
     def relative_error(self, matrix: Tensor, output: Tensor) -> float:
-        """|B u - B M z| / |B u| over all positions; 0 where the branch gives nothing.
+        """The error |B u - B M z| / |B u| over all positions; 0 where B u is zero everywhere.
 
         Args:
             matrix: M, (r, r).
@@ -69,15 +78,19 @@ class CellStatistics:
 def cell_matrix(
     cell: nn.Module, estimator: Estimator, statistics: CellStatistics | None = None
 ) -> Tensor:
-    """The (r, r) float64 matrix that stands for a cell.
+    """Estimate the matrix that replaces a cell.
 
     Args:
-        cell: a `NASCell`; for least_squares, any map of r channels.
+        cell: a `NASCell`; for least_squares, any module that maps r channels to r.
         estimator: one of `ESTIMATORS`.
-        statistics: of the cell on real maps; least_squares needs them.
+        statistics: of the cell on images; least_squares needs them.
+
+    Returns:
+        M, (r, r), float64.
 
     Raises:
-        SettingsError: the estimator is unknown, lacks its statistics, or needs linear operations.
+        SettingsError: the estimator is unknown, or is least_squares without statistics, or another
+            one for a cell of style "darts".
     """
     if estimator not in ESTIMATORS:
         raise SettingsError(f"no estimator {estimator!r}; there are {', '.join(ESTIMATORS)}")
@@ -105,4 +118,5 @@ def cell_matrix(
 
 
 def _scalar_tap(operation: nn.Module, estimator: Estimator) -> float:
+    """The factor for a pooling operation: its kernel's centre tap or sum; 1 for max-pooling."""
     return 1 / 9 if isinstance(operation, AveragePool) and estimator == "centre" else 1.0

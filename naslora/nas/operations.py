@@ -31,7 +31,8 @@ class Operation(nn.Module):
 
 
 class LinearConv(Operation):
-    """Depthwise k x k, then pointwise, `depth` times, padded once; nothing else.
+    """Depthwise k x k, then pointwise, `depth` times, padded once, without activation or
+    normalisation.
 
     Args:
         channels: C.
@@ -125,7 +126,7 @@ class AveragePool(Operation):
 
 
 class MaxPool(Operation):
-    """Maximum over those of 3 x 3 positions that lie inside the map."""
+    """Maximum over 3 x 3 positions, of which those outside the map are ignored."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x, 3, stride=1, padding=1)

@@ -30,7 +30,7 @@ PAPER_COUNT: dict[str, Any] = {
 Two cells a block, on q and on v, whose four convolutions are one depthwise-pointwise pair each,
 with biases and affine batch normalisation: 296, 192 and 96 parameters a cell, alpha included, for
 3, 2 and 1 of 3 channels. A branch on q and one on v have together as many weights as one on the
-fused qkv, so LoRA's own count tells nothing about which it was. The study `paper` trains these.
+fused qkv, so LoRA's own count does not distinguish the two. The study `paper` trains these.
 """
 
 

@@ -23,7 +23,7 @@ class Winner:
 
     Attributes:
         means: mean score over seeds by method, the best first, as tables show them.
-        leaders: the best method and those that cannot be told from it.
+        leaders: the best method and those that do not differ from it significantly.
         sentence: the same in words.
     """
 
@@ -79,8 +79,8 @@ def compare(
 def find_winner(study: Study) -> Winner:
     """The best method of a study of one task, by the main metric of its first test set.
 
-    Two methods are told apart where the interval of their difference over seeds and that over test
-    images both leave out zero, at 5 % shared among the comparisons with the best.
+    Two methods differ significantly where the intervals of their difference over seeds and over
+    test images both leave out zero, at 5 % shared among the comparisons with the best.
     """
     (task,) = study.tasks
     benchmark = get_benchmark(task)
@@ -96,7 +96,7 @@ def find_winner(study: Study) -> Winner:
     leaders = [best]
     for other in others:
         difference = comparison.difference(best, other)
-        if difference is None or difference.told(max(1, len(others))) <= 0:
+        if difference is None or difference.significant_sign(max(1, len(others))) <= 0:
             leaders.append(other)
     seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
     if len(leaders) == 1 and others:

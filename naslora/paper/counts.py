@@ -1,4 +1,4 @@
-"""Counts of parameters: their form, and those of ViT-H as data, for what has no time to count."""
+"""Counts of parameters, and those of ViT-H as data, so that they need not be counted."""
 
 from __future__ import annotations
 

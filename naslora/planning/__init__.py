@@ -1,1 +1,1 @@
-"""What a study will take: GPU-hours, wall time and disk, before anyone submits it."""
+"""Estimates for a study before it is run: GPU-hours, wall time and disk space."""

@@ -1,4 +1,4 @@
-"""Disk space that a study will take. Estimates, on the large side."""
+"""Generous estimates of the disk space that a study will take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of a study, run by run, and what it will take."""
+"""The remaining runs of a study, with estimates of their time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Counted = Literal["prepared", "published", "to be generated"]
 
 @dataclass(frozen=True)
 class Images:
-    """How many images a task has, and how that is known."""
+    """Numbers of images of a task, and their source."""
 
     train: int
     test: int
@@ -30,10 +30,10 @@ class Images:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run, and what is left of it.
+    """A run, and its remaining time.
 
     Attributes:
-        trained, evaluated: whether it has a receipt of today's settings, and a record.
+        trained, evaluated: whether it has a receipt of the present settings, and a record.
         training_s, evaluation_s: seconds still to come; None where no rate is known.
         devices: GPUs (or processes on CPUs) that training takes for that time.
         source: of the rate, if there is one.
@@ -55,7 +55,7 @@ class PlannedRun:
 
     @property
     def seconds(self) -> float:
-        """From the run's begin to its end; 0 where no rate is known."""
+        """Seconds that the run still takes; 0 where no rate is known."""
         return (self.training_s or 0.0) + (self.evaluation_s or 0.0)
 
     @property
@@ -65,7 +65,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study will take.
+    """The estimates for a study.
 
     Attributes:
         on: what the hours are of.

@@ -1,4 +1,4 @@
-"""Seconds per image of each method's training and evaluation, and where they are known from."""
+"""Seconds per image of each method's training and evaluation, and their sources."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from naslora.study.records import Receipt, Record, read_receipt, read_record
 from naslora.study.settings import Study
 from naslora.timing.document import hardware_title, read_timings
 
-# What the paper's Table 5 is about: an iteration is one of ISIC 2017's 2,000 training images.
+# An iteration of the paper's Table 5 is one of ISIC 2017's 2,000 training images.
 PAPER_SAM = ("vit_h", 1024)
 PAPER_SOURCE = "the paper's Table 5, on a V100"
 _PAPER_IMAGES = 2000
-# Whose rate a method takes that Table 5 does not list.
+# The method whose rate stands for one that Table 5 does not list.
 _LIKE = {"nas_lora": "nas_pc_lora"}
 # Printed with VeRA: eight times as fast as every other method, with the same forward pass.
 _DOUBTFUL = frozenset({"vera"})
@@ -28,7 +28,7 @@ _DOUBTFUL = frozenset({"vera"})
 
 @dataclass(frozen=True)
 class Rate:
-    """What one image costs.
+    """Time per image.
 
     Attributes:
         training_s: seconds per training image and epoch, as a mean over the schedule.
@@ -42,7 +42,7 @@ class Rate:
 
 
 def known_rates(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Rate]:
-    """Rates by method or variant; what is not known from anywhere is not in it.
+    """Rates by method or variant, as far as they are known.
 
     Looked for in this order: wall times of the study's own runs, of the variant or else of its
     method; measurements of the timing protocol for this model (`naslora time`); the paper's Table
@@ -138,7 +138,7 @@ def _from_timings(study: Study) -> list[dict[str, Rate]]:
 
 
 def _from_paper(study: Study) -> dict[str, Rate]:
-    """Table 5; methods that it does not list, or not credibly, are taken to be like another."""
+    """Table 5; methods that it does not list, or not credibly, take the rate of another."""
     if BACKBONES[study.sam.backbone].checkpoint is None or study.training.accelerator == "cpu":
         return {}
     backbone, size = PAPER_SAM

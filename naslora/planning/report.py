@@ -18,7 +18,7 @@ def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
 
     Args:
         plan: the plan.
-        jobs: numbers of jobs at once, to tell the wall time of.
+        jobs: numbers of jobs at once, for which the wall time is estimated.
     """
     study, runs = plan.study, plan.runs
     left = [run for run in runs if not run.evaluated]
@@ -51,7 +51,7 @@ def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
 
 
 def plan_json(plan: Plan, jobs: Sequence[int]) -> str:
-    """All that the plan knows, run by run, as JSON; seconds, bytes."""
+    """The whole plan as JSON, run by run, in seconds and bytes."""
     value = {
         "schema_version": 1,
         "study": plan.study.study,
@@ -70,7 +70,7 @@ def plan_json(plan: Plan, jobs: Sequence[int]) -> str:
 
 
 def hours(seconds: float) -> str:
-    """Hours with as many digits as an estimate deserves."""
+    """Hours, rounded as an estimate should be."""
     value = seconds / _HOUR
     digits = 0 if value >= 10 else 1 if value >= 1 else 3
     return f"{value:,.{digits}f}"

@@ -1,1 +1,1 @@
-"""What a study shows: tables, figures, claims and a page, from its records."""
+"""Tables, figures, claims and a report page of a study, from its records."""

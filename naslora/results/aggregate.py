@@ -1,4 +1,4 @@
-"""All records of a study in two tidy tables; what cannot be trusted is named and left out."""
+"""All records of a study as tidy data frames, without those that are damaged or out of date."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Aggregate:
             score and loss (none in records that are older than these), its seconds, and whether
             alpha was trained in it.
         problems: the records that were left out, in path order.
-        attempts: for runs without a record, what became of the last attempt to train them.
+        attempts: for runs without a record, the state of the last attempt to train them.
         study: whose records they are; needed for `comparisons`.
     """
 
@@ -96,7 +96,7 @@ class Aggregate:
 
     @cached_property
     def titles(self) -> dict[str, str]:
-        """What the records call each method, by its key."""
+        """The methods' titles in the records, by key."""
         own = self.runs[self.runs["variant"] == self.runs["method"]]
         return dict(zip(own["variant"], own["title"], strict=True))
 
@@ -172,7 +172,7 @@ def aggregate(study: Study) -> Aggregate:
 
 
 def _attempts(study: Study) -> dict[tuple[str, str, int], Attempt]:
-    """What became of runs that have begun and have no result; one that cannot be read is none."""
+    """The states of runs that have begun and have no result, without those that cannot be read."""
     layout = Layout.of(study)
     found = {}
     for run in study.runs():

@@ -1,4 +1,4 @@
-"""Whether the records of a study could have told a good method from a broken one.
+"""Checks whether the scores of a study distinguish a good method from a broken one.
 
 Scores mean something where methods are clearly better than predictions that look at no image, where
 they differ from each other by more than chance, and where what is pretrained helps. Each of these
@@ -130,20 +130,22 @@ def _values(study: Study, mains: list[Comparison]) -> Point:
 
 def _pairs(study: Study, mains: list[Comparison]) -> Point:
     """Some methods differ by more than seeds and images explain."""
-    told = [_told(one, _methods(study)) for one in mains]
-    some = sum(count > 0 for count in told)
+    pairs = [_different_pairs(one, _methods(study)) for one in mains]
+    some = sum(count > 0 for count in pairs)
     return Point(
         "pairs of methods that differ by more than chance on most test sets",
         study.study,
-        f"on {some} of {len(mains)}; pairs by test set: {', '.join(map(str, told))}",
+        f"on {some} of {len(mains)}; pairs by test set: {', '.join(map(str, pairs))}",
         2 * some > len(mains),
     )
 
 
-def _told(one: Comparison, methods: list[str]) -> int:
+def _different_pairs(one: Comparison, methods: list[str]) -> int:
     pairs = list(combinations(methods, 2))
     differences = (one.difference(a, b) for a, b in pairs)
-    return sum(bool(d.told(among=len(pairs))) for d in differences if d is not None)
+    return sum(
+        bool(d.significant_sign(comparisons=len(pairs))) for d in differences if d is not None
+    )
 
 
 def _own(method: str, mains: list[Comparison]) -> Point:

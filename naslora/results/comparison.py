@@ -1,8 +1,8 @@
-"""Runs compared on one metric of one test set: over seeds by t, over images by a bootstrap.
+"""Comparison of rows on one metric of one test set: t-intervals over seeds, bootstrap over images.
 
 Two things may make one row of a table better than another by chance: the seeds it was trained with,
-and the images it was tested on. Two rows are told apart where the difference of their means leaves
-out zero both ways.
+and the images it was tested on. The difference of two rows is significant where neither of its two
+intervals contains zero.
 """
 
 from __future__ import annotations
@@ -72,13 +72,15 @@ class Difference:
         half = float(norm.ppf(1 - level / 2)) * self.images_error
         return self.mean - half, self.mean + half
 
-    def told(self, among: int = 1) -> int:
-        """1 for better, -1 for worse, 0 where chance may be all that there is.
+    def significant_sign(self, comparisons: int = 1) -> int:
+        """1 if significantly better, -1 if significantly worse, else 0.
+
+        Both intervals, as far as they exist, must leave out zero.
 
         Args:
-            among: so many comparisons share the level of 5 % (Bonferroni).
+            comparisons: number of comparisons that share the level of 5 % (Bonferroni).
         """
-        intervals = [self.over_seeds(LEVEL / among), self.over_images(LEVEL / among)]
+        intervals = [self.over_seeds(LEVEL / comparisons), self.over_images(LEVEL / comparisons)]
         known = [one for one in intervals if one is not None]
         if not known:
             return 0

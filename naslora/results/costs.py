@@ -1,7 +1,7 @@
-"""What training and inference cost, per method: from the timing protocol, or else from records.
+"""Time of training and inference by method, from the timing protocol or else from records.
 
 The wall times in records are those of jobs that shared a machine, with loading, metrics and
-checkpoints in them; they say what a study cost, and are no benchmark.
+checkpoints in them; they show what a study took, and are no benchmark.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Cost:
     Attributes:
         epoch_s: seconds per epoch.
         image_s: seconds per image.
-        epoch_range, image_range: the least and the greatest of what these are the middle of.
+        epoch_range, image_range: the lowest and the highest of the values that these are the mean
+            or median of.
     """
 
     epoch_s: float
@@ -123,7 +124,7 @@ def read_costs(study: Study, records: Aggregate, task: str) -> Costs:
 
 
 def machine_titles(timings: Mapping[str, Timing]) -> dict[str, str]:
-    """What each file of timings ran on, in words; with its name where that is not enough."""
+    """The hardware of each file of timings, with the file's name where that is ambiguous."""
     titles = {file: hardware_title(t.provenance.hardware) for file, t in timings.items()}
     named = list(titles.values())
     return {

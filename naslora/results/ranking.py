@@ -1,8 +1,8 @@
-"""Which method is the best over the tasks of a study, and whether its methods can be told apart.
+"""Ranking of methods over the tasks of a study, and tests of their differences.
 
-One number per task stands for a method: its main metric (`naslora.evaluation.names.main_metric`),
-averaged over the task's test sets. Tasks are the blocks of Friedman's test, as Demsar (2006)
-recommends for classifiers on several data sets.
+A method has one number per task: its main metric (`naslora.evaluation.names.main_metric`), averaged
+over the task's test sets. Tasks are the blocks of Friedman's test, as Demsar (2006) recommends for
+classifiers on several data sets.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class Ranking:
             with. Columns: `task`, `test_set`, `metric` (a record's name), `method`; `difference`
             (above 0: better than `REFERENCE`; in the unit that tables show), `seeds`, `images`;
             `seeds_low` and `seeds_high` (95 % t-interval over seeds), `images_low` and
-            `images_high` (95 % bootstrap interval over images); `told` (1 better, -1 worse, 0
-            neither) and `smallest` (the true difference that so many seeds show with a
+            `images_high` (95 % bootstrap interval over images); `significant` (1 better, -1 worse,
+            0 neither) and `smallest` (the true difference that so many seeds show with a
             probability of 0.8). NaN where there is no such number.
         scores: one line per task, one column per method that has all tasks: mean over test sets of
             the main metric, more is better.
         ranks: the same as ranks within a task, 1 for the best, ties shared.
         friedman: the statistic of Friedman's test over tasks, and its p; None with fewer than
             three tasks or methods.
-        critical_difference: mean ranks that are less than this apart are not told apart (Nemenyi,
-            5 %); None without a test.
+        critical_difference: mean ranks that differ by less are not significantly different
+            (Nemenyi, 5 %); None without a test.
         nemenyi: (methods, methods), p of each pair; None without a test.
         wilcoxon: p of the signed-rank test over tasks of each method against `REFERENCE`,
             corrected by Holm over methods; None without a test or without `REFERENCE`.
@@ -64,7 +64,7 @@ class Ranking:
 
     @property
     def leaders(self) -> list[str]:
-        """The method of the best mean rank, and those that are not told from it."""
+        """The method with the best mean rank, and those not significantly different from it."""
         ranks = self.mean_ranks
         if self.critical_difference is None or not self.different:
             return [str(name) for name in ranks.index]
@@ -108,7 +108,7 @@ def main_comparisons(study: Study, comparisons: Comparisons) -> list[Comparison]
 
 
 def critical_difference(tasks: int, methods: int) -> float:
-    """Nemenyi's: by how much mean ranks must differ to be told apart at 5 %."""
+    """Nemenyi's critical difference: the difference of mean ranks that is significant at 5 %."""
     from scipy.stats import studentized_range
 
     quantile = studentized_range.ppf(1 - LEVEL, methods, np.inf) / np.sqrt(2)
@@ -149,12 +149,12 @@ def _differences(study: Study, sets: list[Comparison]) -> pd.DataFrame:
                     *(difference.seeds, difference.images),
                     *(seeds or nothing),
                     *(images or nothing),
-                    difference.told(),
+                    difference.significant_sign(),
                     np.nan if smallest is None else smallest,
                 )
             )
     columns = ["task", "test_set", "metric", "method", "difference", "seeds", "images"]
-    columns += ["seeds_low", "seeds_high", "images_low", "images_high", "told", "smallest"]
+    columns += ["seeds_low", "seeds_high", "images_low", "images_high", "significant", "smallest"]
     return pd.DataFrame(lines, columns=columns)
 
 
@@ -168,13 +168,15 @@ def _friedman(scores: pd.DataFrame) -> tuple[float, float]:
 def _nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
     from scikit_posthocs import posthoc_nemenyi_friedman
 
-    # It ranks upwards, which makes no difference to distances of ranks.
+    # It ranks in ascending order, which does not change the differences of ranks.
     found: pd.DataFrame = posthoc_nemenyi_friedman(scores.reset_index(drop=True))
     return found
 
 
 def _wilcoxon(scores: pd.DataFrame) -> pd.Series[float] | None:
-    """Every pair of methods would be too many for a few tasks: no p could be small enough."""
+    """Wilcoxon's p against `REFERENCE` only: with all pairs, no corrected p could be small enough
+    for a few tasks.
+    """
     from scipy.stats import wilcoxon
     from statsmodels.stats.multitest import multipletests
 

@@ -1,4 +1,4 @@
-"""Reading records, on all cores where there are thousands, and telling which can be trusted."""
+"""Reading and validating records, on all cores where there are thousands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, Record, read_record
 from naslora.study.settings import RunSettings, Study
 
-# Records that are read sooner by another process than without its start.
+# The number of records from which on starting processes saves time.
 WORTH_A_PROCESS = 1000
 _AT_ONCE = 64
 _ROUNDING = 1e-9  # of means that are summed in another order
@@ -43,7 +43,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Reading:
-    """What tables and figures need of a record; a whole record has a hundred times as much.
+    """The part of a record that tables and figures need; a whole record is a hundred times larger.
 
     Attributes:
         key: task, variant and seed.
@@ -92,7 +92,7 @@ def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | P
 
 
 def check_record(record: Record, path: Path, study: Study, manifests: Mapping[str, str]) -> int:
-    """Check that a sound record is of a run of this study, with the settings that it has now.
+    """Check that a valid record is of a run of this study, with the settings that it has now.
 
     Args:
         record: the record.
@@ -222,7 +222,7 @@ def _run_row(record: Record) -> tuple[Any, ...]:
 
 
 def _code(record: Record) -> str:
-    """What computed a record: revision, with a mark if files had changed, torch and device."""
+    """What computed a record: revision (marked if files had changed), torch and device."""
     made = record.provenance
     revision = (made.git_revision or "unknown")[:8] + (" (changed)" if made.git_dirty else "")
     torch = made.versions.get("torch", "unknown")

@@ -1,7 +1,7 @@
-"""What tables and figures were made from, kept beside them.
+"""The sources of tables and figures, stored beside them.
 
-`sources.json` in their folder maps each name to the hashes of what it was made from, so that it can
-be told whether the records have changed since, in copies of the results too.
+`sources.json` in their folder maps each name to the hashes of what it was made from. So changes of
+the records since then are recognised, in copies of the results too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from naslora.core.locking import exclusive
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
-# What tables and pictures of records are made from, and what others are.
+# The sources of tables and figures of records alone, and of the others.
 RECORDS = ("records", "analyses", "rows")
 ALL_SOURCES = (*RECORDS, "timings")
 
@@ -55,7 +55,7 @@ def read_sources(folder: Path) -> dict[str, dict[str, str]]:
 def write_sources(
     folder: Path, names: Iterable[str], sources: Mapping[str, str], used: Iterable[str]
 ) -> None:
-    """Note what tables or figures were made from; those that are not named keep their notes.
+    """Store the sources of tables or figures; the entries of others are kept.
 
     Args:
         folder: that of all tables, or of all figures.

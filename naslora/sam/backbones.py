@@ -43,9 +43,9 @@ class Backbone:
         depth: its blocks.
         num_heads: attention heads of each block.
         global_attn_indexes: blocks that attend over the whole map; the others have windows.
-        memory_mb: memory of a training or an evaluation, an estimate on the large side.
-        training_minutes: time limit of a training, likewise.
-        evaluation_minutes: time limit of an evaluation, likewise.
+        memory_mb: memory of a training or an evaluation in MB, a generous estimate.
+        training_minutes: time limit of a training, a generous estimate.
+        evaluation_minutes: time limit of an evaluation, a generous estimate.
         weights_bytes: size of all weights in float32.
         patch_size: side of a patch in pixels.
         window_size: side of a window in tokens.

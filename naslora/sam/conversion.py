@@ -46,8 +46,8 @@ def convert(state: Mapping[str, Tensor], sam: Sam) -> State:
     - if `sam` has one shared MLP and the file one for each token, from token 0, as all others:
       the MLP is token 0's, the one that Meta uses for a single mask;
     - otherwise from token i mod T. A token that repeats one (i >= T) gets seeded noise, by which it
-      is as far from that one as unrelated tokens are from each other. Equal tokens would part at
-      the first step, as classes are assigned to tokens one to one, but slowly.
+      is as far from that one as unrelated tokens are from each other. Equal tokens would separate
+      from the first step on, as classes are assigned to tokens one to one, but slowly.
 
     The class branch comes from the file if that has one for the same classes; otherwise it stays
     as it is in `sam`.

@@ -19,7 +19,7 @@ class Prediction(NamedTuple):
     Attributes:
         masks: logits (B, T, 4H, 4W), for an embedding of H x W.
         exclusive: whether the masks are those of K classes, background first, of which each pixel
-            has one; this is what a network without mask tokens says, at (B, K, H, W).
+            has one; as networks without mask tokens predict them, (B, K, H, W).
         class_logits: (B, T, K + 1) of a multi-class decoder, else None. K counts the background;
             the last index is "no object".
         iou: the original decoder's estimate (B, T) of its masks' quality, else None.

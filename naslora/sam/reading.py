@@ -1,4 +1,4 @@
-"""Reading files of weights; each way in which one can be wrong has a message of its own."""
+"""Reading files of weights, with a message for each way in which a file can be wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights that the package ships: small SAMs that `naslora pretrain` made."""
+"""The weights that the package ships: small SAMs trained by `naslora pretrain`."""
 
 from __future__ import annotations
 

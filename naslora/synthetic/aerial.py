@@ -24,8 +24,8 @@ def draw_roads(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
 
     Woods, meadows and water with a network of roads, houses along them, and trees that hide parts
     of them. Roofs, drives, car parks and tracks are as light as roads, and are none. As in the
-    data set, labels are strokes along the centre lines; in one image of five a part is white for
-    want of imagery, and the labels go on there.
+    data set, labels are strokes along the centre lines; in one image of five a part is white, since
+    imagery is missing, and labels continue there.
 
     Returns:
         Image uint8 (S, S, 3) and labels uint8 (S, S), 1 on a road; S of 100 to 132 pixels.
@@ -234,7 +234,7 @@ def _trees(rng: np.random.Generator, image: Field, wooded: Field, away: Field) -
 
 
 def _missing(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Beyond the edge of what was flown over: a strip along one or two sides, slightly askew."""
+    """Missing imagery: a strip along one or two sides, slightly rotated."""
     rows, columns = np.mgrid[: shape[0], : shape[1]] / shape[0] - 0.5
     angle = rng.integers(4) * np.pi / 2 + rng.normal(0, 0.05)
     edge = 0.5 - np.exp(rng.uniform(np.log(0.03), np.log(0.5)))

@@ -24,8 +24,8 @@ def draw_camouflage(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels
     """Draw an image and the mask of the creature that hides in it.
 
     Creature and ground are cut from one sheet of a texture: bark, leaves, grass, gravel or lichen.
-    So colours and grain agree, and what remains to be seen is that the creature's piece is turned
-    and moved, a faint difference in tone, the light on its back, and a thin shadow at its side.
+    So colours and grain agree; the creature is visible by the rotation and shift of its piece, a
+    faint difference in tone, the light on its back, and a thin shadow at its side.
 
     Returns:
         Image uint8 (H, W, 3) and labels uint8 (H, W), 1 on the creature; longer side of 170 to

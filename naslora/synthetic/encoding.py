@@ -13,7 +13,7 @@ def jpeg(image: Image.Image, quality: int) -> bytes:
 
 
 def png(image: Image.Image) -> bytes:
-    """An image as the bytes of a PNG file, palette and all."""
+    """An image as the bytes of a PNG file, with its palette."""
     return _encoded(image, "PNG")
 
 

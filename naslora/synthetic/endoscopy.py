@@ -18,7 +18,7 @@ _Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Scope:
-    """How the frames of an endoscope come out.
+    """Properties of an endoscope's frames.
 
     Attributes:
         height: of a frame, in pixels; the upper end is not reached.

@@ -1,4 +1,4 @@
-"""Types of what is drawn: fields of floating-point values, and labels."""
+"""Types of drawn arrays: fields of floating-point values, and labels."""
 
 from __future__ import annotations
 

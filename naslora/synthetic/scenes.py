@@ -185,7 +185,7 @@ def _shaded(rng: np.random.Generator, look: Field, inside: Mask) -> Field:
 
 
 def _without_crumbs(instances: NDArray[np.uint8], smallest: int) -> None:
-    """Objects of which next to nothing is seen are none."""
+    """Remove objects of which fewer than `smallest` pixels are visible."""
     counts = np.bincount(instances.ravel(), minlength=256)
     instances[(counts < smallest)[instances]] = 0
 

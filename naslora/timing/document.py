@@ -22,7 +22,7 @@ PassName = Literal["training", "searching", "inference"]
 Form = Literal["merged", "collapsed", "as trained"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
-# Of the settings of training, those that an iteration's cost depends on.
+# The settings of training that the time of an iteration depends on.
 _TRAINING = ("batch_size", "precision", "accelerator", "gradient_checkpointing", "threads")
 _ARCHITECTURE = ("alternation", "every_n_steps")
 
@@ -68,7 +68,7 @@ class Pass(Document):
 
 
 class Measurement(Document):
-    """What one method costs.
+    """Time and memory of one method.
 
     Attributes:
         settings: of the method, where they are not its defaults.
@@ -94,7 +94,7 @@ class Measurement(Document):
 
 
 class Timing(Document):
-    """What the methods of a study cost on one machine.
+    """Time and memory of the methods of a study on one machine.
 
     Attributes:
         hardware: a name for what it ran on, fit for a file's name.

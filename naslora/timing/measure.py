@@ -1,4 +1,4 @@
-"""Table 5's protocol: what training and inference of a study's methods cost on this machine."""
+"""Table 5's protocol: time and memory of a study's methods on this machine."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ _Key = tuple[str, PassName]
 def time_methods(
     study: Study, output: Path | None = None, tell: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """Time every method of a study on this machine, and write what was found.
+    """Time every method of a study on this machine, and write the measurements.
 
     All methods take turns in one process: in training with w alone and, where there is one, with
     alpha too, then in inference; with the study's batch size, and with those that the settings
-    list. No image and no checkpoint is read. Whatever else runs on the machine spoils the numbers.
+    list. No image and no checkpoint is read. Other programs on the machine distort the numbers.
 
     Args:
         study: its settings under `timing` say how often.
         output: the file; by default named after the hardware, in the study's folder of timings.
-        tell: is told about progress.
+        tell: called with lines about progress.
 
     Returns:
         The file.
@@ -144,7 +144,7 @@ class _Session:
         return [*plain, (method, "searching")] if method in self._searching else plain
 
     def _peak(self, key: _Key) -> int | None:
-        """Peak memory; None too for what cannot be trained, which then has no turn either.
+        """Peak memory; None for a method that cannot be trained, which is then not timed either.
 
         On a CPU, what does not fit by itself would end this process.
         """

@@ -41,7 +41,7 @@ def training_peak(study: Study, method: str, fabric: Fabric, *, searching: bool)
     several threads, which forks lack.
 
     Returns:
-        None on devices that do not tell.
+        None on devices that do not report it.
 
     Raises:
         DroppedError: there is not enough memory, or the loss is not finite.

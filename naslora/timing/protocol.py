@@ -1,4 +1,4 @@
-"""Timing several things against each other: in turns, warmed up, with medians over repeats."""
+"""Timing several calls in turns, with warm-up and several repeats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Call = Callable[[], object]
 
 
 class DroppedError(Exception):
-    """What was to be timed cannot be; `status` says why, in a word or two."""
+    """A call cannot be timed; `status` gives the reason in a word or two."""
 
     def __init__(self, status: str):
         self.status = status
@@ -44,7 +44,7 @@ def alternate(
     """Time calls that take turns, so that what slows the machine down slows all of them down.
 
     In each repeat every call has one turn: `warm_up` calls that do not count, then `steps` that
-    do. Every other repeat goes backwards through the calls, so that a steady drift of the machine
+    do. Every other repeat takes the calls in reverse order, so that a steady drift of the machine
     favours none.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is timed: every method on a random SAM of its own, in training and in inference."""
+"""The models that are timed: every method on a random SAM, in training and in inference."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Subject:
         return self._guarded(iterate), steps * len(batch[0])
 
     def settle(self) -> int:
-        """Save what was trained, then make the model as fast for inference as the method allows.
+        """Save the adapter, then merge or collapse the method for inference, if that is exact.
 
         Returns:
             The size of the saved file, bytes.
@@ -158,7 +158,7 @@ def random_batch(study: Study, size: int) -> Batch:
 
 
 def free_memory() -> None:
-    """Give back what no tensor uses any more."""
+    """Release memory that no tensor uses any more."""
     gc.collect()
     torch.cuda.empty_cache()
 

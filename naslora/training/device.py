@@ -81,7 +81,7 @@ def make_repeatable() -> None:
 
 
 def _check_cores(settings: TrainingSettings) -> None:
-    """See that the settings do not ask for far more than this machine has."""
+    """Check that the settings do not ask for far more than this machine has."""
     cores = os.cpu_count() or 1
     for name, value in (("threads", settings.threads), ("workers", settings.workers)):
         if value > max(_PER_CORE * cores, 1):

@@ -34,9 +34,10 @@ def has_fixed_embeddings(fabric: Fabric, sam: Sam) -> bool:
 def embed(fabric: Fabric, sam: Sam, images: Tensor) -> Tensor:
     """Embed images (B, 3, S, S) one by one, as (B, C, S/p, S/p), in the run's precision.
 
-    One by one, since matrix products of another height may round differently: so an embedding
-    depends on its image alone, and it is the same, bit for bit, whether it was kept or is made
-    with its batch. In one layout in memory, which changes the last bits too.
+    Images are embedded one by one, since matrix products of another height may round differently.
+    An embedding then depends on its image alone, and is the same, bit for bit, whether it was
+    stored or is computed with its batch. All have one layout in memory, on which the last bits
+    depend too.
     """
     with fabric.autocast():
         return torch.cat([sam.encode(image[None]) for image in images]).contiguous()
@@ -89,10 +90,10 @@ def embedded_images(
     flips: Sequence[bool],
     passes: int,
 ) -> EmbeddedImages | None:
-    """The embeddings of images, from a file that is written first if it is not there.
+    """The embeddings of images, from a file that is written first if it does not exist.
 
-    None where they change as the run goes on, where the run passes over the images no more often
-    than they are embedded here, so that it saves nothing, or where the disk is too small.
+    The result is None if embeddings change during the run, if the run passes over the images no
+    more often than they are embedded here, so that nothing is saved, or if the disk is too small.
 
     Args:
         fabric: device and precision.

@@ -35,15 +35,15 @@ def fit(
     saver: Saver,
     report: EpochProgress,
 ) -> None:
-    """Train from where the run stands to its end.
+    """Train from the current progress to the end of the run.
 
     Args:
         fabric: device, precision and processes.
         learner: the model and its optimiser.
         loaders: the batches.
-        progress: where the run stands; it is kept up to date.
+        progress: of the run so far; it is updated.
         saver: called between steps, to save the run, and to stop it where that is asked for.
-        report: told about steps and epochs.
+        report: called after steps and epochs.
 
     Raises:
         DivergedError: a loss or, at the end, a weight is not finite.
@@ -112,17 +112,17 @@ class PendingLosses:
         self._pending: list[tuple[Tensor, list[float], str]] = []
 
     def add(self, loss: Tensor, losses: list[float], at: str) -> None:
-        """Keep a loss.
+        """Store a loss.
 
         Args:
             loss: a scalar.
-            losses: where its value belongs.
-            at: the epoch and step that it is of, for people.
+            losses: the list that its value goes to.
+            at: its epoch and step, for messages.
         """
         self._pending.append((loss.detach(), losses, at))
 
     def read(self) -> None:
-        """Wait for the losses that were kept, and put their values where they belong.
+        """Wait for the stored losses, and append their values to their lists.
 
         Raises:
             DivergedError: one is not finite, in any process; all processes raise it.
@@ -141,10 +141,10 @@ class PendingLosses:
 
 
 def check_weights(sam: Sam) -> None:
-    """See that the last step led to finite weights, which no loss has been computed with.
+    """Check that the weights after the last step, from which no loss was computed, are finite.
 
     Raises:
-        DivergedError: it did not.
+        DivergedError: a weight is not.
     """
     parameters = trainable_parameters(sam)
     finite = torch.stack([parameter.isfinite().all() for parameter in parameters.values()])

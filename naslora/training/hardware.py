@@ -1,4 +1,4 @@
-"""Settings of training that fit the hardware, for images of one's own."""
+"""Default settings of training for the hardware, for images of one's own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OVERHEAD = 1_000_000_000  # what CUDA, or Python and its packages, take by them
 
 @dataclass(frozen=True)
 class HardwareDefaults:
-    """Settings under `training`, and what they were chosen by.
+    """Settings under `training`, and the estimates that they are based on.
 
     Attributes:
         accelerator: as in the settings, and so are the next five.

@@ -1,4 +1,4 @@
-"""Labels that losses take."""
+"""Checks of the labels that losses take."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from naslora.data.masks import IGNORE
 
 
 def check_labels(labels: Tensor, classes: int) -> None:
-    """See that labels are classes or void.
+    """Check that labels are classes or void.
 
-    Labels on a GPU are not looked at, since that would wait for it: check them before.
+    Labels on a GPU are not checked, since that would wait for it: check them before.
 
     Args:
         labels: uint8, of any shape.

@@ -47,7 +47,7 @@ class EpochLoader:
         yield from self.loader
 
     def endless(self, epoch: int, done: int = 0) -> Iterator[Batch]:
-        """The same without end: after all images, they come again in another order."""
+        """The same without end: each pass over the images has another order."""
         passes, done = divmod(done, -(-len(self.sampler) // self.batch_size))
         while True:
             yield from self.epoch(epoch + passes * _PASSES, done)

@@ -1,4 +1,4 @@
-"""What a run tells on standard output."""
+"""The standard output of a run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ class Output:
 
     Args:
         silent: print nothing, as all processes of a distributed run but the first do.
-        stop: is asked to stop when nobody reads the output any more; by default, the error is
-            raised.
+        stop: is asked to stop when the output is closed; by default, the error is raised.
     """
 
     def __init__(self, *, silent: bool = False, stop: StopRequests | None = None):
@@ -23,14 +22,14 @@ class Output:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person is likely to watch."""
+        """Whether standard output is a terminal."""
         return not self.silent and sys.stdout.isatty()
 
     def print(self, text: str) -> None:
         """Print a text and a line break.
 
         Raises:
-            OSError: the output was closed, and no one is to be asked to stop.
+            OSError: the output was closed, and `stop` is None.
         """
         if self.silent:
             return

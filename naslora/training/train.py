@@ -171,13 +171,13 @@ class _Run:
             resumed=self._progress if state is not None else None,
             tell=output.print,
         )
-        self._tell_if_alpha_is_never_trained(title, output)
+        self._warn_if_alpha_is_never_trained(title, output)
         steps, done = len(self._loaders.weights), self._progress.epoch - 1
         epochs = run.training.epochs
         with EpochProgress(title, epochs, steps=steps, done=done, output=output) as report:
             fit(fabric, learner, self._loaders, self._progress, saver, report)
 
-    def _tell_if_alpha_is_never_trained(self, title: str, output: Output) -> None:
+    def _warn_if_alpha_is_never_trained(self, title: str, output: Output) -> None:
         epochs, steps = self._run.training.epochs, len(self._loaders.weights)
         alpha = self._run.training.architecture
         if self._has_alpha and not self._learner.optimiser.ever_active(epochs, steps):

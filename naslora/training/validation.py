@@ -1,4 +1,4 @@
-"""How well a model does on validation images during training: a loss and a score."""
+"""Validation during training: a loss and a score on validation images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def validate(fabric: Fabric, learner: Learner, loader: ValidationLoader) -> dict[str, float]:
     """The loss and the score of a model on validation images, at the model's input size.
 
-    They are cheap, and made for comparing epochs: pixels of all images are counted together, and
+    They are cheap, and meant for comparing epochs: pixels of all images are counted together, and
     predictions are in the training's precision. The metrics of the test sets are others.
 
     Args:

@@ -1,1 +1,1 @@
-"""What the Snakemake rules need: jobs, checks before them, and the server that runs them."""
+"""Functions for the Snakemake rules: inputs, targets, resources, checks, batches."""

@@ -28,7 +28,7 @@ def run_batch(study: Study, task: str, seed: int, tell: Callable[[str], None]) -
         study: the study.
         task: one of its tasks.
         seed: one of its seeds.
-        tell: is told what is begun, and about errors.
+        tell: called with the name of each step, and with errors.
 
     Returns:
         The steps that failed.
@@ -66,7 +66,7 @@ def _steps(study: Study, task: str, seed: int) -> Iterator[Step]:
     if seed == study.seeds[0] and not fresh.controls(task):
         yield f"controls on {task}", lambda: evaluate_controls(study, task)
     variants = [v for v in study.run_names(task) if not fresh.record(task, v, seed)]
-    # One that was interrupted is the last one: if it makes the process crash, the others are done.
+    # A run that was interrupted comes last: if it makes the process crash, the others are done.
     variants.sort(key=lambda variant: layout.attempt(task, variant, seed).exists())
     for variant in variants:
         yield (

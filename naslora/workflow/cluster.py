@@ -1,4 +1,4 @@
-"""What SLURM needs beyond a Snakemake profile.
+"""Checks and signals for SLURM, besides its Snakemake profile.
 
 Three Snakemakes read the Snakefile: the one that a person started, one at the head of each SLURM
 job, and one in its job step, which runs the commands.
@@ -22,7 +22,7 @@ from naslora.workflow.preflight import check_inputs
 _IN_JOB = "NASLORA_SLURM_JOB"
 # SLURM sends SIGUSR1 so many seconds before a job's time is up, and up to a minute earlier.
 _WARNING = "USR1@240"
-# What the shell does about it in a job: it waits for the command, which saves its state.
+# In a job, the shell ignores them and waits for the command, which saves its state.
 TRAP = "trap : TERM USR1; "
 
 
@@ -50,7 +50,7 @@ def prepare_submission(
 
 
 def check_slurm() -> None:
-    """Ask SLURM for its nodes; Snakemake would wait for ever for one that does not answer.
+    """Ask SLURM for its nodes; without an answer, Snakemake would wait for ever.
 
     Raises:
         SettingsError: this machine has no SLURM, or it does not answer.

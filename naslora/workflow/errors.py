@@ -1,4 +1,4 @@
-"""Errors for people, as Snakemake shows them."""
+"""Errors of the package in Snakemake, without a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def readable(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, which ends the workflow with the message of a `NasloraError` and no more."""
+    """Wrap a function: a `NasloraError` ends the workflow with its message alone."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -29,7 +29,7 @@ from naslora.timing.document import read_timing, timing_fingerprint
 
 
 class Freshness:
-    """Which results of a study are up to date; every answer is looked up once.
+    """Which results of a study are up to date; every answer is computed once.
 
     Args:
         study: the study as its settings stand.
@@ -120,7 +120,7 @@ class Freshness:
     def _record(self, task: str, variant: str, seed: int) -> bool:
         """Whether a run or a control is evaluated.
 
-        Where a record came without its run, as in a copy, the receipt that it holds counts.
+        For a record without its run, as in a copy, the receipt in the record is checked.
         """
         path = self._layout.record(task, variant, seed)
         images = self._manifest_sha256(task)
@@ -169,7 +169,7 @@ class Freshness:
     def _same_images(self, task: str, manifest_sha256: str) -> bool:
         """Whether a manifest's hash is that of the manifest here, and this one is up to date.
 
-        Where there is no manifest, as in a copy of records alone, nothing can be said against it.
+        Without a manifest, as in a copy of records alone, images count as the same.
         """
         here = self._manifest_sha256(task)
         return here is None or (here == manifest_sha256 and self.manifest(task))

@@ -291,7 +291,7 @@ class Jobs:
         )
 
     def _inputs(self, fresh: bool, outputs: Sequence[Path], needed: Sequence[Path]) -> Files:
-        """What Snakemake is to see as the inputs of a job.
+        """The inputs of a job as Snakemake gets them.
 
         Args:
             fresh: whether its outputs are up to date.
@@ -322,7 +322,7 @@ class Jobs:
 
 
 def make_results_folder(layout: Layout) -> None:
-    """Make the folder of a study's results, if need be.
+    """Make the folder of a study's results, if it does not exist.
 
     Raises:
         DiskError: that is impossible.

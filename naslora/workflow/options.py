@@ -1,4 +1,4 @@
-"""Settings on their way through Snakemake: from its `--config` to the commands of jobs."""
+"""Settings from Snakemake's `--config`, as options of the commands in jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_config(value: Any) -> Any:
 
 
 def study_options(study: str, overrides: Mapping[str, Any]) -> list[str]:
-    """The options that tell a `naslora` command which study it works for.
+    """The options that give a `naslora` command its study.
 
     Args:
         study: its name.

@@ -1,4 +1,4 @@
-"""What jobs on a cluster would miss, checked before they are submitted."""
+"""Checks of the files that jobs on a cluster need, before they are submitted."""
 
 from __future__ import annotations
 

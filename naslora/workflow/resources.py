@@ -1,4 +1,4 @@
-"""What jobs ask for: cores, memory, time, GPUs, and processes of distributed training."""
+"""Resources of jobs: cores, memory, time, GPUs, and processes of distributed training."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ class JobResources:
         )
 
     def alone(self, wildcards: Wildcards) -> str | None:
-        """An option for `sbatch`: what else runs on a node disturbs measurements on its CPUs."""
+        """An option for `sbatch` that keeps other jobs off the node, which would disturb
+        measurements.
+        """
         return None if self.gpus else "--exclusive"
 
     def _devices(self, wildcards: Wildcards) -> int:

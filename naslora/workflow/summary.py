@@ -1,4 +1,4 @@
-"""What a study found, in a few lines for the terminal."""
+"""The results of a study in a few lines, for the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from naslora.study.settings import Study
 
 
 def results_text(study: Study) -> str:
-    """What the methods score, and where the study's results are."""
+    """The methods' scores, and the folders of the study's results."""
     # Not at the top: every Snakemake, in each job of a cluster too, imports this module.
     from naslora.report.tables.console import print_results
     from naslora.results.aggregate import aggregate

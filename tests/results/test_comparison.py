@@ -31,7 +31,7 @@ def test_two_rows_alone_are_a_paired_t_test() -> None:
     assert difference.mean == pytest.approx(np.mean(np.subtract(one, other)))
     interval = expected.confidence_interval(0.95)
     assert difference.over_seeds() == pytest.approx((interval.low, interval.high))
-    assert difference.told() == (1 if expected.pvalue < 0.05 else 0)
+    assert difference.significant_sign() == (1 if expected.pvalue < 0.05 else 0)
 
 
 def test_several_rows_pool_the_residual_of_rows_and_seeds() -> None:
@@ -86,15 +86,15 @@ def test_rows_are_told_apart_only_where_seeds_and_images_both_tell() -> None:
     def difference(seeds_error: float | None, images_error: float | None) -> Difference:
         return Difference(3.0, 3, 24, seeds_error, 20, images_error)
 
-    assert difference(1.0, 1.0).told() == 1
-    assert difference(1.0, 2.0).told() == 0
-    assert difference(2.0, 1.0).told() == 0
-    assert difference(1.0, None).told() == 1
-    assert difference(None, 1.0).told() == 1
-    assert difference(None, None).told() == 0
-    assert difference(1.0, 1.0).told(among=20) == 0
-    assert Difference(-3.0, 3, 24, 1.0, 20, 1.0).told() == -1
-    assert Difference(0.0, 3, 24, 0.0, 20, 0.0).told() == 0
+    assert difference(1.0, 1.0).significant_sign() == 1
+    assert difference(1.0, 2.0).significant_sign() == 0
+    assert difference(2.0, 1.0).significant_sign() == 0
+    assert difference(1.0, None).significant_sign() == 1
+    assert difference(None, 1.0).significant_sign() == 1
+    assert difference(None, None).significant_sign() == 0
+    assert difference(1.0, 1.0).significant_sign(comparisons=20) == 0
+    assert Difference(-3.0, 3, 24, 1.0, 20, 1.0).significant_sign() == -1
+    assert Difference(0.0, 3, 24, 0.0, 20, 0.0).significant_sign() == 0
 
 
 def test_the_smallest_difference_is_found_in_four_of_five_simulated_studies() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake_interface_logger_plugins.common import LogEvent
 
 import snakemake_logger_plugin_naslora as plugin
@@ -131,12 +132,12 @@ def test_only_what_matters_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     log.emit(record("Building DAG of jobs..."))
     log.emit(record("CalledProcessError in file", logging.ERROR, event=LogEvent.ERROR))
     assert capsys.readouterr().out == ""
-    log.emit(record("Nothing to be done (all up to date)."))
+    log.emit(record(NOTHING_TO_BE_DONE_MSG))
     log.emit(record("a warning", logging.WARNING))
     log.emit(record("WorkflowError: no such rule", logging.ERROR, event=LogEvent.ERROR))
     log.emit(record("results of study [s]:", results=True))
     assert capsys.readouterr().out.splitlines() == [
-        "Nothing to be done (all up to date).",
+        NOTHING_TO_BE_DONE_MSG,
         "a warning",
         "WorkflowError: no such rule",
         "results of study [s]:",

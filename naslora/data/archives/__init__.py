@@ -1,1 +1,1 @@
-"""Archives of images: found, fetched, verified, pinned and unpacked."""
+"""Archives of images: finding, downloading, verifying, pinning and unpacking them."""

@@ -1,4 +1,4 @@
-"""All archives of a study at once: what is here, what could be downloaded, and what is missing."""
+"""Find or download all archives of a study, and list those that are missing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from naslora.study.settings import CONFIG_FOLDER, Study
 
 @dataclass
 class Outcome:
-    """What became of one archive.
+    """The result for one archive.
 
     Attributes:
         tasks: the study's tasks that need it.
-        instead: what a person without it can do.
-        path, record: the file, if it is here and usable.
-        problem: why it is not.
+        instead: what can be used in its place, for messages.
+        path, record: the file, if there is one that can be used.
+        problem: why there is none.
     """
 
     archive: Archive
@@ -61,7 +61,7 @@ def acquire(
     Args:
         study: the study; tasks whose images it generates need nothing.
         config: the folder of archives.yaml.
-        tell: is given a line about each archive.
+        tell: called with a line about each archive.
         repinned: keys of archives whose present file replaces the pinned one.
 
     Raises:
@@ -82,7 +82,7 @@ def acquire(
         outcome = Outcome(archive, instead(choice, study), tasks)
         host = urlsplit(archive.url or "").netloc
         try:
-            # Where one download has failed for good, the next one of that host gets one attempt.
+            # After a download has failed, further ones from that host get one attempt each.
             path = locate(choice, archive, study, attempts=1 if host in silent_hosts else 4)
             again = archive.key in repinned
             outcome.record = verify(archive, path, pinned=not again)
@@ -101,7 +101,7 @@ def acquire(
 
 
 def standing(archive: Archive, record: ManifestArchive) -> str:
-    """Whether an archive is the official one, in a few words."""
+    """A few words on whether an archive is the official one."""
     if archive.replaces:
         return "a bundle, not official"
     if record.official is None:

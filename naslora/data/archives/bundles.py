@@ -35,7 +35,7 @@ def bundle_for(task: str, archives: Iterable[Archive]) -> Archive | None:
 
 
 def is_bundle(path: Path, bundle: Archive) -> bool:
-    """Whether a file is this bundle by its contents; False for what is no whole archive."""
+    """Whether a file is this bundle by its contents; False for a damaged archive."""
     lists = {f"{bundle.folder}/train.csv", f"{bundle.folder}/val.csv"}
     try:
         return lists <= {name.removeprefix("./") for name in file_names(path)}
@@ -116,7 +116,7 @@ class _FromBundle(Benchmark):
 def recode_masks(
     benchmark: Benchmark, root: Path, samples: Sequence[Sample]
 ) -> tuple[list[Sample], list[Finding]]:
-    """Rewrite a binary benchmark's masks that are not in its own encoding but plainly in another.
+    """Rewrite masks of a binary benchmark that are not in its own encoding but clearly in another.
 
     Bundles have masks of 0 and 255 where the official set has 0 and 1, or the other way round.
     Others that the benchmark cannot read are left for the audit to refuse.
@@ -147,7 +147,7 @@ def recode_masks(
 
 
 def _free_name(path: Path) -> Path:
-    """A name for a PNG file beside another file that is gone, which no file has."""
+    """A name that no file has, for a PNG file that replaces another file."""
     new = path.with_suffix(".png")
     while new.exists():
         new = new.with_stem(f"{new.stem}_mask")
@@ -179,7 +179,7 @@ def _own_mask(benchmark: Benchmark, labels: Labels) -> Image.Image | None:
 
 
 def _read_list(path: Path, part: str, root: Path) -> tuple[list[Sample], str | None]:
-    """The pairs of a list, ids not yet distinct, or what is wrong with it."""
+    """The pairs of a list, whose ids may repeat; or what is wrong with it."""
     import pandas as pd
 
     folder = path.parent.relative_to(root)

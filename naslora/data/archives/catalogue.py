@@ -11,7 +11,7 @@ The rule for a file that lies in the archives folder under one of an archive's n
   the audit compares its contents with the expected counts. If it is not whole (truncated, a web
   page, another format), it is an error. The checksum of every entry is checked in unpacking.
 
-A file that this module downloads has no such freedom: it is official or an error. A bundle (see
+A file that this module downloads must be the official one; any other is an error. A bundle (see
 `naslora.data.archives.bundles`) is never official.
 """
 
@@ -72,10 +72,11 @@ class Archive(Settings):
         file: the official file name, and other_names that it also goes by.
         access: "http" for a plain download, "manual" behind a login or a browser.
         url: address of the file, for http access.
-        page: where people read about the set and, for manual access, get it; `how` says more.
+        page: web page of the data set, from which it is downloaded by hand for manual access; `how`
+            has details.
         size: bytes of the official file, and its sha256 or md5; None where unpublished.
-        rough_size: bytes as people report them, for estimates.
-        layout, pairs: what lies in it, and how many images, masks or pairs of both.
+        rough_size: approximate number of bytes, for estimates.
+        layout, pairs: its contents, and the number of images, masks or pairs in it.
         folder, replaces: of a bundle: its one folder, and the tasks that it can stand in for.
     """
 
@@ -136,7 +137,7 @@ def load_archives(config: Path = CONFIG_FOLDER) -> dict[str, Archive]:
 def find(archive: Archive, folder: Path) -> Path | None:
     """Where an archive lies in a folder, under any of its names; None if it does not.
 
-    A folder of that name is what is found only where no file is.
+    A folder of that name is returned only if there is no file.
 
     Raises:
         ArchiveError: the folder cannot be looked into.
@@ -151,12 +152,12 @@ def find(archive: Archive, folder: Path) -> Path | None:
 
 
 def obtain(archive: Archive, folder: Path, instead: str | None = None, attempts: int = 4) -> Path:
-    """Find an archive in a folder, or download it there if it can be had without a login.
+    """Find an archive in a folder, or download it there if that needs no login.
 
     Args:
         archive: the archive.
         folder: where it lies, or goes.
-        instead: what else a person could do, for the message.
+        instead: what can be used in its place, for the message.
         attempts: how often in succession a download may break without a new byte.
 
     Raises:
@@ -199,14 +200,14 @@ def obtain(archive: Archive, folder: Path, instead: str | None = None, attempts:
 
 
 def by_hand(archive: Archive) -> str:
-    """How a person gets an archive, as an order without a full stop."""
+    """How to get an archive by hand, as an imperative without a full stop."""
     others = f" or as {' or '.join(archive.other_names)}" if archive.other_names else ""
     hint = f" ({archive.how})" if archive.how else ""
     return f"get {archive.file} from {archive.page}{hint} and put it there under this name{others}"
 
 
 def verify(archive: Archive, path: Path, *, pinned: bool = True) -> ManifestArchive:
-    """Tell an official archive from another whole one, by the rule of this module.
+    """Decide by this module's rule whether a file is the official archive.
 
     Args:
         archive: what the file should be.

@@ -1,4 +1,4 @@
-"""What archives list, and whether it may be unpacked: names, kinds, sizes, numbers."""
+"""Checks of the entries of an archive before it is unpacked: names, kinds, sizes, numbers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Limits:
     """Bounds on what an archive may unpack to.
 
     The largest benchmark unpacks to about 20 GB in 31,000 files, with paths of at most 100 letters
-    in five folders. Images hardly shrink in an archive: whole sets reach a ratio of 2, raw label
-    maps alone some hundred.
+    in five folders. Images hardly shrink in an archive: whole sets reach a compression ratio of 2,
+    uncompressed label maps by themselves some hundred.
     """
 
     total_bytes: int = 64 << 30
     files: int = 200_000
     ratio: float = 100.0
-    # Small archives cannot do harm, whatever their ratio.
+    # Small archives do no harm, whatever their compression ratio.
     ratio_from_bytes: int = 64 << 20
     path_bytes: int = 1000
     levels: int = 40
@@ -42,7 +42,7 @@ class Entry:
     Attributes:
         size: bytes, unpacked.
         refusal: why it must not be unpacked, as a clause after its name.
-        open: gives its contents; to be called inside the block that opened the archive.
+        open: opens its contents; to be called inside the block that opened the archive.
         header: bytes that describe it, beyond its name.
     """
 
@@ -96,7 +96,7 @@ def unsafe(archive: Path, why: str) -> ArchiveError:
 
 
 def _refuse_name(name: str, limits: Limits) -> str | None:
-    # Lengths come first: what follows takes time and memory that grow with them.
+    # Lengths are checked first, since time and memory of the other checks grow with them.
     if len(name) > limits.path_bytes or len(_encoded(name)) > limits.path_bytes:
         return f"has a path of more than {limits.path_bytes:,} bytes"
     if name.count("/") > limits.levels:
@@ -121,7 +121,7 @@ def _encoded(name: str) -> bytes:
 
 
 def _refuse_twice(entry: Entry, kinds: dict[str, bool]) -> str | None:
-    """Remember the entry; a reason if it clashes with an earlier one on any file system."""
+    """Add an entry; return a reason if it clashes with an earlier one on some file system."""
     path = unicodedata.normalize("NFC", str(PurePosixPath(entry.name))).casefold()
     for parent in _parents(path):
         if not kinds.setdefault(parent, True):

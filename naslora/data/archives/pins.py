@@ -1,8 +1,8 @@
-"""Pins: hashes of archives that were used first, where nobody publishes one.
+"""Pins: hashes of archives at their first use, where no hash is published.
 
 `archives.lock.json`, in the folder of the archives, holds the SHA-256 of the first file of each
-name that a task was prepared from. Whoever prepares it later has the same file or gets an error.
-Copy the lock file along with the archives to have the same on another machine.
+name that a task was prepared from. A later preparation from another file is an error. Copy the lock
+file along with the archives to have the same on another machine.
 
 Archives with a published hash, generated archives and reduced copies of official ones are not
 pinned: an archive is, if it has as many pairs as the benchmark, or is a bundle. A smaller file than
@@ -13,7 +13,7 @@ grown, `naslora data --repin` pins the new file.
 
 Preparing writes the pins, also as a job of the workflow, several of which may do so at once. No
 rule has the lock file as input or output, so that a new pin reruns nothing. Where the folder of
-archives cannot be written to, a warning says so, and the images are prepared all the same.
+archives cannot be written to, a warning says so, and the images are prepared nevertheless.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class Pin(Settings):
-    """What is known of an archive file since its first use."""
+    """Size and hash of an archive file at its first use."""
 
     bytes: Annotated[int, Field(gt=0)]
     sha256: Sha256

@@ -48,7 +48,7 @@ class Choice:
 
     @property
     def pairs(self) -> int:
-        """How many pairs the whole of it has."""
+        """The number of pairs of the whole benchmark, or of the bundle."""
         known = self.bundle.replaces[self.benchmark.name].pairs if self.bundle else None
         whole = sum(self.benchmark.expected.values())
         return known if self.is_bundle and known is not None else whole
@@ -107,7 +107,7 @@ def _prefers(
 
 
 def locate(choice: Choice, archive: Archive, study: Study, attempts: int = 4) -> Path:
-    """Where a chosen archive lies; it is downloaded if it is not there and can be.
+    """The file of a chosen archive, which is downloaded if it is missing and can be.
 
     Args:
         choice: the choice that the archive is part of.
@@ -125,7 +125,7 @@ def locate(choice: Choice, archive: Archive, study: Study, attempts: int = 4) ->
 
 
 def instead(choice: Choice, study: Study) -> str | None:
-    """What a person without an official archive can do, as an order without a full stop."""
+    """What to do without an official archive, as an imperative without a full stop."""
     if choice.bundle is None or choice.is_bundle:
         return None
     tasks = ",".join([*study.bundles, choice.benchmark.name])

@@ -113,7 +113,7 @@ def file_names(path: Path) -> Iterator[str]:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `target`, and rename it to `target` when the block ends well.
+    """Yield a temporary folder beside `target`, and rename it to `target` when the block succeeds.
 
     A folder that is at `target` already is replaced. When the block raises, the temporary folder
     is removed and `target` is as it was. A process that is killed leaves it behind, for the next
@@ -153,7 +153,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """Number of files that were unpacked, and of those that macOS had added and that were not."""
+    """Numbers of files that were unpacked, and of those that macOS had added and were left out."""
 
     files: int
     from_mac: int

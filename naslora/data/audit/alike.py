@@ -1,4 +1,4 @@
-"""Images that seem to share a source, such as tiles of one photograph: a guess, to be warned about.
+"""Images that seem to share a source, such as tiles of one photograph; a guess, for a warning.
 
 Near-duplicates are found by their content. Tiles of one photograph, or slices of one scan, are no
 duplicates, but a split that divides them flatters results all the same. They are guessed by their

@@ -1,9 +1,10 @@
-"""The audit: do images and masks form a usable data set, and what is odd about it?
+"""The audit: whether images and masks form a usable data set, and what is unusual about it.
 
-Errors stop a preparation: half pairs, other sizes, files that do not decode, values that are no
-labels, an id twice. Oddities are listed, and nothing is dropped over them: empty and full masks,
-images of one colour, equal and nearly equal images within and across splits, rotated files, files
-that nothing uses, counts other than Appendix B's; these are an error in an official archive.
+Errors stop a preparation: incomplete pairs, sizes that differ, files that do not decode, values
+that are no labels, repeated ids. Oddities are listed, and no image is dropped for them: empty and
+full masks, images of one colour, equal and nearly equal images within and across splits, rotated
+files, files that nothing uses, counts other than Appendix B's; these are an error in an official
+archive.
 """
 
 from __future__ import annotations
@@ -50,20 +51,20 @@ class Audit:
 
     @property
     def errors(self) -> list[Finding]:
-        """What stops the preparation."""
+        """The findings that stop the preparation."""
         return [finding for finding in self.findings if finding.severity == "error"]
 
     @property
     def oddities(self) -> list[Finding]:
-        """What is worth knowing."""
+        """The findings that do not."""
         return [finding for finding in self.findings if finding.severity == "oddity"]
 
     def check(self, where: Path, full_report: Path) -> None:
-        """Stop at errors.
+        """Raise an error if there are errors.
 
         Args:
             where: the archive, or the folder of archives.
-            full_report: the file that lists what this error has no room for.
+            full_report: the file that lists all items.
 
         Raises:
             AuditError: names every kind of error with its first ten items and the count.
@@ -156,7 +157,7 @@ def _shared(samples: Sequence[Sample]) -> list[Finding]:
 
 
 def _all_alike(benchmark: Benchmark, pairs: Sequence[Inspected]) -> list[Finding]:
-    """Masks of which none shows where anything is, as after a wrong conversion."""
+    """An error if no mask of the set has any foreground, as after a wrong conversion."""
     shares = {pair.foreground for pair in pairs if pair.width}
     missing = {0.0: "foreground", 1.0: "background"}.get(shares.pop()) if len(shares) == 1 else None
     if missing is None or (missing == "background" and len(benchmark.classes) > 1):
@@ -167,7 +168,7 @@ def _all_alike(benchmark: Benchmark, pairs: Sequence[Inspected]) -> list[Finding
 def _empty_splits(
     benchmark: Benchmark, splits: Mapping[str, Sequence[str]], source: Source
 ) -> list[Finding]:
-    """Splits without samples: reduced archives may lack a test set, but nothing else."""
+    """Splits without samples: reduced archives may lack a test set, but no other split."""
     tested = [name for name in benchmark.test_sets if splits[name]]
     empty = [name for name in ("train", *benchmark.test_sets) if not splits[name]]
     if not empty:

@@ -1,4 +1,4 @@
-"""What reading one pair of an image and a mask shows."""
+"""Reading one pair of an image and a mask, and checking it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from naslora.data.masks import IGNORE
 
 @dataclass(frozen=True)
 class Inspected:
-    """What reading one pair showed.
+    """Properties of one pair.
 
     Attributes:
         width, height: of the upright image, in pixels.
         foreground: share of the pixels with a label above 0, void pixels left aside.
         grey: share of mask pixels that are not exactly one of the encoding's values.
-        look: what duplicates are found by; None for an image of one colour, or of a bad mode.
+        look: thumbnail and hash, by which duplicates are found; None for an image of one colour, or
+            of a bad mode.
     """
 
     sample: Sample
@@ -38,7 +39,7 @@ class Inspected:
 
 
 def inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
-    """Read a pair, decode it, and note what is wrong or odd about it."""
+    """Read and decode a pair, and collect findings about it."""
     findings: list[Finding] = []
     digests = []
     upright: list[Image.Image] = []

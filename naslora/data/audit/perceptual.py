@@ -34,7 +34,7 @@ _BLOCK = 256
 
 @dataclass(frozen=True)
 class Look:
-    """What of an image is compared.
+    """What is compared of an image.
 
     Attributes:
         thumbnail: float32 (1024,), of mean 0 and norm 1.

@@ -46,7 +46,7 @@ class Cod(Benchmark):
         "E_measure_adaptive",
         "IoU",
     )
-    # Whoever resizes a mask smoothly makes its outline grey, and outlines are long in this set.
+    # Resizing a mask smoothly makes its outline grey, and outlines are long in this set.
     masks = GreyMask(threshold=128, doubtful=0.1)
     expected = {  # noqa: RUF012
         "train": 3636,
@@ -80,7 +80,7 @@ class Cod(Benchmark):
 
 
 def _pairs(root: Path, folder: Path, part: str) -> Listing:
-    """Pairs of a folder, without what COD10K has no camouflaged object in."""
+    """Pairs of a folder, without the images of COD10K that show no camouflaged object."""
     found = pair_files(root, folder / "Imgs", folder / "GT", {".jpg"}, part, mask_suffixes={".png"})
     findings = []
     for finding in found.findings:

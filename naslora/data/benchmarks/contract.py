@@ -72,10 +72,9 @@ class Benchmark:
     may_be_shown: ClassVar[bool] = False
 
     def samples(self, root: Path) -> Listing:
-        """List the pairs under the folder of unpacked archives; reports problems, never raises.
+        """List the pairs under the folder of unpacked archives; problems are reported as findings.
 
-        By default those of `layout`. A folder that the archive's packer put around everything is
-        passed over.
+        By default those of `layout`. A folder around everything in the archive is skipped.
         """
         listings = []
         for pairs in self.layout:
@@ -101,7 +100,7 @@ class Benchmark:
         return {"train": trained, "val": validated, "test": tested}
 
     def remarks(self, sample: Sample, image: Image.Image, labels: Labels) -> list[Finding]:
-        """What the audit should tell about a pair beyond what it looks for in every set.
+        """Findings of the audit about a pair, besides those that are common to all sets.
 
         Called once for each pair that decodes, with the upright RGB image and its labels uint8
         (H, W), from several threads. A benchmark whose domain has oddities of its own overrides it.
@@ -109,7 +108,7 @@ class Benchmark:
         return []
 
     def decode_mask(self, mask: Image.Image) -> DecodedMask:
-        """Labels of an upright mask, and how cleanly it encodes them."""
+        """Labels of an upright mask, and how exactly it encodes them."""
         return self.masks.decode(mask)
 
     def read_mask(self, path: Path) -> Labels:

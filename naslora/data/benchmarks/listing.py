@@ -18,7 +18,7 @@ class Sample:
         image: POSIX path relative to the folder with the unpacked archives.
         mask: likewise.
         part: the official part ("train", "val", or the name of a test set), None without one.
-        group: what samples share that a split must not divide, None without any.
+        group: samples of one group stay in one split; None without a group.
     """
 
     id: str
@@ -30,7 +30,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that the audit has to tell; `items` names the files or ids concerned."""
+    """A finding of the audit; `items` names the files or ids concerned."""
 
     kind: str
     severity: Literal["error", "oddity"]
@@ -109,7 +109,7 @@ def pair_files(
 
     With a `mask_ending`, such as "_mask", the mask of `X.jpg` is `X_mask.png`. Masks have the same
     suffixes as images unless `mask_suffixes` says others. Files with other suffixes or endings are
-    not looked at; the audit lists them as unused.
+    ignored; the audit lists them as unused.
     """
     findings = []
     found: list[dict[str, str]] = []
@@ -143,7 +143,8 @@ def pair_files(
 
 
 def folder_with(root: Path, *patterns: str) -> Path:
-    """Where an archive's layout begins, which some packers put into a folder of its own.
+    """The folder in which an archive's layout begins; some archives have a further folder around
+    it.
 
     Returns:
         Of `root` and the folders in it, the first in which most of the glob patterns find
@@ -174,7 +175,7 @@ def _no_folder(root: Path, folder: Path) -> Finding:
 
 
 def distinct_ids(samples: Iterable[Sample]) -> list[Sample]:
-    """Samples with distinct ids: those of a name that several parts use get the part before it."""
+    """Samples with distinct ids: where several parts use a name, the part is prefixed to it."""
     samples = list(samples)
     parts = Counter(id_ for id_, _ in {(s.id, s.part) for s in samples})
     return [replace(s, id=f"{s.part}_{s.id}") if parts[s.id] > 1 else s for s in samples]

@@ -1,4 +1,4 @@
-"""What the two editions of Trans10K share: layout and split."""
+"""Layout and split of both editions of Trans10K."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MASK_ENDING = "_mask"
 class Trans10K(Benchmark):
     """10,428 photographs of transparent objects (Xie et al., 2020), officially split.
 
-    The image `<place>/images/X.jpg` has the mask `<place>/<mask_folder>/X_mask.png`. A name says
-    nothing of its folder, so an id begins with its place. Some photographs are stored turned by 90
-    degrees with an EXIF tag that says so, and their masks upright.
+    The image `<place>/images/X.jpg` has the mask `<place>/<mask_folder>/X_mask.png`. Folders share
+    names, so an id begins with its place. Some photographs are stored turned by 90 degrees with an
+    EXIF tag that says so, and their masks upright.
 
     Attributes:
         mask_folder: name of the folders of masks.

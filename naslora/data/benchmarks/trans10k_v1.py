@@ -14,7 +14,7 @@ from naslora.data.masks import DecodedMask, Labels
 
 @dataclass(frozen=True)
 class MeanColourMask:
-    """Colour masks that are told apart by the mean of a pixel's channels, as TransLab reads them.
+    """Colour masks whose labels are identified by the mean of a pixel's channels, as in TransLab.
 
     Attributes:
         sums: of each label in order, the sum of red, green and blue.

@@ -46,12 +46,12 @@ register_own_data(
 
 
 class OwnDescription(Settings):
-    """All that makes images of one's own a task.
+    """Description of a task of one's own images.
 
     Attributes:
         name, title: of the task.
         data: the folder, CSV file or COCO JSON file; `data_sha256` is of the file.
-        options: what the person said.
+        options: the user's options.
         reading: how mask values become labels; None for COCO.
         classes: one foreground class, or all with the background first.
         test_sets: ("test",), or ("val",) where none is held out for testing.
@@ -147,7 +147,7 @@ class OwnData(Benchmark):
 
 
 def source_bytes(description: OwnDescription) -> int:
-    """Bytes of all images and masks, which tells changed data from unchanged in a moment.
+    """Bytes of all images and masks, by which changed data are recognised quickly.
 
     Raises:
         AuditError: they are not there any more, or are no pairs.

@@ -35,26 +35,27 @@ _ASPECT = 0.02
 def own_data(
     path: Path, options: OwnOptions | None = None, split_seed: int = 0
 ) -> tuple[OwnData, list[str]]:
-    """Understand images of one's own, and make a benchmark of them. Nothing is written.
+    """Interpret images of one's own, and make a benchmark of them. Nothing is written.
 
-    Every mask is read once. What the masks mean is decided by their values, and refused where that
-    is ambiguous; options settle it.
+    Every mask is read once. The meaning of mask values follows from the values themselves; where
+    that is ambiguous, it is an error, and options have to say it.
 
     Args:
         path: a folder with `images` and `masks`, whose files go together by name, subfolders
             included; or a CSV file with the columns image and mask, and perhaps split and group; or
             a COCO JSON file, also one alone in a folder.
-        options: what the files alone do not show.
+        options: what does not follow from the files.
         split_seed: of the split into training, validation and test images; a study's
             `data.split_seed`.
 
     Returns:
-        The benchmark, and lines for people that say what was understood. `benchmark.save(folder)`
-        writes the file by which a study names it: `load_study(overrides={"tasks": [str(file)]})`.
+        The benchmark, and lines to print that say how the files were interpreted.
+        `benchmark.save(folder)` writes the file by which a study names it:
+        `load_study(overrides={"tasks": [str(file)]})`.
 
     Raises:
         AuditError: the files are no pairs, masks are ambiguous, empty or of another size, or there
-            are too few images; the remedy names the option that settles it.
+            are too few images; the remedy names the option to use.
     """
     options = options or OwnOptions()
     if not path.exists():
@@ -211,7 +212,7 @@ def _source(path: Path) -> Path:
 
 
 def _stem(path: Path) -> str:
-    """What the data are called: the folder, or the folder around a file of a common name."""
+    """The name of the data: that of the file, or of the folder around a file with a common name."""
     return path.stem if path.is_dir() or path.stem not in _COMMON else path.parent.name
 
 

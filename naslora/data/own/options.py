@@ -1,4 +1,4 @@
-"""What a person can say about images of their own, where the files alone are not clear."""
+"""Options for images of one's own, where the files alone are ambiguous."""
 
 from __future__ import annotations
 

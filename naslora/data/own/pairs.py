@@ -31,12 +31,12 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class OwnPair:
-    """An image and its mask, wherever they lie.
+    """An image and its mask, anywhere.
 
     Attributes:
         id: distinct, and fit for a file name.
-        part: "train", "val" or "test" where the person has split the images.
-        group: what images share that must not be divided, such as the photograph that tiles are of.
+        part: "train", "val" or "test" where the user has split the images.
+        group: images of one group stay in one split, such as tiles of one photograph.
     """
 
     id: str
@@ -48,7 +48,7 @@ class OwnPair:
 
 @dataclass(frozen=True)
 class Found:
-    """All pairs of a source, and lines for people about how they were found.
+    """All pairs of a source, and lines to print about how they were found.
 
     Attributes:
         classes: of COCO categories, all of them with the background first; else None.
@@ -133,7 +133,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], int]:
 
 
 def _common_ending(image_of: Iterable[str], mask_of: Iterable[str]) -> str | None:
-    """What is behind the names of masks, where that makes more pairs than the names alone."""
+    """The ending of the masks' names with which more pairs are found than without, if any."""
     images, masks = set(image_of), set(mask_of)
 
     def matches(ending: str) -> int:

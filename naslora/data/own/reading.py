@@ -55,11 +55,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Understood:
-    """A reading with all that follows from it.
+    """A reading, and what follows from it.
 
     Attributes:
         classes: one foreground class, or all with the background first.
-        lines: what was understood, for people.
+        lines: to print, about how masks were interpreted.
         pixels: of each label.
     """
 

@@ -1,4 +1,4 @@
-"""What values the masks of one's own images hold, and how their sizes compare with the images'."""
+"""A survey of one's own masks: their values, and their sizes compared with the images'."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from naslora.data.own.pairs import OwnPair, listed
 
 Kind = Literal["grey", "index", "colour"]
 Values = NDArray[np.int64]
-# Between dark and bright lies what is neither; a soft edge has both within this many pixels.
+# Values between dark and bright: at a soft edge, both are within this many pixels.
 DARK, BRIGHT = 32, 223
 _NEAR = 2
 _JPEG = b"\xff\xd8"
@@ -30,7 +30,7 @@ _MOST_VALUES = 4096
 
 @dataclass(frozen=True)
 class RawMask:
-    """The values of a mask file before they mean anything.
+    """The values of a mask file before they are interpreted.
 
     Attributes:
         kind: "grey" for grey levels, "index" for indices of a palette, "colour" for 0xRRGGBB.
@@ -155,7 +155,7 @@ class _Look:
 
 
 def _look(pair: OwnPair) -> _Look | str:
-    """What one pair shows, or what is wrong with it."""
+    """The properties of one pair, or what is wrong with it."""
     assert isinstance(pair.mask, Path)
     path = pair.image
     try:

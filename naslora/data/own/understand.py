@@ -1,4 +1,4 @@
-"""What mask values mean: as options say, as the values show, or ambiguous."""
+"""The meaning of mask values: from options, from the values themselves, or ambiguous."""
 
 from __future__ import annotations
 

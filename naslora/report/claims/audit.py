@@ -22,14 +22,13 @@ _ALL = tuple(
     for claim in module.CLAIMS
 )
 READING = (
-    "A judgement on the paper's own numbers compares nothing but what it prints, rounding "
-    "allowed for.",
-    "Here: two runs are told apart where the 95 % t-interval of their difference, of runs of one "
-    "seed, leaves out zero; ± is half of it. A claim about several comparisons holds where enough "
-    "of them are told to be so, is contradicted where too many are told to be the other way, and "
-    "is else undecided; for this, the level of 5 % is shared among them, so that many comparisons "
-    "do not find something by chance.",
-    "A claim about print alone, such as whether two columns agree, needs no run.",
+    "A judgement on the paper's own numbers compares only what it prints, and allows for rounding.",
+    "Here: two runs differ significantly where the 95 % t-interval of their difference, of runs of "
+    "one seed, leaves out zero; ± is half of it. A claim about several comparisons holds where "
+    "enough of them are significant, is contradicted where too many are significant the other way, "
+    "and is else undecided; for this, the level of 5 % is shared among them, so that many "
+    "comparisons do not find something by chance.",
+    "A claim about the paper's numbers alone, such as whether two columns agree, needs no run.",
 )
 
 
@@ -67,7 +66,7 @@ def claims_markdown(study: Study, claims: Sequence[Claim]) -> str:
 
 
 def setting(study: Study) -> str:
-    """In what the study's measurements were made, and how far they reach."""
+    """The setting of the study's measurements, and what can be concluded from them."""
     images = "generated images" if set(study.tasks) & set(study.generated) else "real images"
     return (
         f"Measured in study `{study.study}`: SAM `{study.sam.backbone}` at "

@@ -1,4 +1,4 @@
-"""What a claim of the paper is, and what can be said of it."""
+"""A claim of the paper, and the judgements on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from naslora.paper.published import Printed, printed
 
 
 class Judgement(StrEnum):
-    """What a set of numbers says of a claim."""
+    """The judgement of a set of numbers on a claim."""
 
     HOLDS = "holds"
     PARTLY = "holds in part"
@@ -26,11 +26,11 @@ class Claim:
     Attributes:
         key: a short name, for links and filters.
         text: what the paper says.
-        source: where it says so.
-        arithmetic: what the numbers that it printed come to, a sentence each.
-        paper: what these say of the claim.
-        measured: what the study's records come to, a sentence each; empty without any.
-        ours: what these say of the claim, in this study's setting.
+        source: section, table or equation of the paper.
+        arithmetic: what follows from the paper's own numbers, a sentence each.
+        paper: the judgement of the paper's own numbers.
+        measured: what follows from the study's records, a sentence each; empty without records.
+        ours: the judgement of these records, in the study's setting.
     """
 
     key: str

@@ -16,7 +16,7 @@ NAS = ("nas_lora", "nas_pc_lora")
 
 @dataclass(frozen=True)
 class Comparison:
-    """By how much one side is better than another, per column.
+    """By how much one run, or group of runs, is better than another, per column.
 
     Attributes:
         columns: those in which both sides have runs of one seed.
@@ -28,26 +28,28 @@ class Comparison:
     differences: tuple[Difference, ...]
     others: tuple[str, ...]
 
-    def told(self, sign: int) -> tuple[Column, ...]:
-        """The columns where the side is better (1), worse (-1), or not told apart (0)."""
+    def columns_with(self, sign: int) -> tuple[Column, ...]:
+        """The columns where the side is significantly better (1), worse (-1), or neither (0)."""
         pairs = zip(self.columns, self.differences, strict=True)
-        return tuple(column for column, difference in pairs if difference.told() == sign)
+        return tuple(
+            column for column, difference in pairs if difference.significant_sign() == sign
+        )
 
     def judgement(self, needed: int) -> Judgement:
         """Of the claim that the side is better in `needed` of these columns."""
         return judge(self.differences, needed)
 
     def line(self, side: str) -> str:
-        """How many columns it leads, and which."""
-        ahead, behind = self.told(1), self.told(-1)
+        """In how many columns the side is better, and in which, as a sentence."""
+        ahead, behind = self.columns_with(1), self.columns_with(-1)
         return (
             f"{side} is better in {_counted(ahead)} of {len(self.columns)} columns, worse in "
-            f"{_counted(behind)}, and not told apart in {len(self.told(0))} "
+            f"{_counted(behind)}, and neither in {len(self.columns_with(0))} "
             f"({repeats_text(self.differences)})."
         )
 
     def sizes(self) -> str:
-        """How large the differences are."""
+        """How large the differences are, as a sentence."""
         gaps = [abs(difference.mean) for difference in self.differences]
         return (
             f"The means are {statistics.median(gaps):.1f} points apart in the median, and "
@@ -55,7 +57,7 @@ class Comparison:
         )
 
     def lines(self, evidence: Evidence) -> tuple[str, ...]:
-        """What `against_baselines` found, and who is ahead, if anybody is."""
+        """Sentences on the result of `against_baselines`, and on the leader if there is one."""
         leaders = self.leaders(evidence)
         found = self.line("The better of the two, against the best baseline,")
         return (found, *([leaders] if leaders else []))
@@ -63,7 +65,7 @@ class Comparison:
     def leaders(self, evidence: Evidence) -> str | None:
         """Who is better, and in how many columns; None where nobody is."""
         pairs = zip(self.others, self.differences, strict=True)
-        found = Counter(other for other, difference in pairs if difference.told() < 0)
+        found = Counter(other for other, difference in pairs if difference.significant_sign() < 0)
         names = (f"{run_title(evidence.records, name)} in {n}" for name, n in found.most_common())
         return f"Ahead there: {', '.join(names)}." if found else None
 
@@ -100,16 +102,16 @@ def against_baselines(evidence: Evidence, columns: Sequence[Column]) -> Comparis
 def judge(differences: Sequence[Difference], needed: int) -> Judgement:
     """Of the claim that at least `needed` of these are positive.
 
-    It holds where so many are told to be, and is contradicted where so many are told to be
+    It holds where so many are significant, and is contradicted where so many are significantly
     negative that too few are left. Either is wrong in at most 5 % of cases, however the
     comparisons depend on each other (Benjamini and Heller 2008, partial conjunction).
     """
     spare = len(differences) - needed + 1
     if spare < 1:  # so many are not measured
         return Judgement.OPEN
-    if sum(difference.told(spare) > 0 for difference in differences) >= needed:
+    if sum(difference.significant_sign(spare) > 0 for difference in differences) >= needed:
         return Judgement.HOLDS
-    if sum(difference.told(needed) < 0 for difference in differences) >= spare:
+    if sum(difference.significant_sign(needed) < 0 for difference in differences) >= spare:
         return Judgement.CONTRADICTED
     return Judgement.OPEN
 

@@ -1,4 +1,4 @@
-"""Claims on the cost of training and inference: Table 5, and what the text makes of it."""
+"""Claims on the cost of training and inference: Table 5 and the text on it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def epoch_times(evidence: Evidence) -> Claim:
         minutes = printed("5", row, "train_min_per_epoch")
         if rate is None or minutes is None:
             continue
-        # Either number may be off by half a unit of its last digit.
+        # Each number may have an error of half a unit of its last digit.
         least, most = (
             _TRAINING_IMAGES / (rate.value + sign * rate.half_unit) / 60 for sign in (1, -1)
         )

@@ -1,4 +1,4 @@
-"""What a study's records say, asked in the terms of the paper's claims."""
+"""The results of a study, for comparisons in the terms of the paper's claims."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOISE = 1e-9  # differences of decimal numbers are off in the last bits
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much one thing is better than another, in each of several repeats."""
+    """By how much one run is better than another, in each of several repeats."""
 
     values: tuple[float, ...]
 
@@ -33,12 +33,12 @@ class Difference:
     def mean(self) -> float:
         return statistics.fmean(self.values)
 
-    def told(self, among: int = 1) -> int:
-        """1 for better, -1 for worse, 0 where chance may be all that there is.
+    def significant_sign(self, comparisons: int = 1) -> int:
+        """1 if significantly better, -1 if significantly worse, else 0.
 
-        The t-interval of the mean decides, at a level of 5 % shared among so many comparisons.
+        The t-interval of the mean decides; `comparisons` share its level of 5 % (Bonferroni).
         """
-        half = half_interval(self.values, 1 - (1 - CONFIDENCE) / among)
+        half = half_interval(self.values, 1 - (1 - CONFIDENCE) / comparisons)
         if half is None or abs(self.mean) <= half + _NOISE:
             return 0
         return 1 if self.mean > 0 else -1

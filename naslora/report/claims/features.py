@@ -1,4 +1,4 @@
-"""Claims on what was learnt: Table 4, and the shares of operations in Figure C2."""
+"""Claims on learnt features and operations: Table 4 and Figure C2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from naslora.report.tables.table4 import RANDOM_VIT_H, table4
 from naslora.results.shares import read_shares
 
 _SEARCHED = "nas_pc_lora"
-# Families of two operations each, so that all alike have a quarter.
+# Families of two operations each; with equal shares, each family has a quarter.
 _FAMILIES = {
     "separable convolutions": ("sep_conv_3x3", "sep_conv_5x5"),
     "dilated convolutions": ("dil_conv_3x3", "dil_conv_5x5"),
@@ -103,29 +103,29 @@ def _table4_here(evidence: Evidence) -> tuple[tuple[str, ...], Judgement]:
     """Each step from row to row, over the images that both rows were measured on."""
     table = table4(evidence.study)
     first = table.rows[: len(rows("4"))]
-    lines, told = [], []
+    lines, signs = [], []
     for index, column in enumerate(table.columns):
         steps = [_step(a, b, index, column) for a, b in pairwise(first)]
         there = [step for step in steps if step is not None]
         if len(there) < len(steps):
             continue
-        means = " -> ".join(f"{row.cells[index].mean:.{column.decimals}f}" for row in first)
+        means = " -> ".join(f"{row.cells[index].value:.{column.decimals}f}" for row in first)
         sign = 1 if column.higher_is_better else -1
         changes = ", ".join(Difference(tuple(sign * v for v in step.values)).text for step in there)
         lines.append(f"{column.title}: {means}; steps {changes} ({_images(there)}).")
-        told += [step.told() for step in there]
-    if not told:
+        signs += [step.significant_sign() for step in there]
+    if not signs:
         return (), Judgement.NOT_MEASURED
     note = (
         "The intervals are over images, of one run and one random initialisation: they do not say "
         "how runs differ."
     )
-    if told.count(1) == len(told):
+    if signs.count(1) == len(signs):
         ours = Judgement.HOLDS
-    elif -1 not in told:
+    elif -1 not in signs:
         ours = Judgement.OPEN
     else:
-        ours = Judgement.PARTLY if 1 in told else Judgement.CONTRADICTED
+        ours = Judgement.PARTLY if 1 in signs else Judgement.CONTRADICTED
     return (*lines, note), ours
 
 

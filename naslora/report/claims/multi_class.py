@@ -1,4 +1,4 @@
-"""Claims on the scores of Trans10K: Tables 2 and 3, and what the text makes of them."""
+"""Claims on the scores of Trans10K: Tables 2 and 3 and the text on them."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _means() -> dict[str, tuple[float, float]]:
 
 
 def _definitions_here(evidence: Evidence) -> tuple[str, ...]:
-    """What the definition alone moves, beside what the two best methods are apart."""
+    """The effect of the definition of mIoU, beside the difference of the two best methods."""
     shifts, means = [], []
     for name in evidence.study.methods:
         all_, foreground = evidence.scores(_MIOU, name), evidence.scores(_FOREGROUND, name)

@@ -1,4 +1,4 @@
-"""Claims on the scores of the binary tasks: Table 1, and a law between its columns."""
+"""Claims on the scores of the binary tasks: Table 1, and a relation between its columns."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def partial_connection(evidence: Evidence) -> Claim:
 
 
 def dice_and_iou(evidence: Evidence) -> Claim:
-    """A law between two columns."""
+    """The relation between Dice and IoU."""
     del evidence
     pairs = {"isic2017_Jac": "isic2017_Dice", "leaf_IoU": "leaf_Dice", "road_IoU": "road_Dice"}
     checked, off = 0, []

@@ -1,4 +1,4 @@
-"""The wording that captions of figures share."""
+"""Phrases that captions of figures share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which test images a figure shows: chosen by a rule, not by eye."""
+"""The choice of a figure's test images, by a rule and not by eye."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Choice:
     scores: pd.DataFrame
 
     def distinct(self, ranks: Sequence[Rank] = RANKS) -> tuple[Rank, ...]:
-        """These ranks without those whose image another one shows: of two, there is no median."""
+        """These ranks, without those whose image has another one too: two images have no median."""
         shown: dict[str, Rank] = {}
         for rank in (rank for rank in _MATTER if rank in ranks):
             shown.setdefault(self.chosen[rank], rank)
@@ -73,8 +73,8 @@ class Choice:
 def choose(study: Study, records: Aggregate, task: str) -> Choice | None:
     """Rank the images of a task's first test set; None where no run is done.
 
-    Networks that are no SAM do not count. An image does if every run of a method has a score of it.
-    Ties are ordered by id; of two images in the middle the better one is the median.
+    Networks other than SAM do not count. Images without a score in some run of a method are left
+    out. Ties are ordered by id; of two images in the middle the better one is the median.
 
     Raises:
         ManifestError: the task is not prepared.

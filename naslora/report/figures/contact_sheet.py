@@ -1,4 +1,4 @@
-"""A picture of what the benchmarks' generators draw.
+"""A picture of images from the benchmarks' generators.
 
 python -m naslora.report.figures.contact_sheet docs/generated.png
 """

@@ -1,4 +1,4 @@
-"""Attention distances and log amplitudes of all layers: Table 4's numbers, and all around them."""
+"""Attention distances and log amplitudes of all layers, which include Table 4's numbers."""
 
 from __future__ import annotations
 

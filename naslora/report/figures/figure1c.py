@@ -1,4 +1,4 @@
-"""Figure 1c: what training costs against what inference takes, ours beside the paper's."""
+"""Figure 1c: training time against inference time, ours beside the paper's."""
 
 from __future__ import annotations
 

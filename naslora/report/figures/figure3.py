@@ -1,4 +1,4 @@
-"""Figure 3: an image of every task, its truth, and what each method predicts."""
+"""Figure 3: an image of every task, its ground truth, and the prediction of each method."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from naslora.report.tables.model import run_title
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
 
-# The picture of the median images is the figure itself, the others are its parts.
+# The picture of the median images is the figure's main picture.
 PARTS: tuple[Rank, ...] = ("best", "worst")
 
 
@@ -92,7 +92,7 @@ def image_frame(
 
 
 def error_legend() -> list[tuple[Artist, str]]:
-    """What the colours of `error_map` mean."""
+    """Legend of the colours of `error_map`."""
     from matplotlib.patches import Patch
 
     names = {RIGHT: "one class: right", MISSED: "missed", FALSE_ALARM: "false alarm"}
@@ -100,7 +100,7 @@ def error_legend() -> list[tuple[Artist, str]]:
 
 
 def class_legend(numbers: Sequence[int], classes: Sequence[str]) -> list[tuple[Artist, str]]:
-    """What the colours of classes mean; background has none."""
+    """Legend of the colours of classes; the background has none."""
     from matplotlib.patches import Patch
 
     return [(Patch(color=class_colour(n)), f"{n} {classes[n]}") for n in numbers if n]

@@ -1,4 +1,4 @@
-"""A gallery: some test images of a task with what every method predicts, drawn on the images."""
+"""A gallery: some test images of a task with the predictions of every method drawn on them."""
 
 from __future__ import annotations
 

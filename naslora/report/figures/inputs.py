@@ -1,4 +1,4 @@
-"""What figures are drawn from: a study, its records, and what its runs predict for some images."""
+"""Inputs of figures: a study, its records, and its runs' predictions for some images."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LONGEST = 1000  # pixels of a kept picture's longer side; a figure shows fewer
 
 
 class NothingToDrawError(NasloraError):
-    """There is nothing that a figure could show."""
+    """A figure has nothing to show."""
 
 
 @dataclass(frozen=True)
 class TaskImages:
-    """Chosen test images of a task with their truth and what methods predict.
+    """Chosen test images of a task with ground truth and predictions.
 
     Pictures and label maps of one rank have one size, at most `LONGEST` a side. Labels are class
     numbers, uint8 (H, W); of a binary task 0 and 1.

@@ -100,8 +100,8 @@ def _differences(
             place,
             marker=style.marker,
             color=style.colour,
-            markerfacecolor=style.colour if line["told"] else "white",
-            markeredgecolor="white" if line["told"] else style.colour,
+            markerfacecolor=style.colour if line["significant"] else "white",
+            markeredgecolor="white" if line["significant"] else style.colour,
             markersize=4.2,
             markeredgewidth=0.6,
         )

@@ -32,7 +32,7 @@ _CHOSEN = (
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set with the one metric that stands for it.
+    """A data set with its main metric.
 
     Attributes:
         task, test_set, metric: as records name them.
@@ -51,7 +51,7 @@ class DataSet:
 
     @property
     def axis(self) -> str:
-        """The metric, and which end is good."""
+        """The title of the metric, with the direction that is better."""
         name = metric_name(self.metric)
         return f"{name.title} {'↑' if name.higher_is_better else '↓'}"
 

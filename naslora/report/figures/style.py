@@ -65,7 +65,7 @@ _FURTHER = (
     MethodStyle("#661100", "p", (1, 1.5)),
     MethodStyle("#6699CC", "h", (1, 1.5)),
 )
-# Drawn last, and so on top.
+# Drawn last, and therefore on top.
 HIGHLIGHTED = ("lora", "nas_lora", "nas_pc_lora")
 SEARCHED = ("nas_lora", "nas_pc_lora")
 
@@ -83,7 +83,7 @@ def legend_columns(entries: int) -> int:
 
 
 def in_drawing_order(methods: Sequence[str]) -> list[str]:
-    """Methods in the order in which lines are drawn: `HIGHLIGHTED` ones last, and so on top."""
+    """Methods in the order in which lines are drawn: `HIGHLIGHTED` ones last, on top of others."""
     return sorted(methods, key=lambda method: method in HIGHLIGHTED)
 
 

@@ -1,1 +1,1 @@
-"""The report of a study: one HTML file that holds all it shows, and opens without a network."""
+"""The report of a study: one self-contained HTML file."""

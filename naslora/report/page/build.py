@@ -51,7 +51,7 @@ class RunGroup:
 
 
 def write_report(study: Study) -> Path:
-    """Write `report.html`, which holds all that it shows and needs no network.
+    """Write `report.html`, a self-contained file.
 
     It has the tables of the study's records, and the figures that were drawn.
 

@@ -1,4 +1,4 @@
-"""What a study found, in a few sentences, for the head of its report."""
+"""The main results of a study in a few sentences, for the head of its report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def findings(study: Study, records: Aggregate, comparisons: Comparisons) -> list
 
 
 def banner(study: Study, records: Aggregate, comparisons: Comparisons) -> str:
-    """A warning where scores of the study mean little; empty where its checks pass."""
+    """A warning if checks of the study's scores fail; else empty."""
     if records.runs.empty:
         return "Nothing has been run: all tables are empty."
     points = check(study, records, comparisons)
@@ -48,10 +48,13 @@ def _leaders(records: Aggregate, ranking: Ranking) -> str:
     if not ranking.different:
         return f"The methods cannot be told apart over {_tasks(ranking)} (Friedman: p = {p:.2g})."
     if len(titles) == 1:
-        return f"{best}, and is told from all others (Friedman: p = {p:.2g}; Nemenyi, 5 %)."
+        return (
+            f"{best}, and differs significantly from all others (Friedman: p = {p:.2g}; Nemenyi,"
+            " 5 %)."
+        )
     return (
-        f"{best}, and cannot be told from {_listed(titles[1:])} (Friedman: p = {p:.2g}; Nemenyi:"
-        f" ranks less than {ranking.critical_difference:.1f} apart are not told apart)."
+        f"{best}, but is not significantly better than {_listed(titles[1:])} (Friedman:"
+        f" p = {p:.2g}; Nemenyi: the critical difference is {ranking.critical_difference:.1f})."
     )
 
 
@@ -62,7 +65,7 @@ def _against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
     for method, part in found.groupby("method", sort=False):
         if not str(method).startswith("nas_"):
             continue
-        better, worse = int((part["told"] > 0).sum()), int((part["told"] < 0).sum())
+        better, worse = int((part["significant"] > 0).sum()), int((part["significant"] < 0).sum())
         smallest = pd.to_numeric(part["smallest"]).median()
         line = (
             f"{run_title(records, str(method))} is better than {run_title(records, REFERENCE)}"

@@ -1,4 +1,4 @@
-"""What the report tells of each run: scores, learning curve, settings and provenance."""
+"""The report's part on each run: scores, learning curve, settings and provenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables and the state of runs, in the shape that the report's template shows."""
+"""Tables and the state of runs, in the form that the report's template takes."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _cell(row: Row, cell: Cell, column: Column, mark: str) -> CellView:
 
 
 def status_view(study: Study, records: Aggregate) -> list[RowView]:
-    """How many of the planned runs of each row and task are done, and what the others came to."""
+    """How many of the planned runs of each row and task are done, and the status of the others."""
     found = {(one.task, one.variant): one for one in standings(study, records)}
     rows = []
     for name in (*CONTROLS, *study.run_names()):

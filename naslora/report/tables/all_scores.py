@@ -1,4 +1,4 @@
-"""Every score of every task, the paper's or not: a table for each test set, and one CSV."""
+"""All scores of all tasks: a table for each test set, and one CSV file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = "scores"
 
 
 def write_all_scores(study: Study, records: Aggregate) -> None:
-    """Write the means over seeds of all metrics that are measured, as CSV and Markdown.
+    """Write the means over seeds of all measured metrics, as CSV and Markdown.
 
     Raises:
         DiskError: a file cannot be written.
@@ -61,7 +61,7 @@ def _csv_text(records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
             "metric": column.metric,
             "method": name,
             "title": _title(records, name),
-            "mean": cell.mean,
+            "mean": cell.value,
             "std": cell.std,
             "n": cell.n,
         }

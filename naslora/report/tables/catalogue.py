@@ -1,4 +1,4 @@
-"""The tables of a study, by name: what each needs, its files, and how it is written."""
+"""The tables of a study, by name: their sources, files and writers."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def half_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> fl
 
 
 class Verdict(StrEnum):
-    """What our number says about the paper's."""
+    """The verdict of our number on the paper's."""
 
     REPRODUCED = "reproduced"
     DIFFERS = "differs"
@@ -47,11 +47,11 @@ class Cell:
 
     Attributes:
         values: one value per seed that is done, in the column's unit.
-        status: `done`; or what keeps seeds from being done, such as `diverged` or `1 missing of
-            3`; or `cited`.
+        status: `done`; or the status of seeds that are not, such as `diverged` or `1 missing of 3`;
+            or `cited`.
         printed: the paper's number; None where it prints none.
         comparable: whether our setting is the paper's, so that a verdict makes sense.
-        widest: half of an interval, in the column's unit, that is too wide to tell anything.
+        widest: half of the widest interval, in the column's unit, that allows a verdict.
     """
 
     values: tuple[float, ...]
@@ -65,7 +65,8 @@ class Cell:
         return len(self.values)
 
     @cached_property
-    def mean(self) -> float | None:
+    def value(self) -> float | None:
+        """The number that tables show: the mean over seeds; None without values."""
         return statistics.fmean(self.values) if self.values else None
 
     @cached_property
@@ -81,9 +82,9 @@ class Cell:
     @property
     def difference(self) -> float | None:
         """Our mean minus the paper's number."""
-        if self.mean is None or self.printed is None:
+        if self.value is None or self.printed is None:
             return None
-        return self.mean - self.printed.value
+        return self.value - self.printed.value
 
     @property
     def verdict(self) -> Verdict:

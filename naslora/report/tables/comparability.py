@@ -1,4 +1,4 @@
-"""In what a study differs from the paper's setting: then its numbers can settle nothing."""
+"""Differences of a study from the paper's setting, with which its numbers allow no verdict."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAPER_CELLS = ("nas_lora", "nas_pc_lora")
 
 
 def why_not_comparable(study: Study, task: str) -> list[str]:
-    """In what the study's setting of a task differs from the paper's; empty if in nothing."""
+    """How the study's setting of a task differs from the paper's; empty if it does not."""
     reasons = []
     if study.sam.backbone != PAPER_BACKBONE:
         reasons.append(f"the backbone is {study.sam.backbone}, not {PAPER_BACKBONE}")
@@ -56,7 +56,7 @@ def why_not_comparable(study: Study, task: str) -> list[str]:
 
 
 def changed_methods(study: Study) -> list[str]:
-    """The methods to which the study gives settings that are no reading of the paper's."""
+    """The methods whose settings in the study are no reading of the paper's."""
     return sorted(
         method
         for method, settings in study.method_settings.items()

@@ -23,7 +23,7 @@ _STYLES = {"best": "bold", "second": "underline"}
 
 
 def print_results(study: Study, records: Aggregate, console: Console) -> None:
-    """Print one score per test set and row, what is no better than a control, and who is ahead.
+    """Print one score per test set and row, the rows that beat no control, and the leading method.
 
     Nothing is printed where no run is done.
 
@@ -58,7 +58,7 @@ def _grid(table: Table, block: Sequence[int], title: str | None) -> Grid:
         cells = [Text(row.title, style="" if row.kind == "method" else "italic")]
         for index in block:
             cell, column = row.cells[index], table.columns[index]
-            text = DASH if cell.mean is None else f"{cell.mean:.{column.decimals}f}"
+            text = DASH if cell.value is None else f"{cell.value:.{column.decimals}f}"
             mark = table.marks(index).get(row.name, "")
             flag = DAGGER if index in row.no_better else " "
             cells.append(Text(text, style=_STYLES.get(mark, "")) + Text(flag))

@@ -1,4 +1,4 @@
-"""Tables from records: which run stands in which row, and how its seeds ended."""
+"""Filling tables from records: the runs of each row, and the status of their seeds."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def cell_of(
     paper: Printed | None,
     comparable: bool,
 ) -> Cell:
-    """A row on a column: the values of its seeds, and how the others ended."""
+    """The cell of a row and a column: the values of its seeds, and the status of the others."""
     found = records.values(column.task, column.test_set, name, column.metric)
     values = {seed: value for seed, value in found.items() if seed in seeds}
     return Cell(

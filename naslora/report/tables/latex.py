@@ -2,7 +2,7 @@ r"""A table as LaTeX: booktabs at \footnotesize, in blocks of columns that fit t
 
 Widths are estimated from the number of characters. A table of few columns fits one column of a
 two-column page; a wider one goes over both, in as many parts as it needs, each a table of its own
-with some of the columns, so that nothing is made smaller.
+with some of the columns, so that no text is made smaller.
 """
 
 from __future__ import annotations
@@ -143,9 +143,9 @@ def _column_width(table: Table, index: int) -> float:
 
 
 def _cell_width(cell: Cell, column: Column) -> float:
-    if cell.mean is None:
+    if cell.value is None:
         return 2 * _CHARACTER_PT
-    width = len(f"{cell.mean:.{column.decimals}f}") * _CHARACTER_PT + _SMALL_PT  # a dagger
+    width = len(f"{cell.value:.{column.decimals}f}") * _CHARACTER_PT + _SMALL_PT  # a dagger
     if cell.std is not None:
         width += (2 + len(f"{cell.std:.{column.decimals}f}")) * _SMALL_PT
     return width + (0 if cell.status == "done" else _SMALL_PT)
@@ -208,7 +208,7 @@ def _stacked(lines: Sequence[str]) -> str:
 
 
 def _notes(table: Table) -> list[str]:
-    """What was run, what marks mean, and why nothing is compared, if so."""
+    """Notes on the runs, the marks, and the reasons if nothing is comparable."""
     sections = dict(table.sections)
     run = next(iter(sections.values()), ())[:1] if sections else ()
     notes = [
@@ -243,9 +243,9 @@ def _our_fields(row: Row, table: Table, block: Sequence[int], parameters: bool) 
 
 
 def _value(cell: Cell, column: Column, mark: str | None) -> str:
-    if cell.mean is None:
+    if cell.value is None:
         return _DASH
-    text = f"{cell.mean:.{column.decimals}f}"
+    text = f"{cell.value:.{column.decimals}f}"
     if mark:
         text = rf"\{_COMMANDS[mark]}{{{text}}}"
     if cell.std is not None:

@@ -1,4 +1,4 @@
-"""Markdown: grids with aligned source, and text that is no markup."""
+"""Markdown: tables with aligned source, and escaped text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PLAIN = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "[": "\\[", "]": "\\]"}
 
 
 def plain(text: str) -> str:
-    """Text from outside, such as a title or an error: no HTML, no link, in one line."""
+    """Text from outside, such as a title or an error, escaped and in one line."""
     return _MARKUP.sub(lambda match: _PLAIN[match[0]], " ".join(text.split()))
 
 

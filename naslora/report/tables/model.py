@@ -1,4 +1,4 @@
-"""The model of a table: what the paper's table is of, and what a study has for it."""
+"""The model of a table: its specification, and the table filled from a study."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Column:
         test_images: how many test images the paper may have had; another number of images is
             another test set, so not comparable.
         scale: from a record's unit to the column's.
-        higher_is_better: which end is good.
-        decimals: digits after the point in readable tables.
+        higher_is_better: whether higher values are better.
+        decimals: digits after the decimal point in readable tables.
         widest: half of an interval, in the column's unit, that is too wide for a verdict.
         head: the begin of the title that columns side by side have in common, such as a data set.
         printed: the column's name among the published numbers, where it is not `key`.
@@ -119,7 +119,7 @@ class RowSpec:
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def differences(self, study: Study) -> list[str]:
-        """In what the study's variant differs from the paper's row."""
+        """How the study's variant differs from the paper's row."""
         variant = study.variants.get(self.variant)
         if variant is None:
             return []
@@ -151,7 +151,7 @@ class TableSpec:
         heading: of the first column.
         cited: rows of the paper that it took from elsewhere.
         parameters: whether it prints parameter counts.
-        notes: sentences that belong under it, whatever was run.
+        notes: sentences under it, whatever was run.
         key: its name; by default that of the paper's table.
     """
 
@@ -222,7 +222,7 @@ class Row:
     tells, or runs do not agree. `ranked` rows compete for best and second. `remarks` say in what
     the row's settings are not those of the paper's row. `standing` is what the table says of a row
     that is no better than what it must beat, and `no_better` are the places of the columns in which
-    it is not told to be better than the best control.
+    it is not significantly better than the best control.
     """
 
     name: str
@@ -258,7 +258,7 @@ class Table:
 
     `sections` are titled lists of sentences that belong under the table; `statistic` is what its
     cells show of their values. `marked` has for each column the names of its best and second row,
-    where they can be told from the rest.
+    where they differ significantly from the rest.
     """
 
     name: str
@@ -273,7 +273,9 @@ class Table:
 
     @property
     def controls(self) -> tuple[Row, ...]:
-        """Predictions without training, and networks that are no SAM: what methods must beat."""
+        """Rows that methods have to beat: predictions without training, and networks other than
+        SAM.
+        """
         return tuple(row for row in self.rows if row.kind in ("control", "network"))
 
     @property
@@ -295,7 +297,7 @@ class Table:
         return any(cell.verdict in DECIDED for row in self.printed for cell in row.cells)
 
     def marks(self, index: int) -> Mapping[str, Mark]:
-        """The names of a column's `best` and `second` rows; empty where none is told apart."""
+        """The names of a column's `best` and `second` rows; empty where neither is significant."""
         return self.marked[index] if self.marked else {}
 
 

@@ -1,4 +1,4 @@
-"""The sentences under a table: what was run, by which rule, and how it stands."""
+"""The notes under a table: on the runs, on the verdicts, and on rows that beat no control."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def images_of(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> 
 
 
 def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
-    """How the rows were trained, and in what methods and variants differ from their defaults."""
+    """How the rows were trained, and how methods and variants differ from their defaults."""
     training, alpha = study.training, study.training.architecture
     lines = [
         f"Adam, learning rate {training.learning_rate:g}, weight decay {training.weight_decay:g}; "
@@ -243,7 +243,7 @@ def incomparable(
 def what_to_beat(
     columns: tuple[Column, ...], rows: tuple[Row, ...], found: Sequence[Comparison]
 ) -> list[str]:
-    """The best control of each column, and which rows beat none of them."""
+    """The best control of each column, and the rows that beat none of them."""
     best: dict[str, list[str]] = {}
     missing = []
     for column, comparison in zip(columns, found, strict=False):

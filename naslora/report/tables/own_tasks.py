@@ -1,4 +1,4 @@
-"""The table of tasks that the paper does not have, such as data sets of one's own."""
+"""The table of tasks that are not in the paper, such as data sets of one's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ranking of the methods: who is ahead over tasks, and what could have been told at all."""
+"""The ranking of methods over tasks, and the smallest differences that could have been found."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_ranking(study: Study, records: Aggregate) -> None:
 
 
 def first_sentence(ranking: Ranking, records: Aggregate) -> str:
-    """Who is ahead, or that nobody can be told apart."""
+    """The leading method, or that no method differs significantly, as a sentence."""
     tasks = len(ranking.ranks)
     if ranking.friedman is None:
         fewer = f"a ranking needs {FEWEST_TASKS} methods that are done on {FEWEST_TASKS} tasks"
@@ -53,14 +53,14 @@ def first_sentence(ranking: Ranking, records: Aggregate) -> str:
     mean = f"mean rank {ranking.mean_ranks.iloc[0]:.1f} of {len(ranking.mean_ranks)}"
     ahead = f"{_title(records, first)} is ahead over {tasks} tasks ({mean}; {test})"
     if not others:
-        return f"{ahead}, and told from all others."
+        return f"{ahead}, and differs significantly from all others."
     if len(others) == len(ranking.mean_ranks) - 1:
         return f"{ahead}, but no other method can be told from it."
     return f"{ahead}; {_listed([_title(records, name) for name in others])} cannot be told from it."
 
 
 def smallest_differences(ranking: Ranking) -> str:
-    """What so many seeds could have shown, beside the paper's differences."""
+    """The differences that so many seeds could have shown, beside the paper's."""
     found = ranking.differences["smallest"].dropna()
     low, high = paper_leads()
     paper = (
@@ -155,10 +155,10 @@ def _tests(ranking: Ranking) -> list[str]:
             f"than {ranking.critical_difference:.2f} apart cannot be told apart at 5 %."
         )
     if ranking.wilcoxon is not None and len(ranking.wilcoxon):
-        told = int((ranking.wilcoxon < 0.05).sum())
+        different = int((ranking.wilcoxon < 0.05).sum())
         lines.append(
             f"Wilcoxon's signed-rank test against {METHOD_ROWS[REFERENCE]}, corrected by Holm: "
-            f"{told} of {len(ranking.wilcoxon)} methods differ; the smallest p is "
+            f"{different} of {len(ranking.wilcoxon)} methods differ; the smallest p is "
             f"{_p(float(ranking.wilcoxon.min()))}."
         )
     if ranking.left_out:
@@ -196,7 +196,7 @@ def _differences(ranking: Ranking, records: Aggregate) -> str:
 
 def _difference(row: Mapping[Hashable, Any]) -> str:
     text = f"{row['difference'] + 0.0:+.1f}"
-    text = f"**{text}**" if row["told"] else text
+    text = f"**{text}**" if row["significant"] else text
     halves = [(row[f"{kind}_high"] - row[f"{kind}_low"]) / 2 for kind in ("seeds", "images")]
     return f"{text} ± {' / '.join(DASH if pd.isna(half) else f'{half:.1f}' for half in halves)}"
 

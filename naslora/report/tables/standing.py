@@ -1,4 +1,4 @@
-"""Which rows of a table can be told apart: from each other, and from what they must beat."""
+"""Significant differences in a table: between its rows, and to the controls."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def compared(columns: Sequence[Column], comparisons: Comparisons) -> list[Compar
 
 
 def best_and_second(comparison: Comparison, rows: Sequence[Row]) -> Mapping[str, Mark]:
-    """The best row and the second, where they are told from all rows below them.
+    """The best row and the second, where they are significantly better than all rows below them.
 
-    The two need not be told from each other. With two rows alone, the best is marked where it is
-    told from the other. The level of 5 % is shared among the comparisons of a row.
+    The two may not differ significantly from each other. Of two rows alone, the best is marked
+    where it is significantly better. The level of 5 % is shared among the comparisons of a row.
     """
     means = comparison.means
     ranked = [row.name for row in rows if row.ranked and row.name in means]
@@ -33,7 +33,7 @@ def best_and_second(comparison: Comparison, rows: Sequence[Row]) -> Mapping[str,
     def is_told(name: str) -> bool:
         found = [comparison.difference(name, other) for other in rest]
         return all(
-            one is not None and one.seeds_error is not None and one.told(len(rest)) > 0
+            one is not None and one.seeds_error is not None and one.significant_sign(len(rest)) > 0
             for one in found
         )
 
@@ -53,27 +53,28 @@ def best_control(comparison: Comparison, rows: Sequence[Row]) -> Row | None:
 
 
 def with_standing(rows: Sequence[Row], found: Sequence[Comparison]) -> tuple[Row, ...]:
-    """The rows, with what the table says of those that are no better than what they must beat.
+    """The rows, with remarks on those that are no better than the controls.
 
-    In a column, a row is no better than the best control unless it is told to be better. As a
-    whole it is no better than something if it is told to be better in none of its columns, which
-    share the level of 5 %. A parameter-efficient method must beat the mask decoder alone, too.
+    In a column, a row is no better than the best control unless it is significantly better. As a
+    whole, it is no better than a control if it is significantly better in none of its columns,
+    which share the level of 5 %. A parameter-efficient method must beat the mask decoder alone,
+    too.
     """
     return tuple(_with_standing(row, rows, found) for row in rows)
 
 
 def mark_notes(table: Table) -> list[str]:
-    """What the marks in a table mean, as far as it has any."""
+    """Sentences on the meaning of the marks that the table has."""
     notes = []
     if any(table.marks(index) for index in range(len(table.columns))):
         notes.append(
-            "Bold: the best, italic or underlined: the second, where they can be told from all "
-            "rows below them."
+            "Bold: the best, italic or underlined: the second, where they differ significantly "
+            "from all rows below them."
         )
     elif table.methods and table.marked:
-        notes.append("Nothing is bold: no best row can be told from the rows below it.")
+        notes.append("Nothing is bold: no best row is significantly better than the rows below it.")
     if any(row.no_better for row in table.rows):
-        notes.append(f"{DAGGER}: not told to be better than the best control of the column.")
+        notes.append(f"{DAGGER}: not significantly better than the best control of the column.")
     return notes
 
 
@@ -89,8 +90,8 @@ def _with_standing(row: Row, rows: Sequence[Row], found: Sequence[Comparison]) -
         if control is None or difference is None:
             continue
         against[control.title] += 1
-        beats += difference.told(len(there)) > 0
-        if difference.told() <= 0:
+        beats += difference.significant_sign(len(there)) > 0
+        if difference.significant_sign() <= 0:
             no_better.add(index)
     texts = []
     if _is_no_better_than_the_decoder(row, [found[index] for index in there]):
@@ -105,7 +106,7 @@ def _is_no_better_than_the_decoder(row: Row, found: Sequence[Comparison]) -> boo
         return False
     differences = [one.difference(row.name, DECODER) for one in found]
     known = [one for one in differences if one is not None]
-    return bool(known) and all(one.told(len(known)) <= 0 for one in known)
+    return bool(known) and all(one.significant_sign(len(known)) <= 0 for one in known)
 
 
 def _in_a_sentence(title: str) -> str:

@@ -100,7 +100,7 @@ def _markdown_text(study: Study, records: Aggregate, found: list[Standing]) -> s
 
 
 def _matrix(study: Study, found: list[Standing]) -> str:
-    """How many of the planned runs are done, and what the others came to; a dash for none."""
+    """How many of the planned runs are done, and the status of the others; a dash for none."""
     titles = {one.variant: one.title for one in found}
     cells = {(one.task, one.variant): one.text for one in found}
     lines = [

@@ -1,4 +1,4 @@
-"""Table 2: methods on Trans10K-v1, things and stuff of glass."""
+"""Table 2: methods on Trans10K-v1, transparent things and stuff."""
 
 from __future__ import annotations
 

@@ -91,9 +91,9 @@ def table4(study: Study) -> Table:
 
 
 def analyses(study: Study) -> tuple[dict[str, Analysis], dict[str, str]]:
-    """The analyses that the table and its figures are of, by model; and why others are left out.
+    """The analyses for the table and its figures by model, and why others are left out.
 
-    One that was never made is in neither.
+    One that does not exist is in neither.
     """
     layout = Layout.of(study)
     task, seed = study.analysis_task, study.seeds[0]
@@ -199,7 +199,7 @@ def _cell(
 
 
 def _why_not(study: Study, model: str) -> list[str]:
-    """In what a row's setting differs from the paper's, as far as the paper states it."""
+    """How a row's setting differs from the paper's, as far as the paper states it."""
     task = study.analysis_task
     if model not in (RANDOM, PRETRAINED):
         return why_not_comparable(study, task)

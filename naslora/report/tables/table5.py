@@ -1,4 +1,4 @@
-"""Table 5: what training and inference of each method cost, on each machine that was timed.
+"""Table 5: time and memory of training and inference of each method, on each timed machine.
 
 What counts are the ratios to LoRA, which took turns with the others in the same process: the
 paper's absolute numbers are those of its GPU. An iteration is one image, since the paper's columns
@@ -177,7 +177,7 @@ def _values(line: _Line, timing: Timing, measurement: Measurement) -> dict[str, 
 
 
 def _ratio(ours: Timed, lora: Timed | None) -> _Values:
-    """Of the seconds of the same repeat, so that what slowed both of them down does not count."""
+    """The ratio of seconds of the same repeat, which does not change if both are slowed down."""
     if ours.status != "done":
         return (), ours.status
     if lora is None or lora.status != "done":

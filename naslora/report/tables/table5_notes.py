@@ -1,4 +1,4 @@
-"""The sentences under Table 5: what ran where, how it was timed, and what verdicts mean."""
+"""The notes under Table 5: hardware, protocol, and verdicts."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _how(timings: Mapping[str, Timing]) -> list[str]:
 
 
 def _schedules(study: Study, timings: Mapping[str, Timing], titles: Mapping[str, str]) -> list[str]:
-    """What a method that searches costs over the whole schedule, as a ratio to LoRA."""
+    """Training time of a method that searches over the whole schedule, as a ratio to LoRA's."""
     epochs = study.training.epochs
     start = min(study.training.architecture.start_epoch, epochs)
     lines = []

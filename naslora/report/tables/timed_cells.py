@@ -1,4 +1,4 @@
-"""Cells of repeats in one process, and when the paper's numbers for its GPU can be compared."""
+"""Cells of timed repeats, and the conditions under which they are compared with the paper's."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from naslora.report.tables.comparability import PAPER_BACKBONE, PAPER_IMAGE_SIZE
 from naslora.timing.document import Timing
 
 PAPER_GPU = "V100"
-# Of our number. The paper gives no spread, and another build of torch alone may change this much.
+# Relative to our number. The paper gives no spread; another build of torch may change as much.
 TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
 class TimedCell(Cell):
-    """Values are one per repeat, or one alone for what does not vary; their median counts."""
+    """A cell with one value per repeat, or one for what does not vary; it shows their median."""
 
     @cached_property
-    def mean(self) -> float | None:
-        """The median: a repeat that something disturbed does not count."""
+    def value(self) -> float | None:
+        """The median over repeats, which a few disturbed repeats do not change."""
         return statistics.median(self.values) if self.values else None
 
     @cached_property
     def half_width(self) -> float | None:
         """`TOLERANCE` of the median, and the largest distance of a repeat from it."""
-        if self.mean is None:
+        if self.value is None:
             return None
-        return TOLERANCE * self.mean + max(abs(value - self.mean) for value in self.values)
+        return TOLERANCE * self.value + max(abs(value - self.value) for value in self.values)
 
 
 def timed_cell(
@@ -50,7 +50,7 @@ def timed_cell(
 
 
 def why_ratios_differ(timing: Timing) -> list[str]:
-    """In what a timing differs from the paper's such that even ratios of methods may."""
+    """How a timing differs from the paper's in ways that may change even ratios of methods."""
     reasons = []
     if timing.backbone != PAPER_BACKBONE:
         reasons.append(f"the backbone is {timing.backbone}, not {PAPER_BACKBONE}")

@@ -52,7 +52,7 @@ def csv_text(table: Table) -> str:
         }
         for cell, column, mark in zip(row.cells, table.columns, marks, strict=True):
             values = {
-                table.statistic: cell.mean,
+                table.statistic: cell.value,
                 "std": cell.std,
                 "n": cell.n,
                 "status": cell.status,
@@ -90,9 +90,9 @@ def markdown_text(table: Table) -> str:
 
 def value_text(cell: Cell, column: Column) -> str:
     """`91.2 ± 0.3`, with the number of seeds where it is not the full one; a dash for no value."""
-    if cell.mean is None:
+    if cell.value is None:
         return f"{DASH} ({cell.status})"
-    text = f"{cell.mean:.{column.decimals}f}"
+    text = f"{cell.value:.{column.decimals}f}"
     if cell.std is not None:
         text += f" ± {cell.std:.{column.decimals}f}"
     return text if cell.status == "done" else f"{text} (n={cell.n})"

@@ -22,7 +22,7 @@ def draw(rng: np.random.Generator) -> Drawing:
 
 
 def generate(folder: Path, count: int, seed: int) -> list[Path]:
-    """Write `Kvasir-SEG/{images,masks}/<id>.jpg`; masks are JPEG files, grey values and all."""
+    """Write `Kvasir-SEG/{images,masks}/<id>.jpg`; masks are JPEG files with grey values."""
 
     def files() -> Files:
         for rng in streams(seed, count):

@@ -34,7 +34,7 @@ def _encode_mask(kinds: Labels) -> Image.Image:
 
 
 def _palette() -> list[int]:
-    """Colours for people who open a mask: black, then hues around the circle."""
+    """Colours that viewers show masks in: black, then hues around the circle."""
     hues = [colorsys.hsv_to_rgb(i / len(KINDS), 0.8, 0.95) for i in range(len(KINDS))]
     return [0, 0, 0, *(round(255 * channel) for hue in hues for channel in hue)]
 

@@ -1,4 +1,4 @@
-"""What the generated archives of both editions of Trans10K share."""
+"""Layout of the generated archives of both editions of Trans10K."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _lay_table(scene: Scene, things: Sequence[str], hard: bool) -> None:
 
 
 def _photograph(scene: Scene) -> NDArray[np.uint8]:
-    """What a camera makes of the scene: a cast, uneven light, blur and noise."""
+    """Effects of a camera: colour cast, uneven light, blur and noise."""
     rng = scene.rng
     y, x = np.mgrid[-1 : 1 : scene.height * 1j, -1 : 1 : scene.width * 1j].astype(np.float32)
     vignette = 1 - rng.uniform(0.05, 0.2) * (x * x + y * y)

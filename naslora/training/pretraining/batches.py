@@ -35,7 +35,7 @@ class SceneBatch:
 
     @property
     def foreground(self) -> NDArray[np.bool_]:
-        """What stands out, (B, S, S)."""
+        """Foreground masks (B, S, S)."""
         return self.instances >= FIRST_OBJECT
 
     @classmethod
@@ -46,7 +46,7 @@ class SceneBatch:
 
 
 class SceneBatches:
-    """A number of scenes, drawn once, that come in every epoch in another order and another way up.
+    """Scenes that are drawn once, and come in another order and orientation in every epoch.
 
     Args:
         count: scenes.

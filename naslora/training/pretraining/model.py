@@ -13,7 +13,7 @@ from naslora.training.pretraining.prompts import Prompts
 
 
 class Masks(NamedTuple):
-    """What the decoder says of N prompts.
+    """The decoder's output for N prompts.
 
     Attributes:
         logits: (N, T, h, w), float32; token 0 is the single mask, 1 to 3 are the candidates of one

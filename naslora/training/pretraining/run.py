@@ -169,7 +169,7 @@ class _Pretraining:
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _measured(self) -> dict[str, float]:
-        """The mean losses since the last call, and what the model can do now."""
+        """The mean losses since the last call, and the model's current scores."""
         names = self._losses[0]
         means = {
             name: math.fsum(x[name] for x in self._losses) / len(self._losses) for name in names
@@ -194,7 +194,7 @@ class _Pretraining:
 
 
 def rate(step: int, warm_up: int, steps: int) -> float:
-    """The factor on the learning rate: a line up over the warm-up, and half a cosine to zero."""
+    """The factor on the learning rate: linear warm-up, then half a cosine down to zero."""
     return min(1.0, (step + 1) / max(warm_up, 1)) * (1 + math.cos(math.pi * step / steps)) / 2
 
 

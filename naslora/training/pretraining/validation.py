@@ -1,4 +1,4 @@
-"""How good a promptable SAM is: mean IoU from one click, from a box, and without prompts."""
+"""Scores of a promptable SAM: mean IoU from one click, from a box, and without prompts."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ def validate(model: PromptableSam, stacks: Sequence[Stack]) -> dict[str, float]:
 
     Returns:
         `click` (at the pixel farthest from the edge of the instance; of the three candidates the
-        one that the model believes the best), `box`, and `prompt_free` (over scenes, what stands
-        out).
+        one that the model scores highest), `box`, and `prompt_free` (over scenes, what stands out).
     """
     model.eval()
     found: dict[str, list[float]] = {"click": [], "box": [], "prompt_free": []}

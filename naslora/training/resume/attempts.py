@@ -1,4 +1,4 @@
-"""An attempt at a run: it holds the run's lock, and writes down how it ended."""
+"""An attempt at a run: it holds the run's lock, and records how it ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RUNNING = "running, or killed before it could say why"
 
 @contextmanager
 def attempt(fabric: Fabric, layout: Layout, run: RunSettings) -> Iterator[OngoingAttempt | None]:
-    """Hold a run's lock during the block, and write down how the block ended.
+    """Hold a run's lock during the block, and record how the block ended.
 
     Yields:
         The attempt in the first process of the run, None in the others.
@@ -93,7 +93,7 @@ class OngoingAttempt:
             raise
 
     def note(self, status: Literal["failed", "interrupted"], message: str) -> None:
-        """Write down the state of the attempt.
+        """Write the state of the attempt to its file.
 
         Raises:
             LockError: the run is another process's now.
@@ -111,7 +111,7 @@ class OngoingAttempt:
             )
 
     def note_error(self, error: Exception) -> None:
-        """Write down the error that ended the attempt, unless the run has its receipt."""
+        """Write the error that ended the attempt to its file, unless the run has its receipt."""
         if not self._path.is_file():
             return
         what = error.what if isinstance(error, NasloraError) else f"{type(error).__name__}: {error}"

@@ -41,7 +41,7 @@ class Checkpoints:
         folder: the run's.
         identity: all that a run's result depends on, as text by name. Checkpoints of other
             identities in the folder are left alone.
-        tell: told about damaged checkpoints and those of other identities.
+        tell: called with messages about damaged checkpoints and those of other identities.
     """
 
     def __init__(

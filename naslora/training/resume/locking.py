@@ -137,7 +137,7 @@ class RunLock:
             raise
 
     def release(self) -> None:
-        """Give the run back, if it is still this process's."""
+        """Release the run, if it is still this process's."""
         if self._is_mine():
             (self._folder / _OWNER).unlink(missing_ok=True)
         self._lock.release()

@@ -1,4 +1,4 @@
-"""Between two steps: save a checkpoint when it is time, and stop when something asks to."""
+"""Saving a run between steps, and stopping it on request."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Saver:
         checkpoints: where to; used by the first process alone.
         ongoing: the attempt, in the first process; else None.
         stop: may ask to stop.
-        minutes: between checkpoints; 0 for one after every step, whatever it costs.
+        minutes: between checkpoints; 0 for one after every step.
         capture: returns the state of the run; all processes call it together.
         resumed: what the checkpoint that this attempt was resumed from said, if there is one.
-        tell: told about checkpoints that cannot be written.
+        tell: called with messages about checkpoints that cannot be written.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Saver:
         self._last = str(resumed) if resumed else None
 
     def after_step(self, progress: Progress, read_losses: Callable[[], None]) -> None:
-        """Save if it is time; stop if asked to, or if another process has taken over the run.
+        """Save if it is due; stop on request, or if another process has taken over the run.
 
         Args:
             progress: of the run.

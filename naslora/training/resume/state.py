@@ -1,4 +1,4 @@
-"""A run's state between two steps: all that the steps to come depend on, to save and restore."""
+"""A run's state between two steps, to save and restore: all that later steps depend on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass
 class Progress:
-    """How far a run has come, and what it has measured.
+    """Progress of a run, and its measurements so far.
 
     Attributes:
         epoch: the current one, counted from 1.

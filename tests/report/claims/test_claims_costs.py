@@ -197,7 +197,7 @@ def test_what_merging_loses(
         assert "on 2 test images of Kvasir: with the best plain layer in place of each of 3" in (
             said(claim)
         )
-        assert "off by 20.0 % in the median, 10.0 % to 40.0 %" in said(claim)
+        assert "an error of 20.0 % in the median, 10.0 % to 40.0 %" in said(claim)
 
 
 # Counts and features.

@@ -52,9 +52,9 @@ def said(claim: Claim) -> str:
 @given(NUMBERS, st.integers(1, 20))
 def test_what_is_better_one_way_is_worse_the_other_way(values: list[float], among: int) -> None:
     one, other = Difference(tuple(values)), Difference(tuple(-value for value in values))
-    assert one.told(among) == -other.told(among)
+    assert one.significant_sign(among) == -other.significant_sign(among)
     # Sharing the level makes nothing easier.
-    assert abs(one.told(among)) <= abs(one.told())
+    assert abs(one.significant_sign(among)) <= abs(one.significant_sign())
 
 
 @FEW
@@ -72,13 +72,13 @@ def test_a_judgement_and_its_contrary_exclude_each_other(
 
 
 def test_a_difference_needs_repeats_and_little_scatter() -> None:
-    assert Difference((0.3,)).told() == 0
-    assert Difference((0.3, 0.3, 0.3)).told() == 1
-    assert Difference((-0.3, -0.31, -0.29)).told() == -1
-    assert Difference((0.9, -0.3, 0.3)).told() == 0
+    assert Difference((0.3,)).significant_sign() == 0
+    assert Difference((0.3, 0.3, 0.3)).significant_sign() == 1
+    assert Difference((-0.3, -0.31, -0.29)).significant_sign() == -1
+    assert Difference((0.9, -0.3, 0.3)).significant_sign() == 0
     # Its t-interval is 0.3 +- 0.0248: not so for one of a hundred comparisons.
     close = Difference((0.31, 0.30, 0.29))
-    assert (close.told(), close.told(among=1000)) == (1, 0)
+    assert (close.significant_sign(), close.significant_sign(comparisons=1000)) == (1, 0)
     assert close.text == "+0.30 ± 0.02"
     assert most(14) == 8
     assert most(7) == 4
@@ -86,7 +86,7 @@ def test_a_difference_needs_repeats_and_little_scatter() -> None:
 
 def test_one_of_many_comparisons_may_be_chance() -> None:
     clear, doubtful = Difference((0.3, 0.3, 0.3)), Difference((-0.31, -0.3, -0.15))
-    assert (clear.told(), doubtful.told()) == (1, -1)
+    assert (clear.significant_sign(), doubtful.significant_sign()) == (1, -1)
     assert judge([doubtful], 1) is Judgement.CONTRADICTED
     assert judge([clear] * 9 + [doubtful], 10) is Judgement.OPEN
     for few in (8, 5):  # of which nine cannot be positive

@@ -186,7 +186,7 @@ def check_ranking(picture: Drawn, ranking: Ranking) -> None:
     np.testing.assert_allclose(sorted(map(list, ends)), sorted(wanted))
     (point,) = (line for line in lines if len(line.get_xdata()) == 1)
     assert point.get_xdata()[0] == row["difference"]
-    assert (to_hex(point.get_markerfacecolor()) == "#ffffff") == (row["told"] == 0)
+    assert (to_hex(point.get_markerfacecolor()) == "#ffffff") == (row["significant"] == 0)
     for method, mean in ranking.mean_ranks.items():
         colour = METHOD_STYLES[str(method)].colour.lower()
         places = [

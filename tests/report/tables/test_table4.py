@@ -104,7 +104,7 @@ def paper(make_study: MakeStudy, tmp_path: Path) -> Study:
 
 def row(table: Table, name: str) -> list[float | None]:
     (found,) = [row for row in table.rows if row.name == name]
-    return [cell.mean for cell in found.cells]
+    return [cell.value for cell in found.cells]
 
 
 def test_the_columns_are_the_paper_s(paper: Study) -> None:
@@ -146,7 +146,7 @@ def test_what_is_missing_is_a_dash(paper: Study, make_study: MakeStudy, tmp_path
     table = table4(paper)
     statuses = {r.name: r.cells[0].status for r in table.rows[:3]}
     assert statuses == {"random": "missing", "sam": "done", "nas_lora": "diverged"}
-    assert table.rows[0].cells[0].mean is None
+    assert table.rows[0].cells[0].value is None
     write_tables(paper, ["table4"])
     text = Layout.of(paper).table("table4", "md").read_text()
     assert "\N{EN DASH} (missing)" in text

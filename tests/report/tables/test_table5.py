@@ -155,7 +155,7 @@ def test_without_any_timing_all_is_a_dash(study: Study) -> None:
     table = table5(study)
     for one in table.rows:
         for cell in one.cells:
-            assert (cell.mean, cell.status) == (None, "not timed")
+            assert (cell.value, cell.status) == (None, "not timed")
             assert cell.verdict in (Verdict.MISSING, Verdict.NOT_PRINTED)
     assert "No machine was timed" in notes(table)
     assert " 0.00" not in markdown_text(table)
@@ -165,20 +165,20 @@ def test_numbers_and_ratios(study: Study) -> None:
     write(study, "v100", usual())
     table = table5(study)
     lora, w, both = (row(table, n) for n in ("lora", "nas_pc_lora", "nas_pc_lora_searching"))
-    assert lora.cells[0].mean == pytest.approx(2000 / 20.3 / 60)
+    assert lora.cells[0].value == pytest.approx(2000 / 20.3 / 60)
     assert lora.cells[0].n == 3
-    assert lora.cells[1].mean == pytest.approx(20.3)
-    assert lora.cells[2].mean == pytest.approx(4.62)
-    ratios = [one.cells[3].mean for one in (lora, w, both)]
+    assert lora.cells[1].value == pytest.approx(20.3)
+    assert lora.cells[2].value == pytest.approx(4.62)
+    ratios = [one.cells[3].value for one in (lora, w, both)]
     assert ratios == pytest.approx([1, 21.1 / 20.3, 25.2 / 20.3])
-    assert w.cells[4].mean == pytest.approx(1.5)
-    assert w.cells[5].mean == 5 * 1024
-    assert w.cells[6].mean == 16
-    assert lora.cells[7].mean == pytest.approx(2 * 2000 / 20.3 / 60)  # with batches of 8
+    assert w.cells[4].value == pytest.approx(1.5)
+    assert w.cells[5].value == 5 * 1024
+    assert w.cells[6].value == 16
+    assert lora.cells[7].value == pytest.approx(2 * 2000 / 20.3 / 60)  # with batches of 8
     for index in (2, 4, 6, 8):  # of the same model
         assert (both.cells[index].mean, both.cells[index].status) == (None, "as with w alone")
     # Of NAS-LoRA, which the paper does not print, too.
-    assert row(table, "nas_lora_searching").cells[3].mean == pytest.approx(1.2 / 0.609)
+    assert row(table, "nas_lora_searching").cells[3].value == pytest.approx(1.2 / 0.609)
     assert row(table, "vpt").cells[0].status == "not timed"
     assert "over 40 epochs, 10 of them without alpha, on Tesla V100-SXM2-32GB: 1.19" in notes(table)
     assert "come to 1.19 over 40 epochs" in notes(table)
@@ -348,5 +348,5 @@ def test_the_rule(values: list[float], paper: str, verdict: Verdict) -> None:
 
 
 def test_the_median_counts() -> None:
-    assert timed_cell([1.0, 9.0, 2.0]).mean == 2.0
-    assert timed_cell([]).mean is None
+    assert timed_cell([1.0, 9.0, 2.0]).value == 2.0
+    assert timed_cell([]).value is None

@@ -126,7 +126,7 @@ def test_every_cell_is_the_mean_over_seeds(
                 for path in paths
             ]
             assert cell.status == "done"
-            assert cell.mean == pytest.approx(column.scale * sum(values) / len(seeds), abs=1e-9)
+            assert cell.value == pytest.approx(column.scale * sum(values) / len(seeds), abs=1e-9)
 
 
 @EVERY_SPEC
