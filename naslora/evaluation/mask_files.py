@@ -15,7 +15,6 @@ from skimage.segmentation import find_boundaries
 from naslora.core.files import whole_file, write_json
 
 Product = Literal["mask", "probability", "overlay", "coco"]
-PRODUCTS: tuple[Product, ...] = ("mask", "probability", "overlay", "coco")
 COCO_NAME = "annotations.json"
 _SUFFIXES = {"mask": "", "probability": "_probability", "overlay": "_overlay"}
 _ROWS = 1024  # of an overlay that are drawn at once

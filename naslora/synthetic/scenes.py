@@ -8,7 +8,6 @@ shaded or flat; light, colour cast, blur and noise come last. There are no cast 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,11 +71,6 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
         mask = SHAPES["ellipse"](rng, shape, middle, size / 6)
         instances[mask], image[mask] = FIRST_OBJECT, draw_colour(rng, ground, 0.4)
     return Scene(_photographed(rng, image), instances)
-
-
-def draw_batch(seed: int, indices: Sequence[int], size: int) -> list[Scene]:
-    """The scenes of some indices."""
-    return [draw_scene(scene_stream(seed, index), size) for index in indices]
 
 
 def _leaves(

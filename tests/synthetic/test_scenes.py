@@ -6,8 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from naslora.synthetic.scenes import FIRST_OBJECT, draw_batch, draw_scene, scene_stream
+from naslora.synthetic.scenes import FIRST_OBJECT, Scene, draw_scene, scene_stream
 from naslora.synthetic.scenes_shapes import SHAPES
+
+
+def draw_batch(seed: int, indices: range, size: int) -> list[Scene]:
+    return [draw_scene(scene_stream(seed, index), size) for index in indices]
 
 
 def test_a_scene_depends_on_its_seed_and_index_alone() -> None:

@@ -32,9 +32,6 @@ from naslora.report.tables.model import run_title
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
 
-# The picture of the median images is the figure's main picture.
-PARTS: tuple[Rank, ...] = ("best", "worst")
-
 
 def draw_comparison(inputs: Inputs, path: Path, rank: Rank = "median") -> None:
     """Draw a row per task with its image of a rank.
