@@ -39,7 +39,7 @@ def peak_memory_bytes(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    status = Path("/proc/self/status")
+    status = Path("/proc/self/status")  # psutil has no peak on Linux; getrusage has no reset
     if status.is_file():
         for line in status.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
@@ -85,7 +85,7 @@ def hardware(device: torch.device, sam: Sam | None = None) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
+    cpuinfo = Path("/proc/cpuinfo")  # psutil and platform have no name of the processor on Linux
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

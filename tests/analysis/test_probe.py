@@ -46,7 +46,7 @@ def test_every_block_is_measured_where_it_is(sam: Sam) -> None:
     assert found.amplitudes.shape == (2, 5, 3)
 
 
-def test_probing_leaves_no_trace(sam: Sam) -> None:
+def test_probing_does_not_change_the_model(sam: Sam) -> None:
     batch = images(96)
     before = sam.encode(batch)
     probe(sam, batch)

@@ -68,7 +68,7 @@ def test_whole(download, server, folder, known, length):
         {"status": 204},
     ],
 )
-def test_what_may_pass_is_tried_again(download, server, trouble, capsys):
+def test_temporary_errors_are_retried(download, server, trouble, capsys):
     server.answers = [trouble, trouble, {}]
     assert download(timeout=0.2) == BODY
     assert len(server.requests) == 3
@@ -88,7 +88,7 @@ def test_growing_pauses_and_the_servers_wish(download, server, monkeypatch):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416])
-def test_what_will_not_pass_is_not_tried_again(download, server, folder, status):
+def test_permanent_errors_are_not_retried(download, server, folder, status):
     server.answers = [status]
     with pytest.raises(CheckpointError, match=f"cannot download http://.*{status}") as caught:
         download(error=CheckpointError)

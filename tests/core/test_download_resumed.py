@@ -183,7 +183,7 @@ def test_the_note_names_the_file_it_is_part_of(download, server, folder):
     assert note == {"url": server.url, "validator": '"1"', "total": len(BODY)}
 
 
-def test_a_server_that_falls_silent_costs_no_byte(download, server):
+def test_a_silent_server_loses_no_bytes(download, server):
     server.answers = [{"cut": 1000, "stall": 0.5}, {}]
     assert download(timeout=0.2) == BODY
     assert ranges(server) == [None, "bytes=1000-"]

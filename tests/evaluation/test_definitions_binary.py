@@ -295,7 +295,7 @@ def test_balanced_error_of_edge_cases() -> None:
     hnp.arrays(np.uint8, (6, 8), elements=st.integers(0, 1)),
     st.sampled_from([np.fliplr, np.transpose]),
 )
-def test_where_things_lie_matters_to_few(prediction, truth, turn) -> None:
+def test_few_metrics_depend_on_positions(prediction, truth, turn) -> None:
     """All but S and weighted F, which look at quarters and neighbours, only count pixels."""
     names = ("E_measure", "E_measure_max", "E_measure_adaptive", "IoU", "Dice", "Acc", "BER")
     values = []

@@ -175,7 +175,7 @@ def test_predictions_that_are_not_finite_make_a_diverged_record(
     assert written == record.model_copy(update={"digest": written.digest})
 
 
-def test_too_little_memory_is_told_with_the_way_out(
+def test_too_little_memory_is_an_error_with_a_remedy(
     trained_study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> Any:

@@ -274,7 +274,7 @@ def test_postscript_named_like_an_image_starts_nothing(sam: Any, tmp_path: Path)
         predict_files(sam, [tmp_path / "a.jpg"], tmp_path / "out")
 
 
-def test_a_name_as_long_as_a_name_can_be(sam: Any, tmp_path: Path) -> None:
+def test_the_longest_possible_name(sam: Any, tmp_path: Path) -> None:
     path = tmp_path / f"{'n' * 246}.png"
     Image.new("RGB", (20, 20)).save(path)
     assert len(predict_files(sam, [path], tmp_path / "out")) == 1

@@ -160,7 +160,7 @@ def test_compare_names_a_winner_or_says_that_there_is_none(
 
 
 @pytest.mark.slow
-def test_the_page_answers(images: Path, quick: FitOptions, tmp_path: Path) -> None:
+def test_the_page_predicts(images: Path, quick: FitOptions, tmp_path: Path) -> None:
     gradio = pytest.importorskip("gradio")
     client = pytest.importorskip("gradio_client")
     from naslora.own.api import predict

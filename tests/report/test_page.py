@@ -65,7 +65,7 @@ def page_of(study: Study) -> Page:
     return Page(report_text(study, aggregate(study)))
 
 
-def test_it_holds_everything_and_asks_nothing_of_a_network(full_study: Study) -> None:
+def test_the_report_is_self_contained(full_study: Study) -> None:
     figure = Layout.of(full_study).figure("figureC1")
     figure.parent.mkdir(parents=True)
     Image.new("RGB", (4, 3), "white").save(figure)
@@ -113,7 +113,7 @@ def test_a_study_without_anything_has_no_report(study: Study) -> None:
     assert not Layout.of(study).report.exists()
 
 
-def test_what_was_not_run_or_not_believed_is_said(study: Study, write_run: WriteRun) -> None:
+def test_missing_and_left_out_runs_are_listed(study: Study, write_run: WriteRun) -> None:
     write_run(study, "lora", 0)
     write_run(study, "lora", 1, status="diverged", message="the loss is nan at epoch 2")
     bad = write_run(study, "lora", 2)

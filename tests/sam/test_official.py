@@ -55,7 +55,7 @@ def test_download_then_found_without_asking_again(server, served, tmp_path):
 
 
 @pytest.mark.parametrize("trouble", [[503, {}], [BROKEN, 500, {}]])
-def test_trouble_on_the_way_is_tried_again(server, served, tmp_path, trouble):
+def test_broken_downloads_are_retried(server, served, tmp_path, trouble):
     server.answers = trouble
     assert fetch(tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == len(trouble)

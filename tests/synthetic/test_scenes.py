@@ -80,7 +80,7 @@ def test_shapes_lie_around_their_centre(name: str) -> None:
     assert np.abs(np.mean(places, 0) - 48).max() < 8
 
 
-def test_scenes_know_nothing_of_the_benchmarks_generators() -> None:
+def test_scenes_use_no_code_of_the_benchmarks_generators() -> None:
     code = (
         "import sys, naslora.synthetic.scenes\n"
         "print(*[m for m in sys.modules if m.startswith('naslora.')])"

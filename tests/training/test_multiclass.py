@@ -122,7 +122,7 @@ def test_learning_beats_both_controls(learnt: Study) -> None:
     assert means["decoder_only"] > means["control_mean_mask"] + 0.02
 
 
-def test_the_blank_mask_knows_background_alone(make_study: MakeStudy) -> None:
+def test_the_blank_mask_scores_on_background_alone(make_study: MakeStudy) -> None:
     layout = Layout.of(make_study())
     for task in (V1, V2):
         manifest = _manifest(layout, task)

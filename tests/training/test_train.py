@@ -195,7 +195,7 @@ def test_alpha_on_every_third_step(copied: Copy, seen: dict[str, list[Any]]) -> 
     assert torch.equal(seen["weights"][2], seen["alpha"][0])
 
 
-def test_it_is_told_that_alpha_is_never_trained(
+def test_a_warning_if_alpha_is_never_trained(
     copied: Copy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes = {**MOVING, "training.epochs": 1, "training.architecture.every_n_steps": 6}
@@ -206,7 +206,7 @@ def test_it_is_told_that_alpha_is_never_trained(
     assert "alpha" not in capsys.readouterr().out
 
 
-def test_too_little_memory_is_told_with_the_way_out(
+def test_too_little_memory_is_an_error_with_a_remedy(
     copied: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> torch.Tensor:
@@ -278,7 +278,7 @@ def test_divergence_in_a_later_epoch_keeps_the_history(
     diverged(study)
 
 
-def test_a_last_step_into_nowhere_is_a_divergence(
+def test_weights_that_are_not_finite_after_the_last_step_diverge(
     copied: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = AlternatingOptimizer.weights_step

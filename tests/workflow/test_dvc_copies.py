@@ -42,7 +42,7 @@ def pushed(ledger: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
     return project
 
 
-def test_repro_makes_everything_from_nothing_and_nothing_twice(ledger: Project) -> None:
+def test_repro_makes_everything_once(ledger: Project) -> None:
     text = (ledger.root / "repro.txt").read_text()
     first, _, again = text.partition("Stage 'data' didn't change, skipping")
     stages = ["data", "runs", "tables", "figures"]
@@ -80,7 +80,7 @@ def test_repro_in_a_fresh_clone_takes_all_from_the_remote(pushed: Project, tmp_p
     assert contents(clone) == contents(pushed)
 
 
-def test_there_and_back_by_way_of_s3(
+def test_results_are_pushed_to_and_pulled_from_s3(
     ledger: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("dvc_s3", reason="S3 needs the package dvc-s3")
@@ -124,7 +124,7 @@ def test_there_and_back_by_way_of_s3(
     assert contents(clone) == weights_and_records
 
 
-def test_data_with_terms_of_its_own_stays_here(ledger: Project, tmp_path: Path) -> None:
+def test_data_with_terms_of_its_own_are_not_pushed(ledger: Project, tmp_path: Path) -> None:
     """Official archives, prepared and resized images, pictures and reports of real images."""
     project = ledger.copy(tmp_path / "project")
     secret = b"an image that may not be handed on"

@@ -233,7 +233,7 @@ def test_easy_and_hard_are_counted_together(
 @EDITIONS
 @hypothesis_settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_masks_say_again_what_was_encoded(edition: Trans10K, data: st.DataObject) -> None:
+def test_masks_decode_to_what_was_encoded(edition: Trans10K, data: st.DataObject) -> None:
     highest = len(edition.classes) - 1
     shape = st.tuples(st.integers(1, 9), st.integers(1, 9))
     labels = data.draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, highest)))

@@ -98,7 +98,7 @@ def test_by_the_mean_over_methods(study: Study, write_run: WriteRun) -> None:
     )
 
 
-def test_networks_have_scores_and_no_vote(
+def test_networks_do_not_count_in_the_choice(
     make_study: Callable[..., Study], write_run: WriteRun, tmp_path: Path
 ) -> None:
     study = make_study(tmp_path, networks=["unet"])

@@ -231,7 +231,7 @@ def test_nothing_to_draw_is_an_error_and_no_file(study: Study) -> None:
     assert {path.stem for path in folder.iterdir()} == {"figure1b_paper"}
 
 
-def test_where_asked_to_they_say_why(study: Study) -> None:
+def test_empty_figures_say_why_if_allowed(study: Study) -> None:
     """As in a copy with records alone, which has neither weights nor images."""
     paths = write_figures(study, figures_of(study), allow_empty=True)
     assert all(path.stat().st_size > 0 for path in paths)

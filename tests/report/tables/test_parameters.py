@@ -74,7 +74,7 @@ def test_formats_hold_the_same_numbers(counts: list[Count]) -> None:
         assert count.note is None or count.note in text
 
 
-def test_other_backbones_are_not_set_beside_the_paper() -> None:
+def test_other_backbones_are_not_compared_with_the_paper() -> None:
     for count in count_parameters("tiny"):
         assert count.paper_params_m is None
 

@@ -299,7 +299,7 @@ def test_marks_tell_the_best_and_second_from_the_rest(full_study: Study) -> None
     )
 
 
-def test_nothing_is_bold_where_nothing_is_told(study: Study, write_run: WriteRun) -> None:
+def test_nothing_is_bold_where_nothing_is_significant(study: Study, write_run: WriteRun) -> None:
     for method in study.methods:
         for seed in study.seeds:
             write_run(study, method, seed, (0.7, 0.8, 0.7))
@@ -309,7 +309,7 @@ def test_nothing_is_bold_where_nothing_is_told(study: Study, write_run: WriteRun
     assert r"\textbf" not in latex_of(study)
 
 
-def test_one_seed_tells_nothing(study: Study, make_study: Any, write_run: WriteRun) -> None:
+def test_no_marks_with_one_seed(study: Study, make_study: Any, write_run: WriteRun) -> None:
     once = make_study(study.results, seeds=[0])
     for index, method in enumerate(once.methods):
         write_run(once, method, 0, (0.5 + 0.1 * index,) * 3)

@@ -240,9 +240,7 @@ def test_a_tampered_record_is_named_and_left_out_of_every_table(
 
 
 @EVERY_SPEC
-def test_a_record_of_another_task_is_not_a_tables_business(
-    spec: TableSpec, copied_study: Study
-) -> None:
+def test_records_of_other_tasks_do_not_change_a_table(spec: TableSpec, copied_study: Study) -> None:
     other = next(task for task in copied_study.tasks if task not in spec.tasks)
     Layout.of(copied_study).record(other, "lora", 0).write_text("{")
     text = markdown_text(fill(spec, copied_study, aggregate(copied_study)))

@@ -290,7 +290,7 @@ def test_stopped_with_a_full_disk(
     assert checkpoints(study) == []
 
 
-def test_who_lost_the_run_stops_by_itself(
+def test_a_process_that_lost_the_run_stops(
     copied: Copy, at_step: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long before it writes; and it notes no error, since the run is not its own."""

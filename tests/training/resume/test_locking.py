@@ -69,7 +69,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
     in_a_process(lambda: RunLock.acquire(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["owner.json", "run.lock"]
     with held(tmp_path) as lock:
@@ -90,7 +90,7 @@ def test_without_locks_the_later_one_takes_over(tmp_path: Path, no_locks: None) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_who_is_taken_over_while_it_writes_is_told(tmp_path: Path, no_locks: None) -> None:
+def test_a_process_taken_over_while_writing_raises(tmp_path: Path, no_locks: None) -> None:
     def lose() -> None:
         stack.enter_context(held(tmp_path))
         raise FileNotFoundError

@@ -31,7 +31,7 @@ def test_signals_are_noted_and_handlers_come_back(number: signal.Signals) -> Non
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
-def test_an_impatient_user_interrupts_at_once() -> None:
+def test_a_second_interrupt_stops_at_once() -> None:
     with StopRequests() as signals:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
