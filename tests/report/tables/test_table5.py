@@ -176,7 +176,7 @@ def test_numbers_and_ratios(study: Study) -> None:
     assert w.cells[6].value == 16
     assert lora.cells[7].value == pytest.approx(2 * 2000 / 20.3 / 60)  # with batches of 8
     for index in (2, 4, 6, 8):  # of the same model
-        assert (both.cells[index].mean, both.cells[index].status) == (None, "as with w alone")
+        assert (both.cells[index].value, both.cells[index].status) == (None, "as with w alone")
     # Of NAS-LoRA, which the paper does not print, too.
     assert row(table, "nas_lora_searching").cells[3].value == pytest.approx(1.2 / 0.609)
     assert row(table, "vpt").cells[0].status == "not timed"
