@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from naslora.core.precision import without_autocast
 from naslora.methods.layers import LowRankLinear, replace_qkv
 from naslora.methods.lora import LoRASettings
 from naslora.methods.registry import register
@@ -100,7 +101,7 @@ class ConvolutionExperts(nn.Module):
         the router compares numbers that are close.
         """
         dtype = z.dtype
-        with torch.autocast(z.device.type, enabled=False):
+        with without_autocast(z.device):
             maps = z.to(torch.promote_types(dtype, torch.float32)).permute(0, 3, 1, 2)
             choice, self.auxiliary_loss = self.route(maps.mean((2, 3)))
             mixed = self._all_mixed if torch.compiler.is_exporting() else self._mixed
@@ -123,7 +124,10 @@ class ConvolutionExperts(nn.Module):
                 _resampling(length, ratio, dtype, z.device)
 
     def _mixed(self, maps: Tensor, choice: Tensor) -> Tensor:
-        """Outputs of the chosen experts for maps (N, channels, h, w)."""
+        """Outputs of the chosen experts for maps (N, channels, h, w).
+
+        It waits for a GPU: how many maps an expert gets decides which kernels run.
+        """
         order = choice.argsort(stable=True)
         counts = choice.bincount(minlength=len(self.experts)).tolist()
         groups = torch.split(maps[order], counts)
@@ -161,7 +165,7 @@ class ConvolutionExperts(nn.Module):
         top = noisy.topk(2, dim=1).values
         rival = torch.where(noisy > top[:, 1:], top[:, 1:], top[:, :1])
         load = torch.special.ndtr((clean - rival) / deviation).sum(0)
-        importance = choice.bincount(minlength=len(self.experts)).to(load.dtype)
+        importance = F.one_hot(choice, len(self.experts)).sum(0).to(load.dtype)
         loss = squared_variation(importance) + squared_variation(load)
         return choice, self.load_balance * loss
 

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from naslora.core.precision import without_autocast
 from naslora.methods.layers import LowRankLinear, plain_linear, replace_qkv
 from naslora.methods.lora import LoRASettings
 from naslora.methods.registry import register
@@ -89,7 +90,7 @@ class DoRALinear(LowRankLinear):
 
     def _factor(self) -> Tensor:
         """The magnitudes m over |V|, in float32 or wider; finite where V is zero."""
-        with torch.autocast(self.weight.device.type, enabled=False):
+        with without_autocast(self.weight.device):
             norm = self._norm(self._direction())
             return self.magnitude.to(norm) / norm.clamp_min(torch.finfo(norm.dtype).tiny)
 

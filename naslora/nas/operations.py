@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from naslora.core.precision import without_autocast
 from naslora.nas.settings import CellSettings, OperationName
 
 
@@ -235,7 +236,7 @@ def _dilate(kernel: Tensor, dilation: int) -> Tensor:
 
 def _compose(first: Tensor, second: Tensor) -> Tensor:
     """The kernel of convolving with `first`, then with `second`, both (C, C, k, k)."""
-    with torch.autocast(first.device.type, enabled=False):
+    with without_autocast(first.device):
         composed = F.conv2d(
             first.transpose(0, 1), second.flip(-1, -2), padding=second.shape[-1] - 1
         )

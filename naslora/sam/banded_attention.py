@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from naslora.core.precision import without_autocast
+
 # The number of logits in a band: 4 MB in float32.
 _LOGITS = 1 << 20
 
@@ -33,7 +35,7 @@ class _Band(NamedTuple):
 
 def attend_in_bands(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Compute `naslora.sam.attention.attend`; differentiable once."""
-    with torch.autocast(q.device.type, enabled=False):
+    with without_autocast(q.device):
         rows, columns = rows.to(q.dtype), columns.to(q.dtype)
         out: Tensor = _Attention.apply(q, k, v, rows, columns)
     return out

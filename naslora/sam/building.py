@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from segment_anything.modeling import PromptEncoder
 from segment_anything.modeling import Sam as MetaSam
 from torch import Tensor, nn
 
+from naslora.core.precision import without_autocast
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.backends import AttentionBackend
 from naslora.sam.image_encoder import ImageEncoderViT
@@ -115,9 +115,7 @@ class Sam(MetaSam, nn.Module):  # type: ignore[misc]  # nn.Module has types
         """
         layer = self.prompt_encoder.pe_layer
         frequencies = getattr(layer, _FREQUENCIES)
-        kind = frequencies.device.type
-        exact = torch.amp.is_autocast_available(kind)
-        with torch.autocast(kind, enabled=False) if exact else nullcontext():
+        with without_autocast(frequencies.device):
             encoding: Tensor = torch.func.functional_call(
                 layer,
                 {_FREQUENCIES: frequencies.float()},

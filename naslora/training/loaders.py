@@ -62,11 +62,13 @@ class ValidationLoader:
         samples: indexed by (index, flip) pairs.
         indices: of this process's images.
         batch_size: of the batches; the last one may be smaller.
+        pin_memory: as `training_loader` has it.
     """
 
     samples: Dataset[Batch]
     indices: Sequence[int]
     batch_size: int
+    pin_memory: bool = False
 
     def __iter__(self) -> Iterator[Batch]:
         starts = range(0, len(self.indices), self.batch_size)
@@ -75,7 +77,8 @@ class ValidationLoader:
 
     def _batch(self, indices: Sequence[int]) -> Batch:
         images, labels = zip(*(self.samples[index, False] for index in indices), strict=True)
-        return torch.stack(images), torch.stack(labels)
+        batch = torch.stack(images), torch.stack(labels)
+        return (batch[0].pin_memory(), batch[1].pin_memory()) if self.pin_memory else batch
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,13 @@ def build_loaders(
             world_size=fabric.world_size,
         )
         samples = embedded if embedded and dataset is images else FlippedImages(dataset)
-        batches = training_loader(samples, sampler, batch_size=batch_size, workers=training.workers)
+        batches = training_loader(
+            samples,
+            sampler,
+            batch_size=batch_size,
+            workers=training.workers,
+            pin_memory=_pins(fabric),
+        )
         return EpochLoader(batches, sampler, batch_size)
 
     for_weights: Sequence[int] = range(len(images))
@@ -192,7 +201,12 @@ def _validation_loader(
         passes=training.epochs // training.validate_every_n_epochs,
     )
     mine = indices[fabric.global_rank :: fabric.world_size]
-    return ValidationLoader(embedded or FlippedImages(images), mine, batch_size)
+    samples = embedded or FlippedImages(images)
+    return ValidationLoader(samples, mine, batch_size, _pins(fabric))
+
+
+def _pins(fabric: Fabric) -> bool:
+    return fabric.device.type == "cuda"
 
 
 def _check_validation(run: RunSettings, manifest: Manifest, alpha_data: str) -> None:

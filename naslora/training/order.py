@@ -85,10 +85,12 @@ def training_loader(
     *,
     batch_size: int,
     workers: int,
+    pin_memory: bool = False,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches of samples that are indexed by (index, flip) pairs, in the sampler's order.
 
-    Of `FlippedImages`, they are images (B, 3, S, S) and labels (B, S, S), both uint8.
+    Of `FlippedImages`, they are images (B, 3, S, S) and labels (B, S, S), both uint8. Pinned
+    memory is what a copy to a GPU needs to go on in the background.
     """
     return DataLoader(
         samples,
@@ -99,5 +101,5 @@ def training_loader(
         worker_init_fn=ignore_stop_signals,
         # Not the global generator: what dropout draws from it must not depend on `workers`.
         generator=torch.Generator().manual_seed(0),
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin_memory,
     )

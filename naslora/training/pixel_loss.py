@@ -10,6 +10,8 @@ from naslora.data.masks import IGNORE
 from naslora.sam.mask_decoder import Prediction
 from naslora.training.labels import check_labels
 
+_TINY = torch.finfo(torch.float32).tiny
+
 
 def pixel_loss(
     prediction: Prediction, labels: Tensor, class_weights: Tensor | None = None
@@ -38,5 +40,6 @@ def pixel_loss(
     overlap = (probability * truth).sum(pixels)
     total = probability.square().sum(pixels) + truth.sum(pixels)
     present = truth.any(dim=3).any(dim=2).any(dim=0)
-    dice = 1 - 2 * overlap[present] / total[present]
+    # Not by an index of the present ones, whose number a GPU would have to be waited for.
+    dice = torch.where(present, 1 - 2 * overlap / total.clamp_min(_TINY), 0)
     return entropy / known.sum().clamp_min(1) + dice.sum() / present.sum().clamp_min(1)
