@@ -1,4 +1,4 @@
-"""Errors that a person can act on: what is wrong, where, and what to do about it."""
+"""Errors that users can act on: what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class LockError(NasloraError):
 
 
 class StoppedError(NasloraError):
-    """Training was told to stop before its end; the same command goes on with it."""
+    """Training was stopped before its end; the same command continues it."""
 
     exit_code = TRY_AGAIN
 

@@ -28,10 +28,10 @@ def environment_checks() -> list[Check]:
     """Python, and the packages that pyproject.toml asks for."""
     version = sys.version_info[:2]
     fits = _PYTHONS[0] <= version <= _PYTHONS[1]
-    told = f"{platform.python_version()}, {short(Path(sys.executable))}"
+    found = f"{platform.python_version()}, {short(Path(sys.executable))}"
     remedy = None if fits else "use Python 3.11, 3.12 or 3.13"
     return [
-        Check("machine", "Python", "ok" if fits else "problem", told, remedy),
+        Check("machine", "Python", "ok" if fits else "problem", found, remedy),
         _packages(),
     ]
 

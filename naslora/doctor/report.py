@@ -1,4 +1,4 @@
-"""The doctor's findings as a table for people and as JSON for programs."""
+"""The doctor's findings as a table for the terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def _render(console: Console, checks: Sequence[Check], study: str) -> None:
         for check in checks:
             if check.group == group:
                 mark, ascii_mark, colour = _MARKS[check.state]
-                told = Text(check.finding, style="" if check.state != "note" else "bright_black")
+                text = Text(check.finding, style="" if check.state != "note" else "bright_black")
                 if check.remedy and check.state in ("warning", "problem"):
                     arrow = "-> " if plain else "→ "
-                    told.append(f"\n{arrow}{check.remedy}", style="cyan")
-                table.add_row(Text(ascii_mark if plain else mark, style=colour), check.name, told)
+                    text.append(f"\n{arrow}{check.remedy}", style="cyan")
+                table.add_row(Text(ascii_mark if plain else mark, style=colour), check.name, text)
     console.print(table)
     console.print()
     console.print(_verdict(checks, study))

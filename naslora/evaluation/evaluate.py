@@ -31,7 +31,7 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     """Evaluate a run and write its record and per-image metrics.
 
     Predictions are made in single precision, whatever the training's. A run that diverged gets a
-    record that says so, without metrics; so does one whose predictions are not finite.
+    record with that status and without metrics; so does one whose predictions are not finite.
 
     Raises:
         RecordError: the run's receipt is missing or damaged, or its settings, weights, checkpoint

@@ -15,7 +15,7 @@ def train_and_evaluate(study: Study, task: str, variant: str, seed: int) -> Reco
 
     The results are those of `train` and `evaluate` one after the other. After an interruption, the
     next call continues from the last checkpoint, or with the evaluation. A run that diverges gets a
-    record that says so.
+    record with that status.
 
     Raises:
         SettingsError: the run is distributed; train and evaluate it apart. See also `train` and

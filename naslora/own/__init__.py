@@ -1,1 +1,1 @@
-"""Adaptation to images of one's own: a study of one task, made on the spot."""
+"""Adaptation to images of one's own, as a study of one task."""

@@ -63,7 +63,7 @@ def fit(
         masks: what the files alone do not show, such as `{"ignore": 255}`; see
             `naslora.data.own.OwnOptions`.
         settings: further settings of the study, such as `{"training.patience": 20}`.
-        tell: called with lines for people.
+        tell: called with lines to print.
 
     Returns:
         The run's folder, its scores on the held-out images, and whether anything was learnt.

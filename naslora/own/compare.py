@@ -50,7 +50,7 @@ def compare(
         seeds: of the runs; the first is also that of the split.
         options: backbone, image size, training, and how masks are read.
         profile: local, slurm, or a Snakemake profile of one's own.
-        tell: called with lines for people.
+        tell: called with lines to print.
 
     Raises:
         AuditError: the images are no data set, or masks are ambiguous.

@@ -64,7 +64,7 @@ def fit(
         out: the folder of the run; a new one, or that of the same call.
         method: a method by name, or the file of one from outside the package.
         options: backbone, image size, training, and how masks are read.
-        tell: called with lines for people.
+        tell: called with lines to print.
 
     Raises:
         AuditError: the images are no data set, or masks are ambiguous; says what settles it.

@@ -90,7 +90,7 @@ def make_study(
         methods: by name, or the files of methods from outside the package.
         seeds: of the runs.
         options: the rest.
-        tell: called with lines for people.
+        tell: called with lines to print.
         here: runs are trained on this machine, and its hardware decides on precision, batch and
             image size; else they are those of `own.yaml`.
         threads: a run may use all cores of this machine.

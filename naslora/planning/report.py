@@ -1,4 +1,4 @@
-"""A plan as tables for people and as JSON for programs."""
+"""A plan as text with tables and as JSON."""
 
 from __future__ import annotations
 
@@ -119,5 +119,5 @@ def _counts(plan: Plan, belongs: Callable[[PlannedRun], bool]) -> list[str]:
     """Runs, done ones, and hours to come."""
     runs = [run for run in plan.runs if belongs(run)]
     known = all(run.known for run in runs)
-    told = hours(sum(run.device_seconds for run in runs)) if known else DASH
-    return [str(len(runs)), str(sum(run.evaluated for run in runs)), told]
+    time = hours(sum(run.device_seconds for run in runs)) if known else DASH
+    return [str(len(runs)), str(sum(run.evaluated for run in runs)), time]

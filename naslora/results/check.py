@@ -44,13 +44,13 @@ _DECIMALS = 1
 
 @dataclass(frozen=True)
 class Point:
-    """Something that is asked of a study.
+    """A condition that a study should fulfil.
 
     Attributes:
-        name: what is asked.
+        name: what is checked.
         where: task, test set and metric, or the whole study.
-        found: what the records say, for people.
-        passed: whether that is enough.
+        found: the values in the records, as text.
+        passed: whether the values are sufficient.
     """
 
     name: str

@@ -117,8 +117,8 @@ class Receipt(Document):
 class Attempt(Document):
     """State of the last attempt at a run without a receipt; written as `attempt.json`.
 
-    It says "interrupted" from the start, since a process that is killed cannot say so. An error
-    makes it "failed". Once the run has a receipt, done or diverged, the file is gone.
+    The status is "interrupted" from the start, since a process that is killed cannot write it, and
+    "failed" after an error. Once the run has a receipt, done or diverged, the file is gone.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

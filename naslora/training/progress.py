@@ -80,10 +80,10 @@ class EpochProgress:
         self._done += 1
         seconds = time.perf_counter() - self._began
         left = seconds / (self._done - self._before) * (self._epochs - self._done)
-        told = "  ".join(
+        shown = "  ".join(
             f"{k} {v:.4f}" for k, v in values.items() if k.endswith("loss") or k.endswith("score")
         )
-        self.message(f"epoch {self._done}/{self._epochs}  {told}  {left:.0f} s left")
+        self.message(f"epoch {self._done}/{self._epochs}  {shown}  {left:.0f} s left")
 
     def message(self, text: str) -> None:
         """Print a line."""

@@ -58,8 +58,8 @@ def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
             the GPU has.
         CheckpointError, ManifestError: what the run starts from is missing or damaged.
         DiskError: the results cannot be written.
-        SystemExit: in the other processes of a distributed run, where the first one is refused
-            the run or told to stop.
+        SystemExit: in the other processes of a distributed run, if the first one is refused the run
+            or stopped.
     """
     began = time.perf_counter()
     run = study.run(task, variant, seed)

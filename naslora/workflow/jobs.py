@@ -171,7 +171,7 @@ class Jobs:
         )
 
     def analyses(self) -> list[Path]:
-        """The analyses of Table 4's models; in a copy of records alone, those that came along."""
+        """The analyses of Table 4's models; in a copy of records alone, those that are there."""
         task, seed = self._study.analysis_task, self._study.seeds[0]
         models = analysed_models(self._study)
         paths = [self._layout.analysis(task, model, seed) for model in models]

@@ -23,7 +23,7 @@ def check_inputs(
 ) -> None:
     """Look for the archives of tasks and for the SAM checkpoint; nothing is downloaded or read.
 
-    Archives and a checkpoint that could be downloaded are asked for too: a cluster's nodes often
+    Archives and a checkpoint that could be downloaded are required too: a cluster's nodes often
     have no way to the internet.
 
     Args:

@@ -1,4 +1,4 @@
-# What SLURM needs beyond its profile; see naslora/workflow/cluster.py.
+# Checks and signals for SLURM; see naslora/workflow/cluster.py.
 from naslora.workflow.cluster import TRAP, in_slurm_job, prepare_job, prepare_submission
 
 

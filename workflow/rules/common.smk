@@ -1,4 +1,4 @@
-# The study that is run, and what the rules ask for about it; how is in naslora/workflow.
+# The study that is run, and objects that the rules use; see naslora/workflow.
 import shlex
 import sys
 from pathlib import Path

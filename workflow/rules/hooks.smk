@@ -1,4 +1,4 @@
-# What is done when a run of the workflow has ended.
+# Handlers for the end of a run of the workflow.
 from snakemake.logging import logger
 from snakemake.shell import shell
 
@@ -17,5 +17,5 @@ def write_partial_tables():
         names = jobs.record_tables()
         shell("naslora table {STUDY:q} {names:q} > /dev/null")
         logger.warning(
-            f"some runs are missing; how they stand: {layout.table('status', 'md')}"
+            f"some runs are missing; see {layout.table('status', 'md')}"
         )

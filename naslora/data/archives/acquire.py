@@ -150,5 +150,5 @@ def _described(outcome: Outcome, study: Study) -> str:
         "cite": archive.citation,
         "or": outcome.instead,
     }
-    told = [f"    {name + ':':<12}{text}" for name, text in lines.items() if text]
-    return "\n".join([f"  {archive.title} (for {', '.join(outcome.tasks)})", *told, ""])
+    shown = [f"    {name + ':':<12}{text}" for name, text in lines.items() if text]
+    return "\n".join([f"  {archive.title} (for {', '.join(outcome.tasks)})", *shown, ""])

@@ -30,7 +30,7 @@ from naslora.data.masks import GreyMask, Labels, PaletteMask
 
 
 def bundle_for(task: str, archives: Iterable[Archive]) -> Archive | None:
-    """The bundle that can stand in for a task's archives, if there is one."""
+    """The bundle that can replace a task's archives, if there is one."""
     return next((archive for archive in archives if task in archive.replaces), None)
 
 
@@ -44,7 +44,7 @@ def is_bundle(path: Path, bundle: Archive) -> bool:
 
 
 def find_bundle(bundle: Archive, folder: Path) -> Path | None:
-    """Where a bundle lies in a folder, under its own name or any other.
+    """Find a bundle in a folder, under its own name or any other.
 
     Raises:
         ArchiveError: the folder cannot be looked into.

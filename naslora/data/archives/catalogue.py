@@ -1,15 +1,15 @@
 """The archives: what they are, where they come from, and whether a file is one of them.
 
-The rule for a file that lies in the archives folder under one of an archive's names:
+The rule for a file in the archives folder under one of an archive's names:
 
 * its hash is the published one: it is official;
-* nothing is published: `official` is unknown (None), and the hash is recorded all the same; it is
-  pinned, and a later change is an error (see `naslora.data.archives.pins`);
-* it has the published size but another hash: damaged, an error;
-* it has another size and another hash: if it is a whole archive, it may be used, as reduced
-  copies of a data set are; the manifest records it with `official: false`, the user is told, and
-  the audit compares its contents with the expected counts. If it is not whole (truncated, a web
-  page, another format), it is an error. The checksum of every entry is checked in unpacking.
+* nothing is published: `official` is unknown (None), and the hash is recorded; it is pinned, and a
+  later change is an error (see `naslora.data.archives.pins`); * it has the published size but
+  another hash: damaged, an error; * it has another size and another hash: if it is a whole archive,
+  it may be used, as reduced copies of a data set are; the manifest records it with `official:
+  false`, a warning is logged, and the audit compares its contents with the expected counts. If it
+  is not whole (truncated, a web page, another format), it is an error. The checksum of every entry
+  is checked in unpacking.
 
 A file that this module downloads must be the official one; any other is an error. A bundle (see
 `naslora.data.archives.bundles`) is never official.
@@ -40,7 +40,7 @@ Bytes = Annotated[int, Field(gt=0)]
 
 
 class Replacement(Settings):
-    """How a bundle stands in for the archives of a benchmark.
+    """How a bundle replaces the archives of a benchmark.
 
     Attributes:
         tests: test set to the list of its images; without it, test.csv is the one test set.
@@ -77,7 +77,7 @@ class Archive(Settings):
         size: bytes of the official file, and its sha256 or md5; None where unpublished.
         rough_size: approximate number of bytes, for estimates.
         layout, pairs: its contents, and the number of images, masks or pairs in it.
-        folder, replaces: of a bundle: its one folder, and the tasks that it can stand in for.
+        folder, replaces: of a bundle: its one folder, and the tasks whose archives it can replace.
     """
 
     key: Name
@@ -135,7 +135,7 @@ def load_archives(config: Path = CONFIG_FOLDER) -> dict[str, Archive]:
 
 
 def find(archive: Archive, folder: Path) -> Path | None:
-    """Where an archive lies in a folder, under any of its names; None if it does not.
+    """Find an archive in a folder, under any of its names; None if it is not there.
 
     A folder of that name is returned only if there is no file.
 

@@ -1,6 +1,6 @@
 """Which files a task is prepared from: generated ones, the official archives, or a bundle.
 
-A bundle stands in for official archives of which one at least is not there, and
+A bundle replaces official archives of which at least one is missing, if
 
 * the study lists the task in `bundles`: the bundle is found in the archives folder, or downloaded;
 * or the bundle lies in the archives folder, and an official archive that is missing needs a login;
@@ -62,7 +62,7 @@ class Choice:
 def choose(
     study: Study, task: str, config: Path = CONFIG_FOLDER, recorded: Collection[str] = ()
 ) -> Choice:
-    """Choose between the official archives and a bundle, by what lies in the archives folder.
+    """Choose between the official archives and a bundle, by the files in the archives folder.
 
     Args:
         study: the study.

@@ -1,9 +1,8 @@
 """Images that seem to share a source, such as tiles of one photograph; a guess, for a warning.
 
 Near-duplicates are found by their content. Tiles of one photograph, or slices of one scan, are no
-duplicates, but a split that divides them flatters results all the same. They are guessed by their
-names, which begin alike and end in a number, where images named alike also look more alike than
-others.
+duplicates, but a split that divides them inflates scores as well. They are guessed by their names,
+which begin alike and end in a number, where images named alike also look more alike than others.
 """
 
 from __future__ import annotations

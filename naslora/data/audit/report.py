@@ -1,4 +1,4 @@
-"""An audit as JSON for programs, and as Markdown for people."""
+"""An audit as JSON and as Markdown."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def _metrics(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _sample(pair: OwnPair) -> Sample:
-    """The pair as it lies in the prepared folder."""
+    """The pair in the prepared folder."""
     image = f"images/{pair.id}{pair.image.suffix.lower()}"
     return Sample(pair.id, image, f"masks/{pair.id}.png", pair.part, pair.group)
 

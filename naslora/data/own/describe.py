@@ -148,8 +148,8 @@ def _sizes(seen: Survey, options: OwnOptions, path: Path) -> list[str]:
     """Refuse masks of another size than their image, or say that they are resized."""
     if not seen.sizes:
         return []
-    told = [f"{id_} ({m[0]}x{m[1]}, image {i[0]}x{i[1]})" for id_, m, i in seen.sizes]
-    what = f"{len(told)} masks are of another size than their image: {listed(told)}"
+    sizes = [f"{id_} ({m[0]}x{m[1]}, image {i[0]}x{i[1]})" for id_, m, i in seen.sizes]
+    what = f"{len(sizes)} masks are of another size than their image: {listed(sizes)}"
     if not options.resize_masks:
         raise AuditError(
             what,

@@ -62,16 +62,16 @@ def _as_told(
     found: Survey, options: OwnOptions, where: Path, show: Callable[[int], str]
 ) -> Understood:
     assert options.mask_values is not None
-    told = [(r.low, r.high, r.name, r.is_colour) for r in options.mask_values]
-    if any(is_colour for *_, is_colour in told) != (found.kind == "colour"):
+    given = [(r.low, r.high, r.name, r.is_colour) for r in options.mask_values]
+    if any(is_colour for *_, is_colour in given) != (found.kind == "colour"):
         raise AuditError(
             f"--mask-values names {'numbers' if found.kind == 'colour' else 'colours'}, but the "
             f"masks hold {_describe(found, show)}",
             where=where,
         )
     if options.ignore is not None:
-        told.append((options.ignore, options.ignore, VOID, False))
-    names = [name for _, _, name, _ in told if name not in (BACKGROUND, VOID)]
+        given.append((options.ignore, options.ignore, VOID, False))
+    names = [name for _, _, name, _ in given if name not in (BACKGROUND, VOID)]
     foreground = tuple(dict.fromkeys(names))
     if options.classes is not None and options.classes not in (
         foreground,
@@ -85,9 +85,9 @@ def _as_told(
         )
     label = {BACKGROUND: 0, VOID: IGNORE}
     label |= {name: index for index, name in enumerate(foreground, start=1)}
-    ranges = tuple((low, high, label[name]) for low, high, name, _ in told)
+    ranges = tuple((low, high, label[name]) for low, high, name, _ in given)
     # Where the background is listed, every other value has to be listed too.
-    rest = None if BACKGROUND in [name for _, _, name, _ in told] else 0
+    rest = None if BACKGROUND in [name for _, _, name, _ in given] else 0
     unlisted = [v for v in found.pixels if not any(low <= v <= high for low, high, _ in ranges)]
     if unlisted and rest is None:
         raise AuditError(

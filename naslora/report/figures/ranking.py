@@ -30,8 +30,8 @@ def draw_ranking(inputs: Inputs, path: Path) -> None:
 
     A panel per test set, of the task's main metric. Thick bars are 95 % intervals over seeds, thin
     ones over test images; a point is filled where both leave out zero. Below, the diagram of
-    critical differences of Demsar (2006): methods that a bar joins cannot be told apart over the
-    tasks.
+    critical differences of Demsar (2006): methods that a bar joins do not differ significantly over
+    the tasks.
 
     Raises:
         NothingToDrawError: no test set has a run of LoRA and one of another method.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WIDTH = 6.875
 SMALL, NORMAL, LARGE = 6.0, 6.5, 7.5  # points
 
-# Okabe and Ito's palette: told apart with any of the common deficiencies of colour vision.
+# Okabe and Ito's palette, distinguishable with all common deficiencies of colour vision.
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 

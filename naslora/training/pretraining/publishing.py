@@ -73,7 +73,7 @@ def publish(study: Study, folder: Path) -> Path:
 
 
 def card_text(card: Mapping[str, Any]) -> str:
-    """A card for people, in Markdown."""
+    """The card as Markdown."""
     settings, size = card["settings"], card["image_size"]
     rows = [("held-out scenes", card["held_out"]), *card["zero_shot"].items()]
     scores = "\n".join(f"| {name} | {row['click']:.3f} | {row['box']:.3f} |" for name, row in rows)

@@ -1,14 +1,14 @@
 """One process at a time on a run.
 
-The process that works on a run holds a lock for as long as it lives, and its token stands in the
-file `owner.json` of the run's folder. Before each rename of a file into that folder, it looks
-whether the token is still its own.
+The process that works on a run holds a lock until it ends, and its token is in the file
+`owner.json` of the run's folder. Before each rename of a file into that folder, it checks that the
+token is still its own.
 
 The lock keeps other processes away on every file system that has locks; on network file systems,
-from all machines. Without locks there, a second process cannot see that the first one lives: it
-takes the run over by writing its own token, and the first one stops when it next looks. Between
-looking and renaming there is a moment in which the first may still replace a file by its own. The
-files are then of the same run, each of them whole, and the second replaces them by its own.
+from all machines. Without locks there, a second process cannot see that the first one still runs:
+it takes the run over by writing its own token, and the first one stops at its next check. Between
+the check and the rename, the first may still replace a file by its own. The files are then of the
+same run, each of them whole, and the second replaces them by its own.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class RunLock:
     def acquire(cls, folder: Path) -> RunLock:
         """Take a run that no living process holds.
 
-        A SLURM job that was requeued waits a while for its first incarnation to end, which SLURM
-        has told to.
+        A SLURM job that was requeued waits a while for its first incarnation to end, to which SLURM
+        has sent a signal.
 
         Raises:
             LockError: a living process holds it.
