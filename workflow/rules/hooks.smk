@@ -16,6 +16,4 @@ def write_partial_tables():
     if any(there) and not all(there):
         names = jobs.record_tables()
         shell("naslora table {STUDY:q} {names:q} > /dev/null")
-        logger.warning(
-            f"some runs are missing; see {layout.table('status', 'md')}"
-        )
+        logger.warning(f"some runs are missing; see {layout.table('status', 'md')}")
