@@ -37,7 +37,7 @@ test: $(COMPLETE)
 	@tests/run
 
 docs: $(COMPLETE)
-	@mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 	@echo "The site: build/site/index.html, for any browser, without a network"
 
 pictures: tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -122,7 +123,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["docs/how-to/own_images.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/own_images.md"])
 def test_the_documented_lines(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: Callable[[], None]
 ) -> None:
@@ -135,8 +136,7 @@ def test_the_documented_lines(
     )
     assert len([line for line in block.splitlines() if line]) <= 5
     write_example(tmp_path / "leaves", count=14)
-    (tmp_path / "leaves" / "images" / "000.jpg").rename(tmp_path / "photo.jpg")
-    (tmp_path / "leaves" / "masks" / "000.png").unlink()
+    shutil.copyfile(tmp_path / "leaves" / "images" / "000.jpg", tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(block, names)
