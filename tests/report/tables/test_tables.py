@@ -7,13 +7,10 @@ import io
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from naslora.core.errors import SettingsError
@@ -24,7 +21,7 @@ from naslora.report.tables.catalogue import tables_of, write_tables
 from naslora.report.tables.cells import Verdict
 from naslora.report.tables.comparability import why_not_comparable
 from naslora.report.tables.filling import fill
-from naslora.report.tables.latex import TEXT_PT, block_width, column_blocks, latex_text
+from naslora.report.tables.latex import latex_text
 from naslora.report.tables.model import Column, TableSpec
 from naslora.report.tables.table3 import CLASSES, rows_with_mean_over
 from naslora.report.tables.writers import csv_text, markdown_text
@@ -358,90 +355,8 @@ def test_verdicts_of_miou_follow_its_definition(tmp_path: Path, write_run: Any) 
     assert nas_lora["Acc_verdict"] == "differs"
 
 
-@EVERY_SPEC
-def test_latex_has_as_many_fields_in_every_line(
-    spec: TableSpec, every_task: Study, records: Aggregate
-) -> None:
-    """In every part, which together have all columns once; and no part is wider than the page."""
-    table = fill(spec, every_task, records)
-    text = latex_text(table)
-    assert text.isascii()
-    bodies = [part.split(r"\bottomrule")[0] for part in text.split(r"\toprule")[1:]]
-    blocks = column_blocks(table)
-    assert [index for block in blocks for index in block] == list(range(len(spec.columns)))
-    assert len(bodies) == len(blocks)
-    for number, (body, block) in enumerate(zip(bodies, blocks, strict=True)):
-        width = (3 if spec.parameters and not number else 1) + len(block)
-        for line in body.splitlines():
-            if line.endswith(r"\\") and "multicolumn" not in line:
-                assert len(re.split(r"(?<!\\)&", line)) == width
-        assert block_width(table, block, first=not number) <= TEXT_PT
-        assert len(body.splitlines()) < 50  # at 9.5 pt a line, a page
-    assert r"\resizebox" not in text
-
-
-def test_a_narrow_table_fits_one_column_of_a_page(every_task: Study, records: Aggregate) -> None:
-    whole = fill(SPECS["table6"], every_task, records)
-    rows = tuple(replace(row, cells=row.cells[:1]) for row in whole.rows)
-    narrow = replace(whole, columns=whole.columns[:1], rows=rows, marked=whole.marked[:1])
-    assert latex_text(narrow).count(r"\begin{table}") == 1
-    wide = latex_text(fill(SPECS["table1"], every_task, records))
-    assert wide.count(r"\begin{table*}") > 1
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
-def test_all_of_them_compile(every_task: Study, records: Aggregate, tmp_path: Path) -> None:
-    tables = [latex_text(fill(spec, every_task, records)) for spec in SPECS.values()]
-    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-    (tmp_path / "all.tex").write_text(head + "\\clearpage\n".join(tables) + "\\end{document}\n")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
-
-
 def test_the_order_of_tables_is_the_papers() -> None:
     order = ["table1", "table2", "table3", "table4", "table5", "table6", "table7", "table8"]
     order += ["table9", "tableD1"]
     listed = [name for name in catalogue.TABLES if name in order]
     assert listed == [name for name in order if name in listed]
-
-
-def test_status_counts_every_run(copied_study: Study, write_run: Any) -> None:
-    layout = Layout.of(copied_study)
-    write_run(copied_study, "lora", 0, task="sbu", status="diverged", message="the loss is nan")
-    write_run(copied_study, "lora", 1, task="sbu", status="failed")
-    layout.record("leaf", "channels_1_of_3", 1).unlink()
-    layout.record("leaf", "lora", 1).write_text("{")
-    write_tables(copied_study, ["status"])
-    frame = pd.read_csv(layout.table("status", "csv")).set_index(["task", "variant"])
-    assert frame["planned"].sum() == len(copied_study.runs()) + len(CONTROLS) * len(
-        copied_study.tasks
-    )
-    counted = frame[["done", "diverged", "failed", "interrupted", "left_out", "missing"]]
-    assert (counted.sum(axis=1) == frame["planned"]).all()
-    assert counted.sum().tolist() == [
-        len(frame) * 2 - len(CONTROLS) * len(copied_study.tasks) - 4,
-        1,
-        1,
-        0,
-        1,
-        1,
-    ]
-    assert frame.loc[("leaf", "channels_1_of_3"), "missing"] == 1
-    assert ("kvasir", "channels_1_of_3") not in frame.index
-    text = layout.table("status", "md").read_text()
-    assert "- sbu, lora, seed 0: diverged: the loss is nan" in text
-    assert "- sbu, lora, seed 1: failed: no message" in text
-    assert "- `records/leaf/lora/seed1.json`: this record is damaged" in text
-    [line] = [line for line in text.splitlines() if line.startswith("| lora ") or "| LoRA " in line]
-    cells = [cell.strip() for cell in line.strip("|").split("|")][1:]
-    assert cells[copied_study.tasks.index("sbu")] == "0/2 (1 diverged, 1 failed)"
-    assert cells[copied_study.tasks.index("leaf")] == "1/2 (1 left out)"
-    assert cells[copied_study.tasks.index("kvasir")] == "2/2"
-
-
-def test_status_of_a_study_without_any_record(study: Study) -> None:
-    write_tables(study, ["status"])
-    frame = pd.read_csv(Layout.of(study).table("status", "csv"))
-    assert frame["missing"].sum() == frame["planned"].sum() == 4 * 3 + len(CONTROLS)

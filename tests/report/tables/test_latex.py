@@ -1,0 +1,65 @@
+"""LaTeX of the paper's tables: parts, widths, and that it compiles."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from naslora.report.tables.filling import fill
+from naslora.report.tables.latex import TEXT_PT, block_width, column_blocks, latex_text
+from naslora.report.tables.model import TableSpec
+from naslora.results.aggregate import Aggregate, aggregate
+from naslora.study.settings import Study
+from tests.report.tables.test_tables import EVERY_SPEC, SPECS
+
+
+@pytest.fixture(scope="module")
+def records(every_task: Study) -> Aggregate:
+    return aggregate(every_task)
+
+
+@EVERY_SPEC
+def test_latex_has_as_many_fields_in_every_line(
+    spec: TableSpec, every_task: Study, records: Aggregate
+) -> None:
+    """In every part, which together have all columns once; and no part is wider than the page."""
+    table = fill(spec, every_task, records)
+    text = latex_text(table)
+    assert text.isascii()
+    bodies = [part.split(r"\bottomrule")[0] for part in text.split(r"\toprule")[1:]]
+    blocks = column_blocks(table)
+    assert [index for block in blocks for index in block] == list(range(len(spec.columns)))
+    assert len(bodies) == len(blocks)
+    for number, (body, block) in enumerate(zip(bodies, blocks, strict=True)):
+        width = (3 if spec.parameters and not number else 1) + len(block)
+        for line in body.splitlines():
+            if line.endswith(r"\\") and "multicolumn" not in line:
+                assert len(re.split(r"(?<!\\)&", line)) == width
+        assert block_width(table, block, first=not number) <= TEXT_PT
+        assert len(body.splitlines()) < 50  # at 9.5 pt a line, a page
+    assert r"\resizebox" not in text
+
+
+def test_a_narrow_table_fits_one_column_of_a_page(every_task: Study, records: Aggregate) -> None:
+    whole = fill(SPECS["table6"], every_task, records)
+    rows = tuple(replace(row, cells=row.cells[:1]) for row in whole.rows)
+    narrow = replace(whole, columns=whole.columns[:1], rows=rows, marked=whole.marked[:1])
+    assert latex_text(narrow).count(r"\begin{table}") == 1
+    wide = latex_text(fill(SPECS["table1"], every_task, records))
+    assert wide.count(r"\begin{table*}") > 1
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
+def test_all_of_them_compile(every_task: Study, records: Aggregate, tmp_path: Path) -> None:
+    tables = [latex_text(fill(spec, every_task, records)) for spec in SPECS.values()]
+    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+    (tmp_path / "all.tex").write_text(head + "\\clearpage\n".join(tables) + "\\end{document}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
