@@ -101,8 +101,7 @@ def main(arguments: Sequence[str]) -> None:
     hidden = ("output", "way", "mode", "place")
     settings = {k: v for k, v in vars(options).items() if k not in hidden}
     standard = choose_backend("auto", torch.device(options.device), DTYPES[options.precision])
-    device = torch.device(options.device)
-    start = (lambda command: Here(job(parse(command[1:])), device)) if options.one_process else Side
+    start = (lambda command: Here(job(parse(command[1:])))) if options.one_process else Side
     ways = list(dict.fromkeys([standard, *options.ways]))
     found = {
         f"{mode}, {place}": alternate(

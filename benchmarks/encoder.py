@@ -230,8 +230,7 @@ def main(arguments: Sequence[str]) -> None:
         for side in options.sides
         if options.device == "cuda" or side.endswith("-lora") or side == "lora"
     ]
-    device = torch.device(options.device)
-    start = (lambda command: Here(job(parse(command[1:])), device)) if options.one_process else Side
+    start = (lambda command: Here(job(parse(command[1:])))) if options.one_process else Side
     modes = {"training": options.sides, "inference": [*infer, GEMM]}
     found = {
         mode: alternate(

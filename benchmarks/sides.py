@@ -61,8 +61,14 @@ class Clocks:
 class Timer:
     """Times a job, and what the machine does beside it."""
 
-    def __init__(self, job: Callable[[], object], clocks: Clocks | None = None):
+    def __init__(
+        self,
+        job: Callable[[], object],
+        clocks: Clocks | None = None,
+        least_seconds: float = _LEAST_SECONDS,
+    ):
         self._job = job
+        self._least_seconds = least_seconds
         self._clocks = clocks or Clocks()
         self._times = 1
 
@@ -79,7 +85,7 @@ class Timer:
         wall, own, busy = (b - a for a, b in zip(before, self._clocks.now(), strict=True))
         outside = max(0.0, busy - own) / (wall * self._clocks.processors)
         found = {"seconds": wall / self._times, "cpu_seconds": own / self._times}
-        self._times = max(1, round(_LEAST_SECONDS / max(found["seconds"], 1e-6)))
+        self._times = max(1, round(self._least_seconds / max(found["seconds"], 1e-6)))
         return {**found, "outside": outside}
 
 
@@ -92,8 +98,13 @@ def prepared(job: Callable[[], object], device: torch.device) -> Callable[[], di
             torch.cuda.synchronize(device)
 
     def turn() -> dict[str, float]:
+        on_gpu = device.type == "cuda"
+        if on_gpu:
+            whole()  # it has to get its memory back, see below
         found = timer.turn()
         peak = peak_memory_bytes(device)
+        if on_gpu:
+            torch.cuda.empty_cache()  # the other sides need the GPU's memory in their turns
         return {**found, "peak_gib": peak / 2**30, "before_gib": before / 2**30}
 
     before = peak_memory_bytes(device)
@@ -123,12 +134,12 @@ class SideError(Exception):
 class Here:
     """A job in this process, to try a comparison out; its memory is not its own."""
 
-    def __init__(self, job: Callable[[], object], device: torch.device):
-        self._turn = prepared(job, device)
+    def __init__(self, job: Callable[[], object]):
+        self._timer = Timer(job, least_seconds=0)
 
     def repeat(self) -> dict[str, float]:
         try:
-            return {**self._turn(), "peak_gib": 0.0, "before_gib": 0.0}
+            return {**self._timer.turn(), "peak_gib": 0.0, "before_gib": 0.0}
         except Exception as error:  # as a process of its own would end
             raise SideError(str(error).partition("\n")[0]) from error
 
