@@ -70,7 +70,9 @@ def latex_text(table: Table) -> str:
 def _part(table: Table, block: Sequence[int], number: int, parts: int) -> str:
     narrow = parts == 1 and block_width(table, block, first=True) <= COLUMN_PT
     environment = "table" if narrow else "table*"
-    caption = table.title if parts == 1 else f"{table.title} (part {number} of {parts})"
+    caption = _caption(table.title)
+    if parts > 1:
+        caption += f" (part {number} of {parts})"
     lines = [
         rf"\begin{{{environment}}}",
         r"\centering",
@@ -224,6 +226,12 @@ def _notes(table: Table) -> list[str]:
 
 def _line(fields: Iterable[str]) -> str:
     return " & ".join(fields) + _END
+
+
+def _caption(title: str) -> str:
+    """A title without "Table 1: ", since LaTeX numbers tables itself."""
+    match = re.fullmatch(r"(Table \w+): (.)(.*)", title)
+    return f"{match[2].upper()}{match[3]} (the paper's {match[1]})" if match else title
 
 
 def _title(row: Row) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from naslora.report.tables.filling import fill
-from naslora.report.tables.latex import TEXT_PT, block_width, column_blocks, latex_text
+from naslora.report.tables.latex import COLUMN_PT, TEXT_PT, block_width, column_blocks, latex_text
 from naslora.report.tables.model import TableSpec
 from naslora.results.aggregate import Aggregate, aggregate
 from naslora.study.settings import Study
@@ -57,9 +57,24 @@ def test_a_narrow_table_fits_one_column_of_a_page(every_task: Study, records: Ag
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
 def test_all_of_them_compile(every_task: Study, records: Aggregate, tmp_path: Path) -> None:
     tables = [latex_text(fill(spec, every_task, records)) for spec in SPECS.values()]
-    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+    gap = TEXT_PT - 2 * COLUMN_PT
+    head = (
+        "\\documentclass[10pt,twocolumn]{article}\\usepackage{booktabs}\n"
+        f"\\setlength{{\\textwidth}}{{{TEXT_PT}pt}}\\setlength{{\\columnsep}}{{{gap}pt}}\n"
+        "\\begin{document}\n"
+    )
     (tmp_path / "all.tex").write_text(head + "\\clearpage\n".join(tables) + "\\end{document}\n")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+
+
+def test_captions_leave_the_number_to_latex(every_task: Study, records: Aggregate) -> None:
+    captions = re.findall(
+        r"\\caption\{(.*)\}", latex_text(fill(SPECS["table1"], every_task, records))
+    )
+    assert captions
+    for number, caption in enumerate(captions, start=1):
+        assert caption.startswith("Binary semantic segmentation; study ")
+        assert f"(the paper's Table 1) (part {number} of {len(captions)})" in caption
