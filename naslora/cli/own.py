@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Save(StrEnum):
-    """What `predict` can write."""
+    """Outputs of `predict`."""
 
     mask = "mask"
     probability = "probability"

@@ -1,4 +1,4 @@
-"""Iterate over items that a thread prepares or processes in the background."""
+"""Iteration over items that a thread prepares or processes in the background."""
 
 from __future__ import annotations
 

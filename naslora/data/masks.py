@@ -1,4 +1,4 @@
-"""How mask files encode class labels."""
+"""Encodings of class labels in mask files."""
 
 from __future__ import annotations
 

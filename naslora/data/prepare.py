@@ -1,4 +1,4 @@
-"""From archives to a prepared task: find or generate, verify, unpack, audit, split, manifest."""
+"""Preparing a task: find or generate archives, verify, unpack, audit, split, write the manifest."""
 
 from __future__ import annotations
 

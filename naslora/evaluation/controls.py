@@ -165,7 +165,7 @@ def best_miou_threshold(mean: NDArray[np.float32]) -> float:
 
 
 def _from_above(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of each threshold, how many pixels have a mean above it."""
+    """For each threshold, the number of pixels whose mean is above it."""
     return np.asarray(counts[::-1].cumsum()[::-1][1:])
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class MetricName:
-    """How a metric is shown.
+    """The title, unit and digits of a metric in tables.
 
     Attributes:
         title: its name wherever it is shown.
@@ -47,7 +47,7 @@ _NAMES = {
     "Acc_foreground": MetricName("Acc (foreground)", decimals=2),
     "mIoU": MetricName("mIoU (all classes)", decimals=2),
     "mIoU_foreground": MetricName("mIoU (foreground)", decimals=2),
-    # Of class numbers, a fraction and not percent.
+    # A mean of differences of class numbers, and not percent.
     "MAE": replace(_ERROR, title="MAE", decimals=3),
     "mBER": replace(_ERROR, title="mBER"),
 }
@@ -55,7 +55,7 @@ _CLASS = "IoU_"
 
 
 def metric_name(metric: str) -> MetricName:
-    """How a metric of a record is shown.
+    """The title, unit and digits of a record's metric.
 
     Raises:
         KeyError: there is no such metric.

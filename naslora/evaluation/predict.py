@@ -33,7 +33,7 @@ from naslora.sam.building import Sam
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How images are predicted and what is written.
+    """Options of prediction and output.
 
     Attributes:
         products: of "mask", "probability" (binary tasks), "overlay" and "coco".

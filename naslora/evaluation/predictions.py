@@ -19,7 +19,7 @@ from naslora.sam.inference import class_numbers, semantic_probabilities
 from naslora.sam.mask_decoder import Prediction
 from naslora.study.settings import Study
 
-# Of one image, (H, W): foreground probabilities, float32, or class numbers, uint8.
+# The prediction for an image, (H, W): foreground probabilities, float32, or class numbers, uint8.
 Predicted = NDArray[Any]
 
 

@@ -20,7 +20,7 @@ _SAMPLE = 1_000_000  # pixels of an image that its percentiles are read from
 
 @dataclass(frozen=True)
 class Rescaling:
-    """Which values become black and white.
+    """The values that become black and white.
 
     Attributes:
         mode: "range", the same range for all images of a type of pixels; "image", from the

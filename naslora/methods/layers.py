@@ -156,7 +156,7 @@ class LowRankLinear(AdaptedLinear):
         return y
 
     def in_windows(self, x: Tensor, size: int) -> Tensor:
-        """What `forward` makes of the windows of a map (B, H, W, in), without work on padding.
+        """The output of `forward` for the windows of a map (B, H, W, in), without work on padding.
 
         A alone and the frozen layer see no neighbours, so they work on the map; A maps the padding
         to zeros, as it does where windows are cut before it. A subclass with a `forward` of its own

@@ -159,7 +159,7 @@ def load_adapted_sam(path: Path, checkpoint: Path | None = None) -> Sam:
 
 
 def adapter_state(sam: Sam) -> dict[str, Tensor]:
-    """What training changes in an adapted SAM: its trainable parameters and the method's buffers.
+    """The tensors that training changes in an adapted SAM: trainable parameters and buffers.
 
     The tensors are those of the model, by their names in its `state_dict`.
     """

@@ -19,7 +19,7 @@ from naslora.workflow.run import run_snakemake
 
 @dataclass(frozen=True)
 class Winner:
-    """What a comparison on one task came to.
+    """The result of a comparison on one task.
 
     Attributes:
         means: mean score over seeds by method, the best first, as tables show them.

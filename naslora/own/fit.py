@@ -27,7 +27,7 @@ from naslora.study.settings import Study
 
 @dataclass(frozen=True)
 class Fit:
-    """What `fit` leaves.
+    """The result of `fit`.
 
     Attributes:
         folder: of the run; `naslora predict` takes it.
@@ -104,7 +104,7 @@ def fit(
 
 
 def audit_lines(study: Study, task: str) -> list[str]:
-    """What the audit found that a person should know: leakage, and images that look alike."""
+    """Findings of the audit as lines: leakage, and images that look alike."""
     content = json.loads(Layout.of(study).audit(task).read_text(encoding="utf-8"))
     return [f"audit: {finding['text']}" for finding in content["findings"]]
 

@@ -41,7 +41,7 @@ _OF_HARDWARE = (
 
 
 class FitOptions(Settings):
-    """How to adapt a SAM to images of one's own.
+    """Options of `fit` and `compare`.
 
     Attributes:
         backbone: vit_h, vit_l and vit_b start from Meta's checkpoint, small and tiny from weights

@@ -1,1 +1,1 @@
-"""What the paper printed: its tables and its counts of parameters, as data."""
+"""The paper's tables and counts of parameters, as data."""

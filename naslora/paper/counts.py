@@ -21,6 +21,6 @@ class Count:
 
 
 def counted_on_vit_h() -> list[Count]:
-    """What `naslora.report.tables.parameters.count_parameters("vit_h")` returns, without torch."""
+    """The result of `naslora.report.tables.parameters.count_parameters("vit_h")`, without torch."""
     text = files("naslora.paper").joinpath("counted", "vit_h.json").read_text("utf-8")
     return [Count(**row) for row in json.loads(text)]

@@ -70,7 +70,7 @@ class Aggregate:
         return self._values.get((task, test_set, variant, metric), {})
 
     def status(self, task: str, variant: str, seed: int) -> str:
-        """How a run ended: its record's status, `left out`, its last attempt's, or `missing`."""
+        """The status of a run: its record's, `left out`, its last attempt's, or `missing`."""
         run = (task, variant, seed)
         if run in self._left_out:
             return "left out"

@@ -149,7 +149,7 @@ def _different_pairs(one: Comparison, methods: list[str]) -> int:
 
 
 def _own(method: str, mains: list[Comparison]) -> Point:
-    """What a method adds to the mask decoder's training has an effect.
+    """Each method's layers have an effect beyond the training of the mask decoder.
 
     A branch that is dead leaves the scores of the mask decoder alone, but for the last bits.
     """
@@ -165,7 +165,7 @@ def _own(method: str, mains: list[Comparison]) -> Point:
 
 
 def _scratch(study: Study, mains: list[Comparison]) -> Point:
-    """What is pretrained and adapted is better than what is trained from random weights."""
+    """Adapted pretrained models are better than models trained from random weights."""
     gains = list(_gains_over_scratch(study, mains))
     above = sum(gain > 0 for gain in gains)
     needed = int(np.ceil(_SHARE * len(mains)))

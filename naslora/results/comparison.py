@@ -130,7 +130,7 @@ class Comparison:
 
     @property
     def name(self) -> MetricName:
-        """How the metric is shown."""
+        """The title, unit and digits of the metric."""
         return metric_name(self.metric)
 
     @cached_property
@@ -317,7 +317,7 @@ def bootstrap(rows: Mapping[str, Sequence[SetMetric]]) -> pd.DataFrame:
         return np.stack(means).reshape(len(rows), *np.shape(drawn)[:-1])
 
     with warnings.catch_warnings():
-        # Of a row that is the same on every image, such as a blank mask.
+        # Raised for a row with the same value on every image, such as a blank mask.
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
             (np.arange(number),),

@@ -222,7 +222,7 @@ def _run_row(record: Record) -> tuple[Any, ...]:
 
 
 def _code(record: Record) -> str:
-    """What computed a record: revision (marked if files had changed), torch and device."""
+    """Code and device of a record: revision (marked if files had changed), torch, device."""
     made = record.provenance
     revision = (made.git_revision or "unknown")[:8] + (" (changed)" if made.git_dirty else "")
     torch = made.versions.get("torch", "unknown")

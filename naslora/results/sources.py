@@ -44,7 +44,7 @@ def sources_of(study: Study) -> dict[str, str]:
 
 
 def read_sources(folder: Path) -> dict[str, dict[str, str]]:
-    """What each table or figure in a folder was made from; empty where nothing is known."""
+    """The sources of each table or figure in a folder; empty if they are unknown."""
     try:
         content = json.loads((folder / "sources.json").read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):

@@ -1,4 +1,4 @@
-"""From mask tokens to a probability per class and pixel, and to classes."""
+"""Probabilities per class and pixel, and classes, from the outputs of mask tokens."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _SHEET = 384
 
 @dataclass(frozen=True)
 class View:
-    """How the ground is seen.
+    """The perspective of the ground.
 
     Attributes:
         horizon: row of the horizon; far above the image when the camera looks down.
@@ -107,7 +107,7 @@ def stained(rng: np.random.Generator, view: View, image: Field) -> Field:
 def with_sky(
     rng: np.random.Generator, view: View, image: Field, labels: Labels
 ) -> tuple[Field, Labels]:
-    """What stands above the horizon: sky, and dark hedges or pale walls before it."""
+    """Draw the part above the horizon: sky, and dark hedges or pale walls before it."""
     if view.horizon < 1:
         return image, labels
     height, width = view.shape

@@ -144,7 +144,7 @@ def _object(
 
 
 def _look(rng: np.random.Generator, below: Field, inside: Mask) -> Field:
-    """What an object looks like, on the pixels of its box (h, w, 3)."""
+    """The appearance of an object, on the pixels of its box (h, w, 3)."""
     shape = inside.shape
     mean = below[inside].mean(0)
     kind = rng.random()

@@ -30,7 +30,7 @@ _STEPS = 2  # the second one has the optimiser's state
 
 
 def what_is_measured(device: torch.device) -> str:
-    """What `training_peak` returns on a device, in words."""
+    """A description of what `training_peak` measures on a device."""
     return {"cpu": ON_CPU, "cuda": ON_GPU}.get(device.type, NOT_MEASURED)
 
 

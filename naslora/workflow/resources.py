@@ -42,7 +42,7 @@ class JobResources:
         self.gpus = 0 if study.training.accelerator == "cpu" else 1
 
     def batch_minutes(self, wildcards: Wildcards, attempt: int) -> int:
-        """Of all runs of a task with one seed; most take less than a quarter of one's limit."""
+        """Time limit of a batch; most of its runs take less than a quarter of a run's limit."""
         runs = len(self._study.run_names(wildcards.task))
         one = self._backbone.training_minutes + self._backbone.evaluation_minutes
         return max(one, one * runs // 4) * attempt

@@ -1,4 +1,4 @@
-"""Which files a task is prepared from: generated ones, the official archives, or a bundle.
+"""The choice of a task's files: generated ones, the official archives, or a bundle.
 
 A bundle replaces official archives of which at least one is missing, if
 
@@ -30,7 +30,7 @@ Files = dict[str, tuple[Path, ManifestArchive]]
 
 @dataclass(frozen=True)
 class Choice:
-    """What a task is to be prepared from.
+    """The files that a task is prepared from.
 
     Attributes:
         benchmark: the benchmark; with the images and split of the bundle if it is one.

@@ -34,7 +34,7 @@ _BLOCK = 256
 
 @dataclass(frozen=True)
 class Look:
-    """What is compared of an image.
+    """The features of an image that are compared.
 
     Attributes:
         thumbnail: float32 (1024,), of mean 0 and norm 1.

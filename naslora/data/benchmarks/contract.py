@@ -1,4 +1,4 @@
-"""What a benchmark is, and the registry of them."""
+"""The base class of benchmarks, and their registry."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from naslora.data.masks import DecodedMask, Labels, MaskEncoding
 
 @dataclass(frozen=True)
 class CountException:
-    """Why Appendix B prints other counts than the archives of a benchmark hold.
+    """The reason why Appendix B prints other counts than a benchmark's archives hold.
 
     Attributes:
         printed: Appendix B's number of samples of each split.

@@ -1,4 +1,4 @@
-"""What a benchmark finds in its unpacked archives: pairs of an image and a mask, and problems."""
+"""Listings of unpacked archives: pairs of an image and a mask, and problems."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a benchmark found in its unpacked archives.
+    """The pairs and problems in a benchmark's unpacked archives.
 
     Attributes:
         samples: complete pairs, sorted by id.

@@ -98,7 +98,7 @@ class CocoMask:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a COCO file holds: (image path, mask) by file name, and all classes."""
+    """The content of a COCO file: (image path, mask) by file name, and all classes."""
 
     images: dict[str, tuple[Path, CocoMask]]
     classes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""From a folder, a CSV file or a COCO file of one's own to a benchmark."""
+"""Making a benchmark from a folder, a CSV file or a COCO file of one's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How mask values become labels."""
+"""Conversion of mask values to labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from naslora.data.own.survey import Kind, RawMask
 
 @dataclass(frozen=True)
 class Reading:
-    """How values become labels.
+    """A rule that converts mask values to labels.
 
     Attributes:
         kind: of the values; see `Survey`.

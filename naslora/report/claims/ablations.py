@@ -228,7 +228,7 @@ def _ranks_here(evidence: Evidence) -> tuple[tuple[str, ...], Judgement]:
 
 
 def _judged(found: Sequence[Difference | None]) -> Judgement:
-    """Of the claim that all of these are positive; not measured where one is missing."""
+    """Judge the claim that all of these are positive; not measured where one is missing."""
     there = [difference for difference in found if difference is not None]
     return judge(there, len(there)) if len(there) == len(found) else Judgement.NOT_MEASURED
 

@@ -36,7 +36,7 @@ class Comparison:
         )
 
     def judgement(self, needed: int) -> Judgement:
-        """Of the claim that the side is better in `needed` of these columns."""
+        """Judge the claim that the side is better in `needed` of these columns."""
         return judge(self.differences, needed)
 
     def line(self, side: str) -> str:
@@ -63,7 +63,7 @@ class Comparison:
         return (found, *([leaders] if leaders else []))
 
     def leaders(self, evidence: Evidence) -> str | None:
-        """Who is better, and in how many columns; None where nobody is."""
+        """The methods that are better, and in how many columns; None if there are none."""
         pairs = zip(self.others, self.differences, strict=True)
         found = Counter(other for other, difference in pairs if difference.significant_sign() < 0)
         names = (f"{run_title(evidence.records, name)} in {n}" for name, n in found.most_common())
@@ -100,7 +100,7 @@ def against_baselines(evidence: Evidence, columns: Sequence[Column]) -> Comparis
 
 
 def judge(differences: Sequence[Difference], needed: int) -> Judgement:
-    """Of the claim that at least `needed` of these are positive.
+    """Judge the claim that at least `needed` of these are positive.
 
     It holds where so many are significant, and is contradicted where so many are significantly
     negative that too few are left. Either is wrong in at most 5 % of cases, however the

@@ -227,7 +227,7 @@ def _schedule(evidence: Evidence, timing: Timing, method: str) -> list[str]:
 
 
 def _against_lora(ratio: Ratio | None, promised: float) -> Judgement:
-    """Of the claim that a method takes this share of LoRA's training time, or less.
+    """Judge the claim that a method takes this share of LoRA's training time, or less.
 
     It holds in part where at least half of the saving is there.
     """

@@ -98,7 +98,7 @@ class Evidence:
 
     @cached_property
     def timings(self) -> Mapping[str, Timing]:
-        """What the timing protocol measured, by the machine in words; those with a GPU first."""
+        """The timing protocol's measurements by machine title; those with a GPU first."""
         found, _ = read_timings(self.study)
         titles = machine_titles(found)
         return {titles[file]: timing for file, timing in found.items()}

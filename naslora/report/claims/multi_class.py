@@ -140,7 +140,7 @@ def nine_categories(evidence: Evidence) -> Claim:
 
 
 def _means() -> dict[str, tuple[float, float]]:
-    """Of each row of Table 3 the mean IoU over 12 classes, and over 11 without background."""
+    """For each row of Table 3, the mean IoU over 12 classes, and over 11 without background."""
     found = {}
     for row in rows("3"):
         ious = [value("3", row, name) for name in columns("3") if name in _CLASSES]

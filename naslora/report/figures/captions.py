@@ -34,17 +34,17 @@ def test_set_title(task: str, test_set: str) -> str:
 
 
 def trained_rows(study: Study) -> list[str]:
-    """What a study trains on all tasks: networks that are no SAM, then methods."""
+    """The rows that a study trains on all tasks: networks other than SAM, then methods."""
     return [*study.networks, *study.methods]
 
 
 def setting(study: Study) -> str:
-    """The study and its SAM; a sentence."""
+    """A sentence on the study and its SAM."""
     return f"Study {study.study}: SAM {study.sam.backbone} at {study.sam.image_size} px."
 
 
 def over_seeds(study: Study, what: str) -> str:
-    """What intervals are, or that there are none; a sentence.
+    """A sentence on the intervals, or that there are none.
 
     Args:
         study: whose seeds count.

@@ -63,7 +63,7 @@ class Choice:
         return test_set_title(self.benchmark.name, self.test_set)
 
     def caption(self, ranks: Sequence[Rank] = RANKS) -> str:
-        """Which images these are, and by which rule; a clause."""
+        """A clause that names these images and the rule of their choice."""
         return (
             f"{self.title}: {listed(self.distinct(ranks))} of {counted(self.images, 'test image')} "
             f"by {metric_name(self.metric).title}, averaged over {counted(self.runs, 'run')}"

@@ -100,7 +100,9 @@ def draw_log_amplitudes(inputs: Inputs, path: Path) -> None:
 def _collected(
     study: Study, tidy: Callable[[LayerStatistics], pd.DataFrame]
 ) -> tuple[dict[str, str], pd.DataFrame]:
-    """By model why it has no panel, or an empty text; and the numbers of those that have one."""
+    """For each model the reason why it has no panel, or an empty text; and the numbers of the
+    others.
+    """
     found, problems = analyses(study)
     parts, reasons = [], {}
     for model in TABLE_MODELS:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from naslora.results.aggregate import Aggregate
 
 FEWEST_SPOKES = 3  # of a radar chart
-# Of each data set of the paper the first column that it prints; of Trans10K the foreground's mIoU.
+# The first column that the paper prints for each data set; for Trans10K, the foreground's mIoU.
 _CHOSEN = (
     (table1.TABLE, ("kvasir_S", "cvc_S", "isic2017_Jac", "camo_S", "sbu_BER", "leaf_IoU")),
     (table1.TABLE, ("road_IoU",)),

@@ -29,7 +29,7 @@ CLASS_COLOURS = (
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How a method is drawn in every figure.
+    """The style of a method in all figures.
 
     Attributes:
         colour: of its lines, markers and bars.

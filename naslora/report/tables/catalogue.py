@@ -190,7 +190,7 @@ def write_tables(study: Study, names: Sequence[str]) -> list[Path]:
 def _check_records(study: Study, names: Sequence[str], tasks: set[str], left_out: int) -> None:
     """Refuse tables of which every cell would be a dash."""
     empty = [n for n in names if TABLES[n].needs_scores and not tasks & {*TABLES[n].tasks(study)}]
-    # Of all tables of a study that has begun, some may have to wait for their tasks.
+    # If all tables of an unfinished study are asked for, some may not have records yet.
     if empty and (len(names) == len(empty) or not tasks):
         several = f"; {left_out} records are left out, see tables/status.md" if left_out else ""
         raise RecordError(

@@ -29,7 +29,7 @@ PAPER_CELLS = ("nas_lora", "nas_pc_lora")
 
 
 def why_not_comparable(study: Study, task: str) -> list[str]:
-    """How the study's setting of a task differs from the paper's; empty if it does not."""
+    """Differences of the study's setting of a task from the paper's; empty if there are none."""
     reasons = []
     if study.sam.backbone != PAPER_BACKBONE:
         reasons.append(f"the backbone is {study.sam.backbone}, not {PAPER_BACKBONE}")

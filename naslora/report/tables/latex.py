@@ -128,7 +128,7 @@ def _fits(table: Table, block: Sequence[int], *, first: bool) -> bool:
 
 
 def _head(table: Table, index: int) -> str | int:
-    """What holds columns together: their head; a column without one is alone."""
+    """The head that groups a column with others; a column without one is alone."""
     return table.columns[index].head or index
 
 

@@ -213,7 +213,7 @@ def incomparable(
     columns: tuple[Column, ...],
     rows: tuple[Row, ...],
 ) -> list[str]:
-    """Why numbers cannot be compared with the paper's: each reason once."""
+    """The reasons why numbers cannot be compared with the paper's, each once."""
     if not spec.paper or not any(row.printed for row in rows):
         return []
     by_task = {task: why_not_comparable(study, task) for task in {c.task: None for c in columns}}

@@ -1,4 +1,4 @@
-"""How the runs of a study ended: counts by task and method, and every failure with its message."""
+"""The table of statuses: counts of runs by task and method, and failures with their messages."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def _best(one: Pass) -> _Values:
 
 
 def paper_numbers(row: str) -> dict[str, Printed]:
-    """What the paper prints in a row, and the ratios to LoRA that follow from it, by column."""
+    """The paper's numbers of a row, and the ratios to LoRA that follow from them, by column."""
     found = {
         key: number for key in (_RATE, _MINUTES, _INFERENCE) if (number := printed("5", row, key))
     }

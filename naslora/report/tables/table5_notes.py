@@ -133,7 +133,7 @@ def _schedules(study: Study, timings: Mapping[str, Timing], titles: Mapping[str,
 
 
 def _batches(timings: Mapping[str, Timing], titles: Mapping[str, str]) -> list[str]:
-    """Which batch size was the fastest of those tried."""
+    """The fastest batch size of those tried."""
     lines = []
     for file, timing in timings.items():
         tried = sorted(

@@ -25,7 +25,7 @@ _EVERY_TURNED = 6
 
 @dataclass(frozen=True)
 class Edition:
-    """How one edition lays its files out.
+    """The layout of an edition's files.
 
     Attributes:
         folder: the folder that the archive begins with.

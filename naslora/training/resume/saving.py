@@ -25,7 +25,7 @@ _CHECK_LOCK_S = 5.0
 
 
 class _Request(IntEnum):
-    """What a process asks for; of several processes, the largest request counts."""
+    """The request of a process between steps; the largest of all processes' requests is met."""
 
     GO_ON = 0
     SAVE = 1

@@ -1,4 +1,4 @@
-"""Requests to stop a run, by signals and otherwise: noted, and obeyed between two steps."""
+"""Requests to stop a run, by signals and otherwise, which are met between two steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STOP_SIGNALS = tuple(
 
 
 class StopRequests:
-    """In its block, a signal to stop does not end the process but is noted.
+    """In its block, a signal to stop does not end the process but is stored.
 
     A second SIGINT interrupts at once. Signals that are ignored already stay so. Only the main
     thread can handle signals; in another one, they do what they did before.
