@@ -76,7 +76,7 @@ def resize_encoder(sam: Sam, image_size: int) -> None:
     windows do not change. The decoder is not changed, so that only `sam.encode` works afterwards.
 
     Raises:
-        ValueError: the size is no multiple of the patch size.
+        ValueError: the size is not a multiple of the patch size.
     """
     side, _ = BACKBONES[sam.backbone].grid((image_size, image_size))
     encoder = sam.image_encoder

@@ -26,7 +26,7 @@ _WITH_EXTRAS = "MPO"
 
 
 class UnreadableImageError(ValueError):
-    """The bytes are no usable image; the message says why."""
+    """The bytes are not a usable image; the message says why."""
 
 
 def decode(data: bytes) -> Image.Image:

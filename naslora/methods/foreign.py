@@ -175,7 +175,7 @@ class OnTokens(nn.Module):
         side = math.isqrt(x.shape[1] - self.prefix_tokens)
         if side**2 != x.shape[1] - self.prefix_tokens:
             raise ValueError(
-                f"{x.shape[1]} tokens less {self.prefix_tokens} before them are no square map"
+                f"{x.shape[1]} tokens less {self.prefix_tokens} before them are not a square map"
             )
         before, patches = torch.split(x, [self.prefix_tokens, side**2], 1)
         outputs = []

@@ -149,9 +149,7 @@ def load_adapted_sam(path: Path, checkpoint: Path | None = None) -> Sam:
         with torch.random.fork_rng(devices=[]):  # no random weight that is used stays
             sam = build_sam(**dict(model))
     except ValueError as error:
-        raise StateError(
-            f"this adapter is of no SAM that can be built: {error}", where=path
-        ) from None
+        raise StateError(f"the SAM of this adapter cannot be built: {error}", where=path) from None
     if method.pretrained and checkpoint is not None:
         load_checkpoint(sam, checkpoint)
     load_adapter(sam, path)

@@ -69,7 +69,7 @@ def fit(
         The run's folder, its scores on the held-out images, and whether anything was learnt.
 
     Raises:
-        AuditError: the images are no data set, or masks are ambiguous; says what settles it.
+        AuditError: the images are not a data set, or masks are ambiguous; says what settles it.
         SettingsError: a setting is invalid, or `out` holds another run.
     """
     with readable_errors("invalid options for masks", OwnOptions):
@@ -130,7 +130,7 @@ def predict(
         `probability`, float32 (H, W) in [0, 1].
 
     Raises:
-        AuditError: the file is no image, or has several pages.
+        AuditError: the file is not an image, or has several pages.
         StateError, CheckpointError: see `load`.
         ValueError: the array is not uint8 (H, W, 3), or probabilities are asked for of a run of
             several classes.

@@ -53,7 +53,7 @@ def compare(
         tell: called with lines to print.
 
     Raises:
-        AuditError: the images are no data set, or masks are ambiguous.
+        AuditError: the images are not a data set, or masks are ambiguous.
         SettingsError: a setting is invalid, or `out` holds another study.
         WorkflowError: a job failed.
     """

@@ -32,7 +32,7 @@ def write_example(folder: Path, task: str = "leaf", count: int = 60) -> list[Pat
     """
     benchmark = get_benchmark(task)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingsError("this is no empty folder", where=folder.absolute())
+        raise SettingsError("this folder is not empty", where=folder.absolute())
     draw = drawing_of(benchmark)
     written = []
     for index, rng in enumerate(streams(_SEED, count)):

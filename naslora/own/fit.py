@@ -67,7 +67,7 @@ def fit(
         tell: called with lines to print.
 
     Raises:
-        AuditError: the images are no data set, or masks are ambiguous; says what settles it.
+        AuditError: the images are not a data set, or masks are ambiguous; says what settles it.
         SettingsError: a setting is invalid, or `out` holds another run.
         DivergedError: a loss was not finite.
         StoppedError: the run was stopped; it is saved.

@@ -99,7 +99,7 @@ def make_study(
         The study, and the settings that make it, for Snakemake.
 
     Raises:
-        AuditError: the images are no data set, or masks are ambiguous.
+        AuditError: the images are not a data set, or masks are ambiguous.
         SettingsError: a setting is invalid, or `out` holds a study of other images or settings.
     """
     if options.backbone not in BACKBONES:

@@ -1,7 +1,7 @@
 """Time of training and inference by method, from the timing protocol or else from records.
 
 The wall times in records are those of jobs that shared a machine, with loading, metrics and
-checkpoints in them; they show what a study took, and are no benchmark.
+checkpoints in them; they show what a study took, and are not a benchmark.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def _check_backbone(state: Mapping[str, Tensor], sam: Sam, path: Path) -> None:
     if patches.ndim != 4 or not blocks:
         what = "no blocks" if patches.ndim == 4 else f"a {patches.ndim}-dimensional patch embedding"
         raise CheckpointError(
-            f"{path.name} is damaged or no SAM: its image encoder has {what}",
+            f"{path.name} is damaged or not a SAM: its image encoder has {what}",
             where=path,
             remedy="use another checkpoint",
         )

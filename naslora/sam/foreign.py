@@ -61,7 +61,7 @@ def from_huggingface(model: Any, attention: Literal["auto"] | AttentionBackend =
         attention: see `ImageEncoderViT.attention_backend`.
 
     Raises:
-        CheckpointError: the model has sizes that no backbone here has, or is no SAM.
+        CheckpointError: the model has sizes that no backbone here has, or is not a SAM.
     """
     vision, prompts = model.config.vision_config, model.config.prompt_encoder_config
     decoder = model.config.mask_decoder_config

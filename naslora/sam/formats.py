@@ -73,7 +73,7 @@ class Weights:
 
     Attributes:
         state: the weights of a SAM.
-        high_quality: names of SAM-HQ's additions, which are no part of a SAM.
+        high_quality: names of SAM-HQ's additions, which are not part of a SAM.
         others: names of what else the file holds, such as the rest of a larger model.
     """
 

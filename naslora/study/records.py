@@ -28,7 +28,7 @@ _REMEDY = "delete it and run the same command again"
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Count = Annotated[int, Field(ge=0)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-# Metrics that are no fractions, with their largest values; see naslora.evaluation.names.
+# Metrics that are not fractions, with their largest values; see naslora.evaluation.names.
 _LARGEST = {"BER": 100.0, "BER_image": 100.0, "mBER": 100.0, "MAE": 255.0}
 # E divides by N - 1 for N pixels, so that a perfect mask has N / (N - 1).
 _TOLERANCE = 1e-2

@@ -237,7 +237,7 @@ def load_study(
         config: a folder of studies of one's own; those of the package are known everywhere.
 
     Raises:
-        SettingsError: a file is missing or no valid YAML, a key is unknown, or a value is invalid.
+        SettingsError: a file is missing or not valid YAML, a key is unknown, or a value is invalid.
     """
     defaults = read_yaml(settings_file("defaults", config))
     nested = nest((overrides or {}).items())
@@ -270,7 +270,7 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     """Read `key=value` pairs, keys dotted and values in YAML, as `--set` takes them.
 
     Raises:
-        SettingsError: a pair has no `=`, or its value is no valid YAML.
+        SettingsError: a pair has no `=`, or its value is not valid YAML.
     """
     overrides: dict[str, Any] = {}
     for pair in pairs:
@@ -280,7 +280,7 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
         try:
             overrides[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise SettingsError(f"the value of {key} is no valid YAML: {error}") from None
+            raise SettingsError(f"the value of {key} is not valid YAML: {error}") from None
     return overrides
 
 
@@ -288,14 +288,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a settings file.
 
     Raises:
-        SettingsError: it is missing, no valid YAML, or no mapping.
+        SettingsError: it is missing, not valid YAML, or not a mapping.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _YAML)
     except FileNotFoundError:
         raise SettingsError("settings file not found", where=path) from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"no valid YAML: {error}", where=path) from None
+        raise SettingsError(f"not valid YAML: {error}", where=path) from None
     if not isinstance(content, dict):
         raise SettingsError("a settings file must be a mapping of names to values", where=path)
     return content

@@ -94,7 +94,7 @@ def _leaves(
 
 
 def _distractors(rng: np.random.Generator, image: Field, ground: Field) -> Field:
-    """Faint shapes and lines that are no objects."""
+    """Faint shapes and lines that are not objects."""
     if rng.random() < 0.5:
         return image
     shape = image.shape[:2]

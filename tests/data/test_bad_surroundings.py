@@ -262,7 +262,7 @@ CASES = {
     ),
     "prepared mask that is none": Case(
         AuditError,
-        "is no mask",
+        "is not a mask",
         prepared_file(
             "mask", lambda _, path: Image.fromarray(np.full((20, 24), 99, np.uint8)).save(path)
         ),

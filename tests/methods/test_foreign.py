@@ -150,7 +150,7 @@ def test_patches_are_a_map_and_tokens_before_them_are_alone(prefix: int) -> None
     for i in range(prefix + 3, prefix + 9):  # rows of three
         low[:, i] += x[:, i - 3] @ branch.lora_A.T
     torch.testing.assert_close(OnTokens(layer, prefix)(x), layer.base(x) + low @ branch.lora_B.T)
-    with pytest.raises(ValueError, match="are no square map"):
+    with pytest.raises(ValueError, match="are not a square map"):
         OnTokens(layer, prefix)(x[:, :-1])
 
 

@@ -1,4 +1,4 @@
-"""Networks that are no SAM, in a SAM's place."""
+"""Networks other than SAM, in a SAM's place."""
 
 from __future__ import annotations
 

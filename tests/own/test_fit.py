@@ -49,7 +49,7 @@ def test_an_example_is_drawn_once(tmp_path: Path, naslora: Run) -> None:
     mask = np.asarray(Image.open(folder / "masks" / "000.png"))
     assert set(np.unique(mask)) == {0, 255}
     assert mask.shape == Image.open(folder / "images" / "000.jpg").size[::-1]
-    with pytest.raises(SettingsError, match="no empty folder"):
+    with pytest.raises(SettingsError, match="folder is not empty"):
         write_example(folder)
 
 

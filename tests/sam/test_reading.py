@@ -123,7 +123,7 @@ def test_complex_sparse_and_absent_values(sam: Sam, tmp_path: Path) -> None:
         (torch.complex(weight, weight), "is of type complex64, not floating-point"),
         (weight.to_sparse(), "is sparse or quantized"),
         (weight.to("meta"), "has no values"),
-        (torch.tensor(1.0), "is damaged or no SAM"),
+        (torch.tensor(1.0), "is damaged or not a SAM"),
     ):
         assert message in refusal({**sam.state_dict(), PATCHES: bad}, tmp_path)
 

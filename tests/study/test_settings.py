@@ -148,7 +148,7 @@ def test_missing_and_broken_files(tmp_path: Path, load: Load) -> None:
     assert caught.value.where == tmp_path / "other.yaml"
     known = "mine, own, paper, rehearsal, sample, workstation"
     assert caught.value.remedy == f"choose one of {known}, or write this file"
-    for text, message in (("a: [", "no valid YAML"), ("- a", "must be a mapping")):
+    for text, message in (("a: [", "not valid YAML"), ("- a", "must be a mapping")):
         (tmp_path / "mine.yaml").write_text(text)
         with pytest.raises(SettingsError, match=message):
             load_study("mine", config=tmp_path)
@@ -166,7 +166,7 @@ def test_override_pairs() -> None:
     for pair in ("training.epochs", "=5"):
         with pytest.raises(SettingsError, match="cannot read the override"):
             parse_overrides([pair])
-    with pytest.raises(SettingsError, match="seeds is no valid YAML"):
+    with pytest.raises(SettingsError, match="seeds is not valid YAML"):
         parse_overrides(["seeds=[1"])
 
 

@@ -73,7 +73,7 @@ def acquire(
     pinnable = {archive.key for archive, _, _ in found if not archive.has_published_hash}
     if unknown := sorted(set(repinned) - pinnable):
         raise SettingsError(
-            f"{unknown[0]} is no archive of study {study.study} that can be pinned",
+            f"{unknown[0]} is not an archive of study {study.study} that can be pinned",
             remedy=f"choose among {', '.join(sorted(pinnable)) or 'those of another study'}",
         )
     outcomes = []

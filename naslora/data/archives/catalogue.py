@@ -60,7 +60,7 @@ class Replacement(Settings):
         try:
             re.compile(value)
         except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from None
+            raise ValueError(f"is not a regular expression: {error}") from None
         return value
 
 
@@ -121,7 +121,7 @@ def load_archives(config: Path = CONFIG_FOLDER) -> dict[str, Archive]:
     """Read the shipped archives.yaml, and that of a folder, whose entries are added or win.
 
     Raises:
-        SettingsError: a file is no valid YAML, or an entry is invalid.
+        SettingsError: a file is not valid YAML, or an entry is invalid.
     """
     shipped, own = SHIPPED / "archives.yaml", config / "archives.yaml"
     paths = [shipped, own] if own.is_file() and own.resolve() != shipped.resolve() else [shipped]

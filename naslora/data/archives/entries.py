@@ -11,7 +11,7 @@ from typing import IO
 
 from naslora.core.errors import ArchiveError
 
-# Control characters, what other systems take for a separator, and bytes that are no text (lone
+# Control characters, what other systems take for a separator, and bytes that are not text (lone
 # surrogates), which no report could name.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _SHOWN = 80  # letters of a name in a message

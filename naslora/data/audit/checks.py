@@ -1,7 +1,7 @@
 """The audit: whether images and masks form a usable data set, and what is unusual about it.
 
 Errors stop a preparation: incomplete pairs, sizes that differ, files that do not decode, values
-that are no labels, repeated ids. Oddities are listed, and no image is dropped for them: empty and
+that are not labels, repeated ids. Oddities are listed, and no image is dropped for them: empty and
 full masks, images of one colour, equal and nearly equal images within and across splits, rotated
 files, files that nothing uses, counts other than Appendix B's; these are an error in an official
 archive.
@@ -72,7 +72,7 @@ class Audit:
         if self.errors:
             kinds = "".join(f"\n    {describe(finding)}" for finding in self.errors)
             raise AuditError(
-                f"the images and masks of {self.benchmark.title} are no usable data set:{kinds}",
+                f"the images and masks of {self.benchmark.title} are not a usable data set:{kinds}",
                 where=where,
                 remedy=f"{self._remedy()}; the full list is in {full_report.absolute()}",
             )

@@ -77,7 +77,7 @@ def inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
     foreground = float((counted > 0).mean()) if counted.size else 0.0
     if decoded.problem is not None:
         item = f"{sample.mask} ({decoded.problem})"
-        findings.append(_error("mask_values", "mask values that are no labels", item))
+        findings.append(_error("mask_values", "mask values that are not labels", item))
     elif not counted.size:
         findings.append(_error("void_mask", "mask of void pixels alone", sample.mask))
     elif foreground in (0, 1):

@@ -116,13 +116,13 @@ class Benchmark:
 
         Raises:
             ManifestError: the file is not there.
-            AuditError: it is damaged, or holds values that are no labels.
+            AuditError: it is damaged, or holds values that are not labels.
         """
         data = images.read_bytes(path)
         try:
             decoded = self.decode_mask(images.decode(data))
             if decoded.problem is not None:
-                raise images.UnreadableImageError(f"is no mask: {decoded.problem}")
+                raise images.UnreadableImageError(f"is not a mask: {decoded.problem}")
         except images.UnreadableImageError as error:
             raise images.damaged(path, error) from error
         return decoded.labels

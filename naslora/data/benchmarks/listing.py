@@ -75,7 +75,7 @@ class Pairs:
     def __post_init__(self) -> None:
         for pattern in (self.image, self.mask):
             if not PurePosixPath(pattern).name.startswith("*") or pattern.count("*") != 1:
-                raise ValueError(f"{pattern!r} is no pattern like 'images/*.jpg'")
+                raise ValueError(f"{pattern!r} is not a pattern like 'images/*.jpg'")
 
     def find(self, root: Path, home: Path) -> Listing:
         """The pairs below `home`, a folder in `root`."""

@@ -150,7 +150,7 @@ def source_bytes(description: OwnDescription) -> int:
     """Bytes of all images and masks, by which changed data are recognised quickly.
 
     Raises:
-        AuditError: they are not there any more, or are no pairs.
+        AuditError: they are not there any more, or are not pairs.
     """
     pairs = find_all(description.data, description.options).pairs
     files = [file for p in pairs for file in (p.image, p.mask) if isinstance(file, Path)]

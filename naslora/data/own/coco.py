@@ -111,7 +111,7 @@ def read_coco(path: Path, crowd: Crowd) -> CocoFile:
     Images are looked for beside the file, in `images` there, and in a folder of the file's name.
 
     Raises:
-        AuditError: it is no COCO file, an image is not there, or nothing is annotated.
+        AuditError: it is not a COCO file, an image is not there, or nothing is annotated.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -127,7 +127,7 @@ def read_coco(path: Path, crowd: Crowd) -> CocoFile:
         crowds = sum(bool(a.get("iscrowd")) for a in content["annotations"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AuditError(
-            f"this is no COCO file: {type(error).__name__}: {error}",
+            f"this is not a COCO file: {type(error).__name__}: {error}",
             where=path,
             remedy="it needs images (id, file_name, height, width), categories (id, name) and "
             "annotations (image_id, category_id, segmentation)",

@@ -54,7 +54,7 @@ def own_data(
         `load_study(overrides={"tasks": [str(file)]})`.
 
     Raises:
-        AuditError: the files are no pairs, masks are ambiguous, empty or of another size, or there
+        AuditError: the files are not pairs, masks are ambiguous, empty or of another size, or there
             are too few images; the remedy names the option to use.
     """
     options = options or OwnOptions()
@@ -131,7 +131,9 @@ def _annotated(
             with Image.open(pair.image, formats=FORMATS) as image:
                 labels = pair.mask.upright(image)
         except OSError as error:
-            raise AuditError(f"{pair.image.name} is no image: {error}", where=pair.image) from None
+            raise AuditError(
+                f"{pair.image.name} is not an image: {error}", where=pair.image
+            ) from None
         values, counts = np.unique(labels, return_counts=True)
         pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         labels_of.append(frozenset(values.tolist()))

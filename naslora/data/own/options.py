@@ -70,7 +70,7 @@ class OwnOptions(Settings):
         if value is not None and (not all(value) or len(set(value)) < len(value)):
             raise ValueError("names of classes must be distinct, and none may be empty")
         if value is not None and VOID in value:
-            raise ValueError("void is no class; say which value is void by --ignore")
+            raise ValueError("void is not a class; say which value is void by --ignore")
         return value
 
     @field_validator("mask_values", mode="before")

@@ -74,7 +74,7 @@ def _from_folder(path: Path) -> Found:
     image_of, ignored = _by_stem(images)
     mask_of, more = _by_stem(masks)
     if ignored + more:
-        lines.append(f"{ignored + more} files in the folders are no images; they are ignored")
+        lines.append(f"{ignored + more} files in the folders are not images and are ignored")
     if ending := _common_ending(image_of, mask_of):
         mask_of = {stem.removesuffix(ending): found for stem, found in mask_of.items()}
         lines.append(f"masks are named like their images with {ending!r} behind the name")

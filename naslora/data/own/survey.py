@@ -73,7 +73,7 @@ def survey(pairs: Sequence[OwnPair]) -> Survey:
     """Read every mask, and the size of every image.
 
     Raises:
-        AuditError: a file cannot be read, or a mask has pixels that are no levels, indices or
+        AuditError: a file cannot be read, or a mask has pixels that are not levels, indices or
             colours; names the first few.
     """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -108,21 +108,22 @@ def upright_size(path: Path) -> tuple[int, int]:
     """Width and height of an image file as it is shown, without decoding its pixels.
 
     Raises:
-        UnreadableImageError: it is no image.
+        UnreadableImageError: it is not an image.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
             turned = image.getexif().get(ORIENTATION, 1) >= 5
             return image.size[::-1] if turned else image.size
     except Exception as error:  # Pillow's readers raise nearly every class on damaged files
-        raise UnreadableImageError("is no image that can be read") from error
+        raise UnreadableImageError("is not an image that can be read") from error
 
 
 def read_raw(data: bytes) -> RawMask:
     """The values of a mask file, upright.
 
     Raises:
-        UnreadableImageError: it cannot be decoded, or its pixels are no levels, indices or colours.
+        UnreadableImageError: it cannot be decoded, or has pixels that are not levels, indices or
+            colours.
     """
     mask = decode(data)
     if mask.mode in ("LA", "RGBA", "PA"):

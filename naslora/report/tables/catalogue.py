@@ -32,7 +32,7 @@ class Product:
         suffixes: the formats.
         from_records: whether records are all that it needs; others wait for timings too.
         needs_scores: whether it has nothing to show without a record of one of its tasks.
-        build: the table itself; None for one that is no grid of rows and columns.
+        build: the table itself; None for one that is not a grid of rows and columns.
     """
 
     write: Callable[[Study, Aggregate], object]

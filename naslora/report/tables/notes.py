@@ -96,7 +96,7 @@ def what_was_run(
         else "Values are percent, if nothing else is said; of one seed."
     )
     lines.append(
-        "Controls predict the same for every image; networks that are no SAM are trained from "
+        "Controls predict the same for every image; networks other than SAM are trained from "
         "scratch on the same images with the same steps."
     )
     return lines

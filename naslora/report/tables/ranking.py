@@ -146,7 +146,7 @@ def _ranks(ranking: Ranking, records: Aggregate) -> str:
 def _tests(ranking: Ranking) -> list[str]:
     lines = [
         "A task counts by its main metric, the mean over its test sets; its rank is in brackets. "
-        "Models that are trained whole and networks that are no SAM are not ranked."
+        "Models that are trained whole and networks other than SAM are not ranked."
     ]
     if ranking.friedman and ranking.critical_difference:
         statistic, p = ranking.friedman

@@ -7,7 +7,7 @@ from naslora.report.tables.model import TableSpec, metric_column
 _CAMO_FW = metric_column("camo_Fw", "CAMO", "cod", "camo", "weighted_F", (250,))
 _SBU_BER = metric_column("sbu_BER", "SBU", "sbu", "test", "BER", (638,))
 
-# The numbers of test images follow from Appendix B; a share that is no whole number may round
+# The numbers of test images follow from Appendix B; a share that is not a whole number may round
 # either way. The paper's E is the mean one. Of Fw and BER there are two readings, which stand
 # beside the same printed number.
 COLUMNS = (

@@ -1,4 +1,4 @@
-"""Transparent things that are no vessels: eyeglasses and storage boxes.
+"""Transparent things that are not vessels: eyeglasses and storage boxes.
 
 Each function draws one that stands at a row and is of about `size` pixels.
 """

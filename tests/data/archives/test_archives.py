@@ -177,7 +177,7 @@ def test_the_shipped_bundles(kit: SimpleNamespace) -> None:
         (dict(other_names=["a/b"]), "kvasir_seg: other_names.0"),
         (dict(folder="x"), "both folder and replaces"),
         (dict(replaces={"leaf": {}}), "both folder and replaces"),
-        (dict(folder="x", replaces={"leaf": {"stems": "("}}), "no regular expression"),
+        (dict(folder="x", replaces={"leaf": {"stems": "("}}), "not a regular expression"),
     ],
 )
 def test_invalid_entries(changes, says, config) -> None:

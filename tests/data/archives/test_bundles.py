@@ -98,7 +98,7 @@ def test_masks_in_the_official_encoding_stay_as_they_are(leaf: Study, fill) -> N
 def test_masks_of_no_known_encoding_are_refused(leaf: Study, fill) -> None:
     data = fill("leaf_disease_segmentation", values=(3, 100))
     (leaf.archives / "leaf_disease_segmentation.zip").write_bytes(data)
-    with pytest.raises(AuditError, match=r"mask values that are no labels \(11\)"):
+    with pytest.raises(AuditError, match=r"mask values that are not labels \(11\)"):
         prepare(leaf, "leaf", KNOWN)
 
 

@@ -81,9 +81,11 @@ def test_a_set_that_has_grown_is_pinned_anew(
     assert outcome.problem is None
     assert pinned(study)["kvasir_seg"]["kvasir-seg.zip"]["sha256"] == sha256(archive)
     assert len(prepare(own, "kvasir", config()).samples) == WHOLE + 1
-    with pytest.raises(SettingsError, match="coins is no archive of study sample that can be pinn"):
+    with pytest.raises(
+        SettingsError, match="coins is not an archive of study sample that can be pinn"
+    ):
         acquire(own, config(), repinned=["coins"])
-    with pytest.raises(SettingsError, match="kvasir_seg is no archive"):
+    with pytest.raises(SettingsError, match="kvasir_seg is not an archive"):
         acquire(own, config(md5="0" * 32), repinned=["kvasir_seg"])
 
 

@@ -102,8 +102,8 @@ def test_annotations_of_turned_photographs(
 
 
 REFUSED = {
-    "no JSON": (lambda content: "{", "this is no COCO file"),
-    "a list": (lambda content: [], "this is no COCO file"),
+    "no JSON": (lambda content: "{", "this is not a COCO file"),
+    "a list": (lambda content: [], "this is not a COCO file"),
     "without images": (lambda c: {k: v for k, v in c.items() if k != "images"}, "KeyError"),
     "unknown category": (lambda c: {**c, "categories": []}, r"not listed: \[7\]"),
     "nothing annotated": (lambda c: {**c, "annotations": []}, "nothing is annotated"),

@@ -44,7 +44,7 @@ def test_what_is_no_image_is_left_out(own: SimpleNamespace, tmp_path: Path) -> N
     (folder / "masks" / "notes.txt").write_text("x")
     found = find_pairs(folder)
     assert len(found.pairs) == own.COUNT
-    assert "1 files in the folders are no images; they are ignored" in found.lines
+    assert "1 files in the folders are not images and are ignored" in found.lines
 
 
 def test_masks_with_an_ending(own: SimpleNamespace, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ REFUSED = {
     ),
     "damaged image": (
         broken(lambda folder: (folder / "images" / "3.png").write_bytes(b"%!PS-Adobe-3.0")),
-        r"images/3\.png is no image that can be read",
+        r"images/3\.png is not an image that can be read",
     ),
     "one pair": (
         broken(
