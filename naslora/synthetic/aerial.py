@@ -14,7 +14,7 @@ from naslora.synthetic.noise import fractal_noise, smooth_noise
 from naslora.synthetic.painting import blend, photograph
 from naslora.synthetic.road_network import Points, Road, draw_network
 
-_SIDES = (100, 133)
+_SIDES = (64, 85)
 _FINE = 3  # lines are drawn this many times as large, and then reduced
 _WHITE_SHARE = 0.2  # of the images lack some imagery
 
@@ -28,7 +28,7 @@ def draw_roads(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
     imagery is missing, and labels continue there.
 
     Returns:
-        Image uint8 (S, S, 3) and labels uint8 (S, S), 1 on a road; S of 100 to 132 pixels.
+        Image uint8 (S, S, 3) and labels uint8 (S, S), 1 on a road; S of 64 to 84 pixels.
     """
     side = int(rng.integers(*_SIDES))
     shape = (side, side)
