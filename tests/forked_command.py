@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ for place, path in enumerate(REQUEST["output"], start=1):
 os.environ.clear()
 os.environ.update(REQUEST["environment"])
 os.chdir(REQUEST["folder"])
+# As in a command that nobody forked; processes that load images end when such a parent does.
+multiprocessing.set_start_method("fork", force=True)
 os.setsid()  # a signal to the command's process group does not reach pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["naslora", *REQUEST["arguments"]]
@@ -22,4 +25,10 @@ import naslora.__main__  # noqa: E402
 
 # Distributed training starts its other processes by the name of the main module.
 sys.modules["__main__"] = naslora.__main__
-naslora.__main__.main()
+code = None
+try:
+    naslora.__main__.main()
+except SystemExit as error:
+    code = error.code
+# What an error holds is freed before the process ends, as in a command that nobody forked.
+sys.exit(code)

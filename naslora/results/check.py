@@ -7,7 +7,7 @@ is a point that a study passes or fails on its records alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -130,17 +130,19 @@ def _values(study: Study, mains: list[Comparison]) -> Point:
 
 def _pairs(study: Study, mains: list[Comparison]) -> Point:
     """Some methods differ by more than seeds and images explain."""
-    pairs = [_different_pairs(one, _methods(study)) for one in mains]
+    pairs = [_different_pairs(one, study.methods) for one in mains]
     some = sum(count > 0 for count in pairs)
+    adapted = sum(_different_pairs(one, _methods(study)) > 0 for one in mains)
     return Point(
         "pairs of methods that differ by more than chance on most test sets",
         study.study,
-        f"on {some} of {len(mains)}; pairs by test set: {', '.join(map(str, pairs))}",
+        f"on {some} of {len(mains)}; pairs by test set: {', '.join(map(str, pairs))};"
+        f" among methods that adapt pretrained weights, on {adapted}",
         2 * some > len(mains),
     )
 
 
-def _different_pairs(one: Comparison, methods: list[str]) -> int:
+def _different_pairs(one: Comparison, methods: Sequence[str]) -> int:
     pairs = list(combinations(methods, 2))
     differences = (one.difference(a, b) for a, b in pairs)
     return sum(

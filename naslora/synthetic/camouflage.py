@@ -42,7 +42,7 @@ def draw_camouflage(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels
     coat = _cut(rng, sheet, shape, angle=rng.uniform(30, 150))
     strength = rng.beta(3.0, 2.0)
     coat = coat * (1 + rng.normal(0, 0.04 + 0.16 * strength, 3).astype(np.float32))
-    coat = coat * (1 + rng.choice([-1, 1]) * (0.15 + 0.45 * strength))
+    coat = coat * (1 + rng.choice([-1, 1]) * (0.25 + 0.45 * strength))
     coat = _shaded(rng, coat, distance, strength)
 
     lean = rng.uniform(0, 2 * np.pi)
@@ -69,8 +69,8 @@ def _shape(rng: np.random.Generator) -> tuple[int, int]:
 def _creature(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
     """Distance from the outline in pixels, negative inside."""
     draw = silhouettes.CREATURES[rng.integers(len(silhouettes.CREATURES))]
-    size = min(shape) * np.exp(rng.uniform(np.log(0.4), np.log(0.8)))
-    origin = (rng.uniform(0.35, 0.65) * shape[0], rng.uniform(0.3, 0.7) * shape[1])
+    size = min(shape) * np.exp(rng.uniform(np.log(0.3), np.log(0.55)))
+    origin = (rng.uniform(0.25, 0.75) * shape[0], rng.uniform(0.2, 0.8) * shape[1])
     upright = draw not in (silhouettes.insect, silhouettes.moth)
     angle = rng.normal(0, 0.2) if upright else rng.uniform(0, 2 * np.pi)
     canvas = silhouettes.Canvas.turned(shape, origin, size, angle, bool(rng.random() < 0.5))

@@ -115,10 +115,10 @@ def _polyps(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Labels, F
     relief = np.zeros(shape, np.float32)
     tint = np.zeros((*shape, 3), np.float32)
     for _ in range(1 + (rng.random() < 0.15)):
-        radius = side * np.exp(rng.uniform(np.log(0.14), np.log(0.38)))
+        radius = side * np.exp(rng.uniform(np.log(0.11), np.log(0.33)))
         centre = (
-            rng.uniform(0.22, 0.78) * shape[0],
-            rng.uniform(0.22, 0.78) * shape[1],
+            rng.uniform(0.15, 0.85) * shape[0],
+            rng.uniform(0.15, 0.85) * shape[1],
         )
         distance = blob_distance(rng, shape, centre, radius, rng.uniform(1, 1.6), 0.16)
         inside = distance < 1
@@ -127,7 +127,7 @@ def _polyps(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Labels, F
         dome = scipy.ndimage.gaussian_filter(profile, 0.06 * radius) * radius * (0.6 - 0.5 * flat)
         relief = np.maximum(relief, dome)
         soft = 1 / (1 + np.exp((distance - 1) * radius / rng.uniform(1, 3)))
-        strength = rng.uniform(1.0, 1.6) * (1 - 0.4 * flat)
+        strength = rng.uniform(1.3, 2.0) * (1 - 0.4 * flat)
         shift = np.array([0.08, -0.16, -0.1]) if rng.random() < 0.6 else np.array([0.1, 0.22, 0.2])
         mottle = 1 + 0.35 * fractal_noise(rng, shape, radius / 3, 3)
         tint += (soft * mottle * strength)[..., None] * shift.astype(np.float32)

@@ -39,7 +39,7 @@ def draw_shadows(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
         shadow, thing = _SCENES[rng.choice(len(_SCENES), p=_WEIGHTS)](rng, view)
         np.maximum(darkness, shadow * view.near, out=darkness)
         things += thing
-    left = rng.uniform(0.22, 0.5)
+    left = rng.uniform(0.18, 0.4)
     # What is left is skylight, which is bluer than the sun's.
     sky = left * np.array([0.88, 1.0, 1.18], np.float32) ** rng.uniform(0.3, 1.3)
     image = image * (1 - darkness[..., None] * (1 - sky))
@@ -71,7 +71,7 @@ def _figures(rng: np.random.Generator, view: View) -> Scene:
     draw = silhouettes.quadruped if animals else silhouettes.person
     stand = 0.6 if animals else 1.0  # from the middle of the trunk to the feet, in sizes
     count = int(rng.integers(1, 4))
-    size = height * (rng.uniform(0.1, 0.2) if animals else rng.uniform(0.16, 0.34))
+    size = height * (rng.uniform(0.16, 0.28) if animals else rng.uniform(0.22, 0.42))
     shown = animals or rng.random() < 0.4
     sunward = rng.uniform(0.35, 1.1) * rng.choice([-1, 1])
     length = rng.uniform(0.7, 1.7)

@@ -12,7 +12,7 @@ import pytest
 from naslora.study.records import read_attempt, read_receipt
 from naslora.study.settings import load_study
 
-KILLED = 128 + 9
+KILLED = -signal.SIGKILL
 KILLS = 5
 INTERRUPTIONS = 9
 METHODS = load_study("paper").methods[:12]  # without the rows that others add
