@@ -44,6 +44,7 @@ def test_hugging_faces_sam(monkeypatch: pytest.MonkeyPatch) -> None:
         "num_hidden_layers": tiny.depth,
         "num_attention_heads": tiny.num_heads,
         "image_size": 64,
+        "patch_size": tiny.patch_size,
         "window_size": tiny.window_size,
         "global_attn_indexes": list(tiny.global_attn_indexes),
         "mlp_dim": 4 * tiny.embed_dim,

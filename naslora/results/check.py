@@ -76,7 +76,7 @@ def check(study: Study, records: Aggregate, comparisons: Comparisons | None = No
                 margin = MARGINS_OF_TASK.get((task, metric), MARGINS.get(metric))
                 if margin is not None:
                     points.append(_margin(study, made.of(task, test_set, metric), margin))
-    points += [_values(study, mains), _pairs(study, mains)]
+    points += [_values(study, mains), *_pairs(study, mains)]
     if "decoder_only" in study.methods:
         points += [_own(name, mains) for name in _methods(study) if name != "decoder_only"]
     if "scratch" in study.methods:
@@ -128,18 +128,25 @@ def _values(study: Study, mains: list[Comparison]) -> Point:
     )
 
 
-def _pairs(study: Study, mains: list[Comparison]) -> Point:
-    """Some methods differ by more than seeds and images explain."""
-    pairs = [_different_pairs(one, study.methods) for one in mains]
-    some = sum(count > 0 for count in pairs)
-    adapted = sum(_different_pairs(one, _methods(study)) > 0 for one in mains)
-    return Point(
-        "pairs of methods that differ by more than chance on most test sets",
-        study.study,
-        f"on {some} of {len(mains)}; pairs by test set: {', '.join(map(str, pairs))};"
-        f" among methods that adapt pretrained weights, on {adapted}",
-        2 * some > len(mains),
-    )
+def _pairs(study: Study, mains: list[Comparison]) -> Iterator[Point]:
+    """Some methods differ by more than seeds and images explain.
+
+    Those that start from the same weights and all train the mask decoder are closer to each other
+    than to training from scratch, so that fewer test sets are asked for.
+    """
+    for what, methods, share in (
+        ("methods", study.methods, 1 / 2),
+        ("methods that adapt the same weights", _methods(study), 1 / 3),
+    ):
+        pairs = [_different_pairs(one, methods) for one in mains]
+        some = sum(count > 0 for count in pairs)
+        yield Point(
+            f"pairs of {what} that differ by more than chance"
+            f" on {int(share * len(mains)) + 1} test sets",
+            study.study,
+            f"on {some} of {len(mains)}; pairs by test set: {', '.join(map(str, pairs))}",
+            some > share * len(mains),
+        )
 
 
 def _different_pairs(one: Comparison, methods: Sequence[str]) -> int:

@@ -42,7 +42,7 @@ def draw_camouflage(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels
     coat = _cut(rng, sheet, shape, angle=rng.uniform(30, 150))
     strength = rng.beta(3.0, 2.0)
     coat = coat * (1 + rng.normal(0, 0.04 + 0.16 * strength, 3).astype(np.float32))
-    coat = coat * (1 + rng.choice([-1, 1]) * (0.25 + 0.45 * strength))
+    coat = coat * (1 + rng.choice([-1, 1]) * (0.3 + 0.45 * strength))
     coat = _shaded(rng, coat, distance, strength)
 
     lean = rng.uniform(0, 2 * np.pi)

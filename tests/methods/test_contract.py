@@ -16,9 +16,11 @@ from naslora.methods.merge import merge
 from naslora.methods.registry import adapt, get_method, method_names, trainable_parameters
 from naslora.methods.state import load_adapter, save_adapter
 from naslora.nas.settings import PAPER_COUNT
+from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import Sam
 
 METHODS = method_names()
+PATCH = BACKBONES["tiny"].patch_size
 Build = Callable[..., Sam]
 Draw = Callable[..., Tensor]
 
@@ -95,7 +97,7 @@ def test_batches_and_sizes(
     sam = adapted(method, size=size)
     batch = images(3, size)
     masks = predict(sam, batch)
-    assert masks.shape == (3, 1, size[0] // 4, size[1] // 4)
+    assert masks.shape == (3, 1, size[0] * 4 // PATCH, size[1] * 4 // PATCH)
     for i in range(3):
         torch.testing.assert_close(
             predict(sam, batch[i : i + 1])[0], masks[i], rtol=1e-4, atol=1e-5
@@ -105,7 +107,7 @@ def test_batches_and_sizes(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("tokens", [32, 64])
 def test_square_grids(method: str, tokens: int, adapted: Build, images: Draw) -> None:
-    size = (16 * tokens, 16 * tokens)
+    size = (PATCH * tokens, PATCH * tokens)
     # A windowed and a global block; the other two take as long again.
     masks = predict(adapted(method, size=size, depth=2), images(1, size))
     assert masks.shape == (1, 1, 4 * tokens, 4 * tokens)

@@ -59,7 +59,7 @@ def test_domain_window_is_the_cell_after_partition(adapted: Build) -> None:
     cell = next(iter(cells(attention).values()))
     cell.register_forward_hook(lambda _, inputs, output: seen.append(tuple(inputs[0].shape)))
     attention(torch.randn(2, 9, 7, attention.qkv.in_features))
-    assert seen == [(12, 4, 4, 3)]
+    assert seen == [(8, 6, 6, 3)]
 
 
 def test_domain_image_looks_over_the_windows(adapted: Build) -> None:
@@ -79,7 +79,7 @@ def test_domain_image_looks_over_the_windows(adapted: Build) -> None:
     (windows,) = seen
     whole = attention.qkv(x)
     torch.testing.assert_close(window_unpartition(windows, (9, 7)), whole)
-    padding = window_partition(torch.ones(2, 9, 7, 1), 4)[..., 0] == 0
+    padding = window_partition(torch.ones(2, 9, 7, 1), 6)[..., 0] == 0
     assert padding.any()
     expected = attention.qkv.bias.expand(int(padding.sum()), -1)
     torch.testing.assert_close(windows[padding], expected)

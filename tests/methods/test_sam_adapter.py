@@ -148,7 +148,8 @@ def test_start():
         adapt(sam, "sam_adapter", {"scale_factor": 1}, seed=1)
         after = sam.encode(images)
     injector = sam.image_encoder.injector
-    he = (2 / (256 * BACKBONES["tiny"].embed_dim)) ** 0.5
+    tiny = BACKBONES["tiny"]
+    he = (2 / (tiny.patch_size**2 * tiny.embed_dim)) ** 0.5
     assert injector.patches.weight.std().item() == pytest.approx(he, rel=0.05)
     assert injector.up.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert not any(p.any() for n, p in injector.named_parameters() if n.endswith("bias"))

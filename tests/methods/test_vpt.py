@@ -150,7 +150,7 @@ def test_one_set_of_prompts_per_block_within_bounds():
     assert {n: tuple(p.shape) for n, p in prompts.items()} == {
         f"image_encoder.blocks.{i}.prompts": (5, WIDTH) for i in range(4)
     }
-    bound = (6 / (3 * 16 * 16 + WIDTH)) ** 0.5
+    bound = (6 / (3 * BACKBONES["tiny"].patch_size ** 2 + WIDTH)) ** 0.5
     values = torch.cat([p.flatten() for p in prompts.values()])
     assert 0.95 * bound < values.abs().max() <= bound
     assert abs(values.mean()) < 0.1 * bound

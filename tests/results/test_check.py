@@ -132,7 +132,7 @@ def test_methods_that_all_do_the_same_fail(study: Study) -> None:
     failed = failures(study, Planted(same, noise=0.0))
     values, pairs, *own = failed
     assert values.name.startswith("at least 8 different values")
-    assert pairs.name.startswith("pairs of methods that differ by more than chance")
+    assert pairs.name.startswith("pairs of methods that adapt the same weights that differ")
     assert pairs.found.startswith("on 0 of ")
     assert [point.where for point in own] == METHODS[2:]
 

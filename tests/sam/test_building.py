@@ -109,8 +109,8 @@ def test_a_fresh_sam_is_not_adapted():
     ("arguments", "options", "message"),
     [
         (("vit_x", 64), {}, "no backbone 'vit_x'; there are vit_h"),
-        (("tiny", 100), {}, "multiple of 16, not 100x100"),
-        (("tiny", (64, 0)), {}, "multiple of 16, not 64x0"),
+        (("tiny", 100), {}, "multiple of 8, not 100x100"),
+        (("tiny", (64, 0)), {}, "multiple of 8, not 64x0"),
         (("tiny", 64), {"classes": 0}, "at least one class"),
         (("tiny", 64), {"classes": 3, "mask_tokens": 0}, "at least one class, and one mask token"),
         (("tiny", 64), {"classes": 3, "decoder": "original"}, "tells no classes apart"),

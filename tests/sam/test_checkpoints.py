@@ -137,8 +137,9 @@ def test_unknown_backbone(saved):
     sam, path = saved
     state = {n: v for n, v in sam.state_dict().items() if ".blocks.3." not in n}
     torch.save(state, path)
-    width = BACKBONES["tiny"].embed_dim
-    assert f"an unknown backbone (width {width}, depth 3, patches of 16" in failure(path)
+    tiny = BACKBONES["tiny"]
+    found = f"width {tiny.embed_dim}, depth 3, patches of {tiny.patch_size}"
+    assert f"an unknown backbone ({found}" in failure(path)
 
 
 def test_not_a_sam(tmp_path):

@@ -41,7 +41,7 @@ def test_original_gives_metas_gradient_of_the_image(meta_sam):
     theirs = meta_sam("tiny", 64)
     ours = build_sam("tiny", 64, decoder="original")
     ours.load_state_dict(theirs.state_dict())
-    embedding = torch.randn(1, 64, 4, 4, generator=torch.Generator().manual_seed(0))
+    embedding = torch.randn(1, 64, 8, 8, generator=torch.Generator().manual_seed(0))
     mine, other = (embedding.clone().requires_grad_() for _ in range(2))
     ours.decode(mine).masks.square().sum().backward()
     sparse, dense = theirs.prompt_encoder(points=None, boxes=None, masks=None)
@@ -53,7 +53,7 @@ def test_original_gives_metas_gradient_of_the_image(meta_sam):
 
 def test_binary_has_one_token_and_no_classes():
     prediction = build_sam("tiny", (64, 96))(torch.zeros(2, 3, 64, 96))
-    assert prediction.masks.shape == (2, 1, 16, 24)
+    assert prediction.masks.shape == (2, 1, 32, 48)
     assert prediction.class_logits is None
     assert prediction.iou is None
 
@@ -61,7 +61,7 @@ def test_binary_has_one_token_and_no_classes():
 def test_multiclass_has_a_class_branch_on_every_token():
     sam = build_sam("tiny", 64, classes=12, mask_tokens=5)
     prediction = sam(torch.zeros(2, 3, 64, 64))
-    assert prediction.masks.shape == (2, 5, 16, 16)
+    assert prediction.masks.shape == (2, 5, 32, 32)
     assert prediction.class_logits.shape == (2, 5, 13)
     chosen = prediction.images(slice(0, 1))
     assert chosen.masks.shape[0] == chosen.class_logits.shape[0] == 1
@@ -153,10 +153,10 @@ def test_prompts_of_several_images_at_once(meta_sam):
     ours = build_sam("tiny", 64, decoder="original").eval()
     ours.load_state_dict(theirs.state_dict())
     generator = torch.Generator().manual_seed(0)
-    embeddings = torch.randn(3, 64, 4, 4, generator=generator)
+    embeddings = torch.randn(3, 64, 8, 8, generator=generator)
     points = torch.rand(3, 2, 2, generator=generator) * 64
     labels = torch.tensor([[1, 0], [1, 1], [0, 1]])
-    masks = torch.randn(3, 1, 16, 16, generator=generator)
+    masks = torch.randn(3, 1, 32, 32, generator=generator)
     with torch.no_grad():
         sparse, dense = ours.prompt_encoder(points=(points, labels), boxes=None, masks=masks)
         together = ours.mask_decoder.predict(embeddings, ours.positions(), dense, sparse)
