@@ -51,8 +51,8 @@ _STUFF = {
     "glass door": (draw_door, 0.25, 0.4),
     "floor glass": (draw_floor_glass, 0.6, 1.0),
 }
-# Each kind's glass has its own colour, warm for things and cool for stuff, so that a small model can
-# learn the kinds from few images.
+# Each kind of glass has its own colour, warm for things and cool for stuff, so that a small model
+# can learn the kinds from few images.
 _COLOURS = {
     "shelf": (0.45, 0.95, 1.0),
     "jar or tank": (1.0, 0.72, 0.35),
