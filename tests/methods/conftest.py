@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from naslora.methods.registry import adapt, trainable_parameters
-from naslora.sam.building import Sam, build_sam
+from naslora.sam.building import Sam
+from tests.sams import adapted_sam, plain_sam
 
 # 9 x 7 tokens: not square, and no multiple of the tiny SAM's windows of 4 x 4.
 ODD_SIZE = (144, 112)
@@ -18,21 +18,10 @@ ODD_SIZE = (144, 112)
 
 @pytest.fixture
 def plain() -> Callable[..., Sam]:
-    """Build a tiny SAM, with all of its blocks or `depth`; equal arguments give equal weights."""
+    """Build a tiny SAM; equal arguments give equal weights."""
 
-    def build(
-        size: tuple[int, int] = ODD_SIZE, seed: int = 0, depth: int | None = None, **values: Any
-    ) -> Sam:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            sam = build_sam(values.pop("backbone", "tiny"), size, **values)
-            sam.image_encoder.blocks = sam.image_encoder.blocks[:depth]
-            with torch.no_grad():
-                # Zero at the start, and then nothing would depend on them.
-                for block in sam.image_encoder.blocks:
-                    block.attn.rel_pos_h.normal_(std=0.1)
-                    block.attn.rel_pos_w.normal_(std=0.1)
-        return sam.eval()
+    def build(size: tuple[int, int] = ODD_SIZE, seed: int = 0, **values: Any) -> Sam:
+        return plain_sam(size, seed, **values)
 
     return build
 
@@ -44,13 +33,7 @@ def adapted(plain: Callable[..., Sam]) -> Callable[..., Sam]:
     def build(
         method: str, settings: Mapping[str, Any] | None = None, move: float = 0.05, **values: Any
     ) -> Sam:
-        sam = plain(**values)
-        adapt(sam, method, settings, seed=1)
-        generator = torch.Generator().manual_seed(2)
-        with torch.no_grad():
-            for parameter in trainable_parameters(sam).values():
-                parameter += move * torch.randn(parameter.shape, generator=generator)
-        return sam.eval()
+        return adapted_sam(plain(**values), method, settings, move)
 
     return build
 
