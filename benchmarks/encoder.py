@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from ratios import failure, memory_ratios, quiet_turns, share_of_peak, time_ratio, write
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from naslora.methods.registry import adapt
 from naslora.sam.backbones import BACKBONES
+from naslora.sam.backends import AttentionBackend
 from naslora.sam.building import build_sam
 
 RANK = 3
@@ -45,8 +46,10 @@ TARGETS: dict[tuple[str, int], tuple[float, float, float]] = {
 }
 
 
-def ours(method: str, backbone: str, image_size: int) -> tuple[nn.Module, Callable[..., Tensor]]:
-    sam = build_sam(backbone, image_size)
+def ours(
+    method: str, backbone: str, image_size: int, attention: Any = "auto"
+) -> tuple[nn.Module, Callable[..., Tensor]]:
+    sam = build_sam(backbone, image_size, attention=attention)
     adapt(sam, "nas_pc_lora" if method == "darts" else method, SETTINGS.get(method))
     return sam.image_encoder, sam.image_encoder
 
@@ -148,7 +151,11 @@ def job(options: argparse.Namespace) -> Callable[[], object]:
     if maker == "autogluon":
         model, encode = autogluon(options.autogluon, options.backbone, options.image_size)
     else:
-        build = {"meta": meta, "transformers": transformers, "": ours}[maker]
+        build = {
+            "meta": meta,
+            "transformers": transformers,
+            "": partial(ours, attention=options.attention),
+        }[maker]
         model, encode = build(method, options.backbone, options.image_size)
     model.to(options.device).train(options.mode == "training")
     images = torch.randn(options.batch_size, 3, options.image_size, options.image_size)
@@ -203,6 +210,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument(
+        "--attention", default="auto", choices=["auto", *get_args(AttentionBackend)], help="of ours"
+    )
     Limits.add_options(parser)
     parser.add_argument("--sides", nargs="+", default=[*OURS[:-1], *PEERS], choices=[*OURS, *PEERS])
     parser.add_argument(

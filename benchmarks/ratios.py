@@ -1,6 +1,6 @@
 """Ratios of two sides that took turns: their median, its interval, and which are refused.
 
-A turn is kept if hardly anything else ran on the machine during the jobs of both sides. The
+A turn on processors is kept if hardly anything else ran on them during the jobs of both sides. The
 interval is of the median, from order statistics, and assumes no distribution. Since it is looked at
 after every turn, until it is narrow enough, it covers the median somewhat less often than 95 % say.
 """
