@@ -19,6 +19,7 @@ from naslora.evaluation.receipts import is_trained
 from naslora.evaluation.runs import ADAPTER_NAME
 from naslora.evaluation.train_and_evaluate import train_and_evaluate
 from naslora.own.study import FitOptions, make_study
+from naslora.report.figures.catalogue import write_figures
 from naslora.report.page.build import write_report
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, Record, read_receipt, read_record
@@ -90,6 +91,7 @@ def fit(
             remedy="lower the learning rate, in another folder",
         )
     evaluate_controls(study, task)
+    write_figures(study, ["figureC1", "gallery"], allow_empty=True)
     report = write_report(study)
     adapter, target = layout.adapter(task, name, seed), out.absolute() / ADAPTER_NAME
     with whole_file(target) as temporary:

@@ -65,7 +65,11 @@ def test_fit_leaves_a_run_and_says_what_it_is_worth(
     assert done.learnt == (done.scores["IoU"] > done.best_control[1])
     assert "NOTHING was learnt" in done.summary or "something was learnt" in done.summary
     assert "against" in done.summary
-    assert done.report.is_file()
+    page = done.report.read_text(encoding="utf-8")
+    assert 'id="gallery"' in page  # the best and the worst images
+    assert 'id="figures"' in page  # the learning curves
+    assert 'id="claims"' not in page  # which are about the paper's tasks
+    assert "Table 4" not in page
     assert load_run(out).sam.classes == 1
 
     # The same call trains nothing again; another one is refused.

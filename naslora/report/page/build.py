@@ -22,6 +22,7 @@ from naslora.report.page.runs import RunPage, run_pages
 from naslora.report.page.views import TableView, method_of, status_view, table_view
 from naslora.report.tables.catalogue import TABLES, tables_of
 from naslora.report.tables.model import run_title
+from naslora.report.tables.own_tasks import own_tasks
 from naslora.results.aggregate import Aggregate, aggregate
 from naslora.results.comparison import Comparisons
 from naslora.results.sources import ALL_SOURCES, sources_of, write_sources
@@ -80,7 +81,7 @@ def report_text(study: Study, records: Aggregate) -> str:
     )
     environment.filters["code"] = _code
     runs = run_pages(study, records)
-    claims = audit_claims(study, records)
+    claims = audit_claims(study, records) if _has_paper_tasks(study) else []
     comparisons = Comparisons(study, records)
     pictures = _figures(study)
     return environment.from_string(_asset("template.html")).render(
@@ -105,6 +106,10 @@ def report_text(study: Study, records: Aggregate) -> str:
     )
 
 
+def _has_paper_tasks(study: Study) -> bool:
+    return len(own_tasks(study)) < len(study.tasks)
+
+
 def _code(text: str) -> Markup:
     """Plain text as HTML; what stands between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
@@ -122,18 +127,24 @@ def _setting(study: Study) -> str:
     return (
         f"SAM {study.sam.backbone} at {study.sam.image_size} px ({study.sam.checkpoint} "
         f"checkpoint), {images} images of {_count(study.tasks, 'task')}, "
-        f"{_count(study.methods, 'method')}, {training.epochs} epochs of batches of "
+        f"{_count(study.methods, 'method')}, {_times(training.epochs, 'epoch')} of batches of "
         f"{training.batch_size}, seeds {', '.join(map(str, study.seeds))}."
     )
 
 
 def _count(things: Sequence[str], name: str) -> str:
-    return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
+    return _times(len(things), name)
+
+
+def _times(number: int, name: str) -> str:
+    return f"{number} {name}{'s' if number != 1 else ''}"
 
 
 def _tables(study: Study, records: Aggregate, runs: Collection[str]) -> list[TableView]:
     builders = [TABLES[name].build for name in tables_of(study)]
     built = [build(study, records) for build in builders if build is not None]
+    if not _has_paper_tasks(study):  # the paper's tables of costs and features may be empty then
+        built = [one for one in built if any(cell.values for row in one.rows for cell in row.cells)]
     return [table_view(study, table, runs) for table in built]
 
 

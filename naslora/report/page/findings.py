@@ -31,7 +31,7 @@ def banner(study: Study, records: Aggregate, comparisons: Comparisons) -> str:
     more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
     return (
         f"Read these scores with care: {len(failed)} of {len(points)} checks of the study fail, so"
-        f" a broken method might not stand out. {shown}{more}. `naslora check --study"
+        f" a broken method might not stand out: {shown}{more}. `naslora check --study"
         f" {study.study}` lists all."
     )
 
