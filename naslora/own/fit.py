@@ -77,9 +77,7 @@ def fit(
     study, _ = make_study(data, out, [method], [options.seed], options, tell)
     (task,), (name,) = study.tasks, study.methods
     layout, seed = Layout.of(study), options.seed
-    manifest = _prepared(study, task)
-    for line in audit_lines(study, task):
-        tell(line)
+    manifest = _prepared(study, task, tell)
     tell(f"{len(manifest.samples)} images prepared; audit: {layout.audit(task).with_suffix('.md')}")
     if is_trained(study, task, name, seed):
         tell("this run has been trained already; its scores are made anew")
@@ -108,13 +106,16 @@ def fit(
 def audit_lines(study: Study, task: str) -> list[str]:
     """Findings of the audit as lines: leakage, and images that look alike."""
     content = json.loads(Layout.of(study).audit(task).read_text(encoding="utf-8"))
-    return [f"audit: {finding['text']}" for finding in content["findings"]]
+    found = content["findings"]
+    return [f"audit: {one['text']} ({len(one['items'])})" for one in found]
 
 
-def _prepared(study: Study, task: str) -> Manifest:
+def _prepared(study: Study, task: str, tell: Callable[[str], None]) -> Manifest:
     """The manifest of the task; made, if an earlier call has not made it."""
     layout = Layout.of(study)
     if layout.manifest(task).is_file() and layout.prepared(task).is_dir():
+        for line in audit_lines(study, task):  # which the first call printed as it prepared them
+            tell(line)
         return read_manifest(layout.manifest(task))
     return prepare(study, task)
 
