@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
-
-# How the image encoder computes attention; see `naslora.sam.attention`.
-AttentionBackend = Literal["folded", "banded", "reference"]
 
 
 @dataclass(frozen=True)
