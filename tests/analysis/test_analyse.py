@@ -48,13 +48,13 @@ def test_a_trained_run(trained_study: Study, copied: Copy) -> None:
     images = evaluate.test_images(study, manifest, "test")
     features = probe(sam, torch.stack([images[i][0] for i in range(len(images))]))
     native = made.scales["native"]
-    assert (native.image_size, native.grid, native.windows) == (64, 4, [4, 0, 4, 0])
+    assert (native.image_size, native.grid, native.windows) == (64, 8, [6, 0, 6, 0])
     np.testing.assert_allclose(native.distance, features.distances.mean(0), atol=1e-3)
     np.testing.assert_allclose(native.amplitude, features.amplitudes.mean(0), atol=1e-3)
     by_image = features.distances.mean(2).T
     np.testing.assert_allclose(native.distance_by_image, by_image, atol=1e-3)
     np.testing.assert_allclose(native.amplitude_by_image, features.amplitudes[:, -1], atol=1e-3)
-    assert made.scales["224"].grid == 14
+    assert made.scales["224"].grid == 28
     batches = [torch.stack([images[i][0] for i in range(len(images))])]
     merge = plan_dense_merge(sam, "least_squares", batches)
     assert len(made.merge_errors) == len(native.windows)
@@ -215,4 +215,4 @@ def test_resizing_works_on_adapted_models(trained_study: Study, copied: Copy) ->
     receipt = read_receipt(Layout.of(study).receipt(TASK, "nas_lora", 0))
     sam = trained_sam(study, get_benchmark(TASK), "nas_lora", 0, receipt)
     resize_encoder(sam, 96)
-    assert sam.encode(torch.zeros(1, 3, 96, 96)).shape[-2:] == (6, 6)
+    assert sam.encode(torch.zeros(1, 3, 96, 96)).shape[-2:] == (12, 12)

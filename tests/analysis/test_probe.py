@@ -10,7 +10,10 @@ from naslora.analysis.attention_distance import mean_attention_distance, uniform
 from naslora.analysis.log_amplitude import relative_log_amplitudes
 from naslora.analysis.probe import Features, probe, resize_encoder
 from naslora.methods.registry import adapt
+from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import Sam, build_sam
+
+PATCH = BACKBONES["tiny"].patch_size
 
 
 @pytest.fixture
@@ -36,13 +39,13 @@ def test_every_block_is_measured_where_it_is(sam: Sam) -> None:
     x = encoder.patch_embed((batch.float() - sam.pixel_mean) / sam.pixel_std) + encoder.pos_embed
     curves, distances = [x], []
     for block in encoder.blocks:
-        distances.append(mean_attention_distance(block.attn, block.norm1(x), 16))
+        distances.append(mean_attention_distance(block.attn, block.norm1(x), PATCH))
         x = block(x)
         curves.append(x)
     torch.testing.assert_close(found.distances, torch.stack(distances, 1))
     expected = [relative_log_amplitudes(curve.permute(0, 3, 1, 2)) for curve in curves]
     torch.testing.assert_close(found.amplitudes, torch.stack(expected, 1))
-    assert found.distances.shape == (2, 4, 4)
+    assert found.distances.shape == (2, 4, BACKBONES["tiny"].num_heads)
     assert found.amplitudes.shape == (2, 5, 3)
 
 
@@ -75,7 +78,7 @@ def test_another_image_size_is_that_of_a_checkpoint_for_it(sam: Sam) -> None:
     torch.testing.assert_close(sam.encode(batch), other.encode(batch))
     mine, theirs = probe(sam, batch), probe(other, batch)
     torch.testing.assert_close(mine.distances, theirs.distances)
-    with pytest.raises(ValueError, match="multiple of 16, not 100"):
+    with pytest.raises(ValueError, match="multiple of 8, not 100"):
         resize_encoder(sam, 100)
 
 
@@ -84,8 +87,8 @@ def test_a_random_vit_looks_everywhere_alike() -> None:
     torch.manual_seed(0)
     fresh = build_sam("tiny", 224).eval()
     found = probe(fresh, images(224)).distances.mean((0, 2)).numpy()
-    window, whole = uniform_distance(4, 4, 16), uniform_distance(14, 14, 16)
-    # 14 patches are no multiple of 4: in windows at the border fewer queries count.
+    window, whole = uniform_distance(6, 6, PATCH), uniform_distance(28, 28, PATCH)
+    # 28 patches are no multiple of 6: in windows at the border fewer queries count.
     np.testing.assert_allclose(found[[1, 3]], whole, rtol=0.02)
     np.testing.assert_allclose(found[[0, 2]], window, rtol=0.06)
 

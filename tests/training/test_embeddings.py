@@ -82,7 +82,7 @@ def test_only_what_is_used_is_kept(copied: Copy, settings: dict[str, Any], varia
     assert len(files) == (variants > 0)
     if variants:
         embeddings = variants * count(study, "train")
-        assert files[0].stat().st_size == 64 + embeddings * (4 + 4 * 64 * (64 // 16) ** 2)
+        assert files[0].stat().st_size == 64 + embeddings * (4 + 4 * 64 * (64 // 8) ** 2)
 
 
 def test_other_seeds_use_the_same_file_and_other_weights_another(

@@ -35,7 +35,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         (8, "vit_h", 2, True),
         (24, "vit_b", 4, False),
         (8, "vit_b", 4, True),
-        (2, "tiny", 4, False),
+        (2, "tiny", 4, True),
     ],
 )
 def test_what_fits_at_1024_px(

@@ -158,5 +158,5 @@ def test_parts_of_the_layout_are_the_split(study, file: Path, config: Path) -> N
 
 @pytest.mark.parametrize("pattern", ["images/*/*.jpg", "images/x*.jpg", "images"])
 def test_patterns_that_are_none(pattern: str) -> None:
-    with pytest.raises(ValueError, match="no pattern like"):
+    with pytest.raises(ValueError, match="is not a pattern like"):
         Pairs(pattern, "masks/*.png")

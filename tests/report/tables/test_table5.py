@@ -18,7 +18,7 @@ from naslora.nas.settings import PAPER_COUNT
 from naslora.paper.published import Printed, columns, rows
 from naslora.report.tables.catalogue import TABLES, write_tables
 from naslora.report.tables.cells import Verdict
-from naslora.report.tables.latex import latex_text
+from naslora.report.tables.latex import TEXT_PT, latex_text
 from naslora.report.tables.model import Row, Table
 from naslora.report.tables.table5 import KEYS, table5
 from naslora.report.tables.timed_cells import timed_cell
@@ -314,8 +314,9 @@ def test_latex(study: Study, tmp_path: Path) -> None:
         assert len(re.findall(rf"^{re.escape(str(name))} &", theirs, re.MULTILINE)) == 1
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex on this machine")
-    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
-    (tmp_path / "one.tex").write_text(f"{head}{text}\\end{{document}}\n")
+    head = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\setlength{{\\textwidth}}{{{TEXT_PT}pt}}"
+    document = f"{head}\\begin{{document}}\n{text}\\end{{document}}\n"
+    (tmp_path / "one.tex").write_text(document)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "one.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
