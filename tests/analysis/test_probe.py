@@ -46,7 +46,7 @@ def test_every_block_is_measured_where_it_is(sam: Sam) -> None:
     expected = [relative_log_amplitudes(curve.permute(0, 3, 1, 2)) for curve in curves]
     torch.testing.assert_close(found.amplitudes, torch.stack(expected, 1))
     assert found.distances.shape == (2, 4, BACKBONES["tiny"].num_heads)
-    assert found.amplitudes.shape == (2, 5, 3)
+    assert found.amplitudes.shape == (2, 5, 6)
 
 
 def test_probing_does_not_change_the_model(sam: Sam) -> None:

@@ -314,8 +314,9 @@ def test_latex(study: Study, tmp_path: Path) -> None:
         assert len(re.findall(rf"^{re.escape(str(name))} &", theirs, re.MULTILINE)) == 1
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex on this machine")
-    head = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\setlength{{\\textwidth}}{{{TEXT_PT}pt}}"
-    document = f"{head}\\begin{{document}}\n{text}\\end{{document}}\n"
+    head = "\\documentclass{article}\\usepackage{booktabs}"
+    width = f"\\setlength{{\\textwidth}}{{{TEXT_PT}pt}}"
+    document = f"{head}{width}\\begin{{document}}\n{text}\\end{{document}}\n"
     (tmp_path / "one.tex").write_text(document)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "one.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
