@@ -74,3 +74,15 @@ def main_metric(metrics: tuple[str, ...]) -> str:
         metrics: the benchmark's, in its order.
     """
     return "mIoU_foreground" if "mIoU_foreground" in metrics else metrics[0]
+
+
+def image_metric(metrics: tuple[str, ...]) -> str:
+    """The main metric as a single image has it.
+
+    The balanced error rate of a set is no mean over images; their own stands for it.
+
+    Args:
+        metrics: the benchmark's, in its order.
+    """
+    main = main_metric(metrics)
+    return f"{main}_image" if f"{main}_image" in metrics else main

@@ -10,7 +10,7 @@ import pandas as pd
 
 from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.manifest import read_manifest
-from naslora.evaluation.names import main_metric, metric_name
+from naslora.evaluation.names import image_metric, metric_name
 from naslora.report.figures.captions import counted, listed, test_set_title, trained_rows
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
@@ -91,7 +91,7 @@ def choose(study: Study, records: Aggregate, task: str) -> Choice | None:
         return None
     benchmark = get_benchmark(task)
     test_set = read_manifest(layout.manifest(task)).evaluated[0]
-    metric = main_metric(benchmark.metrics)
+    metric = image_metric(benchmark.metrics)
     columns = {}
     for run in done:
         rows = pd.read_parquet(layout.per_image(task, *run))
