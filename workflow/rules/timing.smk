@@ -13,7 +13,7 @@ rule timing:
     conda:
         "../../environment.yml"
     # Nothing runs beside it; in SLURM, its cores are its own.
-    threads: lambda wildcards: workflow.cores or study.training.threads
+    threads: lambda wildcards: workflow.resource_settings.cores or study.training.threads
     resources:
         mem_mb=needs.memory,
         runtime=needs.evaluation_minutes,
