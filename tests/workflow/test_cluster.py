@@ -30,7 +30,8 @@ from snakemake.jobs import Job
 
 def show(job, *args, **kwargs):
     names = [name for name in job.resources.keys() if name not in ("tmpdir", "_nodes")]
-    print("asks", job.rule.name, {name: job.resources[name] for name in sorted(names)})
+    asked = {name: job.resources[name] for name in sorted(names)}
+    sys.stdout.write(f"asks {job.rule.name} {asked}\\n")  # whole, whatever other threads write
 
 Job.log_info = show
 for arguments in json.loads(sys.argv[1]):
