@@ -189,7 +189,7 @@ def _hardware(
     size, chosen = next((pair for pair in found if pair[1].fits), found[-1])
     values = {f"training.{key}": value for key, value in chosen.settings().items()}
     values = {key: values[key] for key in _OF_HARDWARE if key in values}
-    if not threads or options.backbone == "tiny":  # whose layers are too small to be shared
+    if not threads or not BACKBONES[options.backbone].multithreaded:
         del values["training.threads"]
     merged = {**values, "sam.image_size": size, **settings}
     tell(

@@ -49,6 +49,8 @@ class Backbone:
         decoder_mlp_dim: hidden width of the MLPs in the decoder's transformer.
         decoder_num_heads: attention heads of the decoder's transformer.
         checkpoint: Meta's weights; None where there are none.
+        batched: whether runs are so short that those of a task with one seed share a job.
+        multithreaded: whether its layers are large enough for several CPU threads.
     """
 
     embed_dim: int
@@ -65,6 +67,8 @@ class Backbone:
     decoder_mlp_dim: int = 2048
     decoder_num_heads: int = 8
     checkpoint: OfficialCheckpoint | None = None
+    batched: bool = False
+    multithreaded: bool = True
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of patches of images of a height and width in pixels.
@@ -149,6 +153,7 @@ BACKBONES: dict[str, Backbone] = {
         window_size=8,
         prompt_embed_dim=128,
         decoder_mlp_dim=512,
+        batched=True,
     ),
     "tiny": Backbone(
         embed_dim=64,
@@ -163,6 +168,8 @@ BACKBONES: dict[str, Backbone] = {
         window_size=6,
         prompt_embed_dim=64,
         decoder_mlp_dim=128,
+        batched=True,
+        multithreaded=False,
     ),
 }
 

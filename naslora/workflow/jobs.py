@@ -56,7 +56,7 @@ class Jobs:
         self._layout = Layout.of(study)
         self._fresh = Freshness(study)
         single = study.training.devices * study.training.num_nodes == 1
-        self.batched = study.sam.backbone in ("tiny", "small") and single
+        self.batched = BACKBONES[study.sam.backbone].batched and single
         self.to_prepare: set[str] = set()
         self.needs_weights = False
         self.timed = self._layout.timing / "pipeline.json"
