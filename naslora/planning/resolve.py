@@ -15,8 +15,8 @@ def check_names(study: Study) -> None:
     """Check the names of tasks and methods, without importing torch.
 
     Raises:
-        SettingsError: a task, a method, a variant's method or task, or a key of `generated` or
-            `method_settings` is unknown.
+        SettingsError: a task, a method, a variant's method or task, or a key of `generated`,
+            `method_settings` or `task_training` is unknown.
     """
     load_benchmark_files(getattr(study, "task_files", {}).values())
     methods = [*METHOD_NAMES, *study.method_files]
@@ -26,6 +26,7 @@ def check_names(study: Study) -> None:
     _check(study, "method", study.method_settings, [*methods, *NETWORK_NAMES], "method_settings")
     _check(study, "benchmark", study.tasks, tasks, "tasks")
     _check(study, "benchmark", study.generated, tasks, "generated")
+    _check(study, "benchmark", study.task_training, tasks, "task_training")
     for name, variant in study.variants.items():
         known = [*methods, *NETWORK_NAMES]
         _check(study, "method", [variant.method], known, f"variants.{name}.method")
@@ -42,6 +43,8 @@ def check_settings(study: Study) -> None:
 
     check_names(study)
     load_method_files(study.method_files.values())
+    for task in study.tasks:
+        study.training_of(task)
     seed = study.seeds[0]
     for variant in study.run_names():
         run = study.run(study.tasks_of(variant)[0], variant, seed)

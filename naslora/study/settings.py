@@ -31,6 +31,8 @@ from naslora.study.sections import TrainingSettings as TrainingSettings
 CONFIG_FOLDER = Path("config")
 SHIPPED = Path(__file__).with_name("shipped")
 _NO_STUDIES = ("defaults", "archives")
+# What a job needs of a machine is planned for the whole study.
+_COMMON_TO_TASKS = ("accelerator", "devices", "num_nodes", "threads", "workers")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast
 
 
@@ -96,7 +98,7 @@ class Study(Settings):
     A method or a benchmark from outside the package is listed in `methods` or `tasks` by its file,
     `FOLDER/NAME.py`; here it is under its name, and its file in `method_files` or `task_files`.
     `networks` are baselines other than SAM; they are trained like methods, and tables show them
-    with the controls.
+    with the controls. `task_training` are deltas to `training` on single tasks, for all rows alike.
     """
 
     study: Name
@@ -119,6 +121,7 @@ class Study(Settings):
     analysis: AnalysisSettings
     timing: TimingSettings
     method_settings: dict[Name, dict[str, Any]]
+    task_training: dict[Name, dict[str, Any]]
 
     @model_validator(mode="before")
     @classmethod
@@ -172,6 +175,31 @@ class Study(Settings):
             for seed in self.seeds
         ]
 
+    def training_of(self, task: str) -> TrainingSettings:
+        """The training on a task: the study's, with the deltas of `task_training`.
+
+        Raises:
+            SettingsError: a setting is unknown, invalid, or one that tasks must have in common.
+        """
+        deltas = self.task_training.get(task, {})
+        what = f"task_training.{task} of study {self.study}"
+        if common := sorted({key.partition(".")[0] for key in deltas} & set(_COMMON_TO_TASKS)):
+            raise SettingsError(
+                f"{what} sets {', '.join(common)}, which all tasks have in common",
+                remedy="set it under training",
+            )
+        merged = merge(self.training.model_dump(), nest(deltas.items()), what)
+        with _readable(what):
+            return TrainingSettings.model_validate(merged)
+
+    def epochs_text(self) -> str:
+        """The epochs of the study's tasks: "1 epoch", "8 epochs" or "8 to 60 epochs"."""
+        epochs = [self.training_of(task).epochs for task in self.tasks]
+        least, most = min(epochs), max(epochs)
+        if least != most:
+            return f"{least} to {most} epochs"
+        return f"{most} epoch{'s' if most != 1 else ''}"
+
     def run(self, task: str, variant: str, seed: int) -> RunSettings:
         """The settings of one run.
 
@@ -195,7 +223,9 @@ class Study(Settings):
                 remedy=f"add {task} to variants.{variant}.tasks",
             )
         training = merge(
-            self.training.model_dump(), nest(chosen.training.items()), f"variant {variant}"
+            self.training_of(task).model_dump(),
+            nest(chosen.training.items()),
+            f"variant {variant}",
         )
         with _readable(f"variant {variant} of study {self.study}"):
             return RunSettings(

@@ -88,15 +88,15 @@ def faults(
         os.kill(pids[KILLED_BY_HAND], signal.SIGKILL)
         slurm.shorten(told.job(HUNG), 5)
         slurm.shorten(told.job(WARNED), WARNING_S)
-        project.soon(lambda: pending(pids[WARNED], signal.SIGUSR1))
-        os.kill(pids[WARNED], signal.SIGCONT)
-        project.soon(lambda: slurm.states()[told.job(LOST_NODE)] == "PENDING")
-        # On the other node, its second incarnation takes the run over; only then does the first
-        # one wake up, if SLURM has not found and killed it meanwhile.
-        slurm.ask("scontrol", "update", f"JobId={told.job(LOST_NODE)}", "ReqNodeList=node1")
-        project.soon(lambda: taken_over(project, LOST_NODE, told.owners[LOST_NODE]))
+        project.soon(lambda: warned(pids[WARNED], signal.SIGUSR1))
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pids[LOST_NODE], signal.SIGCONT)
+            os.kill(pids[WARNED], signal.SIGCONT)
+        project.soon(lambda: slurm.states()[told.job(LOST_NODE)] == "PENDING")
+        # Its second incarnation, on the other node, waits for the first one to end.
+        slurm.ask("scontrol", "update", f"JobId={told.job(LOST_NODE)}", "ReqNodeList=node1")
+        project.soon(lambda: slurm.states()[told.job(LOST_NODE)] == "RUNNING")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pids[LOST_NODE], signal.SIGKILL)
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
@@ -108,18 +108,14 @@ def faults(
     return told
 
 
-def pending(process: int, number: int) -> bool:
-    """Whether a signal waits for a process that is paused."""
-    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+def warned(process: int, number: int) -> bool:
+    """Whether a signal waits for a process that is paused, or has ended it already."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return True
     masks = re.findall(r"^(?:Sig|Shd)Pnd:\s+(\w+)$", status, re.MULTILINE)
     return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
-
-
-def taken_over(project: Project, run: tuple[str, int], by: dict[str, Any]) -> bool:
-    try:
-        return bool(project.owner(*run)["token"] != by["token"])
-    except (ValueError, FileNotFoundError):
-        return (project.run(*run) / "training.json").exists()
 
 
 def test_the_tables_are_as_without_any_fault(local: Project, faults: Faults) -> None:

@@ -210,6 +210,37 @@ def test_variants_run_on_their_tasks_alone(load: Load) -> None:
     assert "narrow" not in load({"variants": variants, "tasks": ["kvasir"]}).run_names()
 
 
+def test_a_task_may_be_trained_for_longer(load: Load) -> None:
+    longer = {"leaf": {"epochs": 90, "architecture": {"start_epoch": 20}}}
+    overrides = {"tasks": ["kvasir", "leaf"], "task_training": longer, "variants": {"v": VARIANT}}
+    study = load(overrides)
+    leaf, kvasir = study.run("leaf", "lora", 0).training, study.run("kvasir", "lora", 0).training
+    assert kvasir == study.training
+    assert (leaf.epochs, leaf.architecture.start_epoch) == (90, 20)
+    assert leaf.architecture.learning_rate == kvasir.architecture.learning_rate
+    assert study.run("leaf", "v", 0).training.epochs == VARIANT["training"]["epochs"]
+    assert study.epochs_text() == f"{study.training.epochs} to 90 epochs"
+    assert load({"tasks": ["leaf"], "training": {"epochs": 1}}).epochs_text() == "1 epoch"
+    alone = load({"tasks": ["kvasir"], "task_training": longer})
+    assert alone.epochs_text() == f"{study.training.epochs} epochs"
+    dotted = load({"tasks": ["leaf"]}, {"task_training.leaf.epochs": 7})
+    assert dotted.training_of("leaf").epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"epochs": 0}, r"epochs"),
+        ({"epoch": 3}, r"unknown setting epoch in task_training\.leaf"),
+        ({"devices": 2}, r"task_training\.leaf .* sets devices, which all tasks have in common"),
+    ],
+)
+def test_invalid_training_of_a_task(load: Load, training: dict[str, Any], message: str) -> None:
+    study = load({"tasks": ["leaf"], "task_training": {"leaf": training}})
+    with pytest.raises(SettingsError, match=message):
+        study.run("leaf", "lora", 0)
+
+
 def test_ablations_of_the_paper_run_on_the_paper_s_tasks() -> None:
     study = load_study("paper", config=CONFIG)
     on = {name: study.tasks_of(name) for name in study.variants}

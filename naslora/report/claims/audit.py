@@ -70,7 +70,7 @@ def setting(study: Study) -> str:
     images = "generated images" if set(study.tasks) & set(study.generated) else "real images"
     return (
         f"Measured in study `{study.study}`: SAM `{study.sam.backbone}` at "
-        f"{study.sam.image_size} px, {study.training.epochs} epochs, {images}. A judgement from "
+        f"{study.sam.image_size} px, {study.epochs_text()}, {images}. A judgement from "
         "another setting than the paper's says what holds here, not that the paper is wrong."
     )
 

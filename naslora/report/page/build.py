@@ -127,7 +127,7 @@ def _setting(study: Study) -> str:
     return (
         f"SAM {study.sam.backbone} at {study.sam.image_size} px ({study.sam.checkpoint} "
         f"checkpoint), {images} images of {_count(study.tasks, 'task')}, "
-        f"{_count(study.methods, 'method')}, {_times(training.epochs, 'epoch')} of batches of "
+        f"{_count(study.methods, 'method')}, {study.epochs_text()} of batches of "
         f"{training.batch_size}, seeds {', '.join(map(str, study.seeds))}."
     )
 

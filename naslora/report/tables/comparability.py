@@ -41,7 +41,7 @@ def why_not_comparable(study: Study, task: str) -> list[str]:
         reasons.append("the images are generated")
     elif task in study.bundles:
         reasons.append("the images are from a bundle, not the official archive")
-    training = study.training
+    training = study.training_of(task)
     for settings, paper, prefix in (
         (training, PAPER_TRAINING, "training."),
         (training.architecture, PAPER_ARCHITECTURE, "training.architecture."),

@@ -74,7 +74,7 @@ def what_was_run(
     size = "the masks' own size" if study.evaluation.size == "native" else "the input's size"
     lines = [
         f"Study `{study.study}`: SAM `{study.sam.backbone}` at {study.sam.image_size} px, "
-        f"checkpoint {study.sam.checkpoint}; {training.epochs} epochs of batches of "
+        f"checkpoint {study.sam.checkpoint}; {study.epochs_text()} of batches of "
         f"{training.batch_size}; seeds {seeds}; evaluated at {size}."
     ]
     lines.append(
@@ -82,8 +82,13 @@ def what_was_run(
         if training.architecture.data != "val"
         else "The weights after the last epoch are evaluated; validation images train alpha."
     )
-    lines += settings_of_runs(study, rows)
     tasks = {column.task for column in columns}
+    lines += settings_of_runs(study, rows)
+    lines += [
+        f"All rows on {task}: {_settings_text({'training': own})}."
+        for task, own in study.task_training.items()
+        if task in tasks
+    ]
     shown = records.runs["task"].isin(tasks) & records.runs["variant"].isin(r.name for r in rows)
     made_by = sorted(set(records.runs.loc[shown, "code"]))
     mixed = " Records of different code are mixed here." if len(made_by) > 1 else ""
