@@ -141,15 +141,18 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], in
 @pytest.fixture
 def registries(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """The test may register methods and benchmarks; they are forgotten after it, or by a call."""
+    from naslora.core import registry as registry_module
     from naslora.data.benchmarks.contract import BENCHMARKS
     from naslora.methods.registry import METHODS
 
     for registry in (METHODS, BENCHMARKS):  # a module registers what it holds only once
         for name in registry.names():
             registry.get(name)
+    declared = dict(registry_module._DECLARED)
     kept = [(r, dict(r._entries), dict(r._files), dict(r.modules)) for r in (METHODS, BENCHMARKS)]
 
     def forget() -> None:
+        monkeypatch.setattr(registry_module, "_DECLARED", dict(declared))
         for registry, entries, files, modules in kept:
             monkeypatch.setattr(registry, "_entries", dict(entries))
             monkeypatch.setattr(registry, "_files", dict(files))

@@ -23,6 +23,13 @@ class Save(StrEnum):
     coco = "coco"
 
 
+class Crowd(StrEnum):
+    """What a crowd of COCO's is."""
+
+    void = "void"
+    foreground = "foreground"
+
+
 DataArgument = Annotated[
     Path,
     typer.Argument(
@@ -53,6 +60,14 @@ ResizeOption = Annotated[
 TestShareOption = Annotated[
     float, typer.Option(help="Share of the images held out for testing; 0 for none.")
 ]
+ValShareOption = Annotated[float, typer.Option(help="Share held out for validation.")]
+CrowdOption = Annotated[
+    Crowd, typer.Option(help="What COCO's crowds (iscrowd) are: void, or foreground.")
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option(help="Of the data set. Default: that of the folder or file.", metavar="NAME"),
+]
 SizeOption = Annotated[
     int | None, typer.Option(help="Side that images are resized to.", metavar="PIXELS")
 ]
@@ -73,6 +88,9 @@ def _options(
     mask_values: str | None,
     resize_masks: bool,
     test_share: float,
+    val_share: float,
+    crowd: Crowd,
+    name: str | None,
     set_: list[str] | None,
 ) -> FitOptions:
     from naslora.core.validation import readable_errors
@@ -86,6 +104,9 @@ def _options(
         "mask_values": mask_values,
         "resize_masks": resize_masks,
         "test_share": test_share,
+        "val_share": val_share,
+        "crowd": crowd.value,
+        "name": name,
     }
     with readable_errors("invalid options", OwnOptions):
         own = OwnOptions.model_validate({k: v for k, v in given.items() if v is not None})
@@ -127,6 +148,9 @@ def fit(
     mask_values: ValuesOption = None,
     resize_masks: ResizeOption = False,
     test_share: TestShareOption = 0.2,
+    val_share: ValShareOption = 0.15,
+    crowd: CrowdOption = Crowd.void,
+    name: NameOption = None,
     set_: SetOption = None,
 ) -> None:
     """Adapt a SAM to images of your own: split, train, evaluate, report."""
@@ -134,7 +158,7 @@ def fit(
 
     options = _options(
         backbone, image_size, checkpoint, epochs, seed, classes, ignore, mask_values,
-        resize_masks, test_share, set_,
+        resize_masks, test_share, val_share, crowd, name, set_,
     )  # fmt: skip
     done = fit_images(data, out, method, options, typer.echo)
     say("run", done.folder)
@@ -159,6 +183,9 @@ def compare(
     mask_values: ValuesOption = None,
     resize_masks: ResizeOption = False,
     test_share: TestShareOption = 0.2,
+    val_share: ValShareOption = 0.15,
+    crowd: CrowdOption = Crowd.void,
+    name: NameOption = None,
     set_: SetOption = None,
 ) -> None:
     """Compare methods on images of your own, and name the winner if there is one."""
@@ -166,7 +193,7 @@ def compare(
 
     options = _options(
         backbone, image_size, checkpoint, epochs, 0, classes, ignore, mask_values,
-        resize_masks, test_share, set_,
+        resize_masks, test_share, val_share, crowd, name, set_,
     )  # fmt: skip
     names = [name.strip() for name in methods.split(",")]
     compare_methods(data, out, names, range(seeds), options, profile, typer.echo)

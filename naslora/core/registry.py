@@ -7,7 +7,8 @@ import hashlib
 import importlib
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
@@ -140,6 +141,23 @@ class Registry(Generic[T]):
             raise
         self._files[name] = loaded
         return name
+
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """If the block fails, forget what files it has loaded, declared or replaced."""
+        start = f"naslora_{self.kind}_"
+        entries, files, declared = dict(self._entries), dict(self._files), dict(_DECLARED)
+        modules = {name: module for name, module in sys.modules.items() if name.startswith(start)}
+        try:
+            yield
+        except BaseException:
+            self._entries, self._files = entries, files
+            _DECLARED.clear()
+            _DECLARED.update(declared)
+            for name in [name for name in sys.modules if name.startswith(start)]:
+                del sys.modules[name]
+            sys.modules.update(modules)
+            raise
 
     def file_sha256(self, name: str) -> str | None:
         """SHA-256 of the user's own file that registered an object; None for all others."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from naslora.core.errors import DivergedError
+from naslora.core.errors import DivergedError, RecordError
 from naslora.core.files import whole_file
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
@@ -21,8 +21,10 @@ from naslora.evaluation.train_and_evaluate import train_and_evaluate
 from naslora.own.study import FitOptions, make_study
 from naslora.report.figures.catalogue import write_figures
 from naslora.report.page.build import write_report
+from naslora.results.aggregate import aggregate
+from naslora.results.verdict import judge
 from naslora.study.layout import Layout
-from naslora.study.records import CONTROLS, Record, read_receipt, read_record
+from naslora.study.records import Record, read_receipt
 from naslora.study.settings import Study
 
 
@@ -34,7 +36,9 @@ class Fit:
         folder: of the run; `naslora predict` takes it.
         scores: of the held-out images, by metric, as tables show them.
         best_control: title and main score of the best prediction that looks at no image.
-        learnt: whether the run's main score is better than that.
+        gain: by how much the run's main score is better than that.
+        interval: of the gain, at 95 %, over test images; None where the metric cannot be resampled.
+        learnt: whether the main score is significantly better: the interval lies above 0.
         summary: the same in a sentence.
         report: an HTML page with curves, scores, and the best and worst images.
     """
@@ -42,6 +46,8 @@ class Fit:
     folder: Path
     scores: dict[str, float]
     best_control: tuple[str, float]
+    gain: float
+    interval: tuple[float, float] | None
     learnt: bool
     summary: str
     report: Path
@@ -121,28 +127,30 @@ def _prepared(study: Study, task: str, tell: Callable[[str], None]) -> Manifest:
 
 
 def _judged(study: Study, record: Record, out: Path, report: Path) -> Fit:
-    """Compare a run with the controls on the first test set's main metric."""
-    (task,) = study.tasks
-    benchmark, layout = get_benchmark(task), Layout.of(study)
-    test_set = benchmark.test_sets[0]
-    main = main_metric(benchmark.metrics)
-    name = metric_name(main)
+    """Compare a run with the controls on the first test set's main metric.
+
+    Raises:
+        RecordError: the record or those of the controls cannot be used.
+    """
+    (task,), (method,) = study.tasks, study.methods
+    benchmark = get_benchmark(task)
+    test_set, main = benchmark.test_sets[0], main_metric(benchmark.metrics)
+    verdict = judge(aggregate(study).comparisons.of(task, test_set, main), method)
+    if verdict is None:
+        raise RecordError(
+            "there is no score to compare with those of the controls",
+            where=Layout.of(study).records,
+            remedy="repeat the command in another folder",
+        )
     values = record.metrics[test_set]
-    controls = {}
-    for control in CONTROLS:
-        path = layout.record(task, control, 0)
-        if path.is_file():
-            found = read_record(path)
-            if main in found.metrics.get(test_set, {}):
-                controls[found.title] = found.metrics[test_set][main]
-    title, best = max(controls.items(), key=lambda item: name.sign * item[1])
-    ours = values[main]
-    learnt = name.sign * (ours - best) > 0
-    summary = (
-        f"{name.title} {name.scale * ours:.1f} on {record.images[test_set]} held-out images,"
-        f" against {name.scale * best:.1f} of the best prediction that looks at no image ({title}):"
-        + (" something was learnt" if learnt else " NOTHING was learnt that helps")
-    )
     named = {key: metric_name(key) for key in values}
-    scores = {named[key].title: named[key].scale * value for key, value in values.items()}
-    return Fit(out, scores, (title, name.scale * best), learnt, summary, report)
+    return Fit(
+        folder=out,
+        scores={named[key].title: named[key].scale * value for key, value in values.items()},
+        best_control=(verdict.control, verdict.control_score),
+        gain=verdict.gain,
+        interval=verdict.interval,
+        learnt=verdict.sign > 0,
+        summary=verdict.sentence,
+        report=report,
+    )

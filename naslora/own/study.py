@@ -119,12 +119,14 @@ def make_study(
     if here:
         settings = {**_hardware(out, options, settings, threads, tell), **settings}
     settings.setdefault("sam.image_size", _SIZES.get(options.backbone, _OFFICIAL_SIZE))
-    with tempfile.TemporaryDirectory() as folder:  # so that nothing is written for wrong settings
-        _load(settings, benchmark.save(Path(folder)))
-    _check_same(out, benchmark.name, benchmark.text(), settings)
-    write_text(out / _SETTINGS, yaml.safe_dump(settings, sort_keys=False))
-    file = benchmark.save(out)
-    return _load(settings, file), {**settings, "tasks": [str(file)]}
+    with BENCHMARKS.undone_on_error():
+        # Nothing is written to `out` if settings are wrong.
+        with tempfile.TemporaryDirectory() as folder:
+            _load(settings, benchmark.save(Path(folder)))
+        _check_same(out, benchmark.name, benchmark.text(), settings)
+        write_text(out / _SETTINGS, yaml.safe_dump(settings, sort_keys=False))
+        file = benchmark.save(out)
+        return _load(settings, file), {**settings, "tasks": [str(file)]}
 
 
 def _load(settings: Mapping[str, Any], task: Path) -> Study:

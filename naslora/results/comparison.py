@@ -19,7 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from naslora.core.errors import RecordError
-from naslora.evaluation.names import MetricName, metric_name
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.evaluation.names import MetricName, main_metric, metric_name
 from naslora.paper.published import NOT_PEFT
 from naslora.results.set_metrics import SetMetric, set_metric
 from naslora.study.layout import Layout
@@ -132,6 +133,11 @@ class Comparison:
     def name(self) -> MetricName:
         """The title, unit and digits of the metric."""
         return metric_name(self.metric)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the main metric of its task."""
+        return self.metric == main_metric(get_benchmark(self.task).metrics)
 
     @cached_property
     def means(self) -> pd.Series[float]:

@@ -135,3 +135,31 @@ def test_a_folder_is_no_file(own: Registry[int], tmp_path: Path) -> None:
     (tmp_path / "folder.py").mkdir()
     with pytest.raises(SettingsError, match="cannot read the number file"):
         own.load_file(tmp_path / "folder.py")
+
+
+def test_what_a_failed_block_loaded_is_forgotten(own: Registry[int], tmp_path: Path) -> None:
+    kept = write(tmp_path / "kept" / "three.py", "three", 3)
+    own.load_file(kept)
+    module = sys.modules["naslora_number_three"]
+    other = write(tmp_path / "other" / "three.py", "three", 30)
+    new = write(tmp_path / "other" / "four.py", "four", 4)
+
+    def failing() -> None:
+        own.load_file(other, replacing=True)
+        own.load_file(new)
+        declare_files("number", {"five": tmp_path / "five.py"})
+        assert (own.get("three"), own.get("four")) == (30, 4)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), own.undone_on_error():
+        failing()
+    assert own.get("three") == 3
+    assert own.file_sha256("three") == hashlib.sha256(kept.read_bytes()).hexdigest()
+    assert sys.modules["naslora_number_three"] is module
+    assert "naslora_number_four" not in sys.modules
+    for name in ("four", "five"):
+        with pytest.raises(SettingsError, match=f"no number named '{name}'"):
+            own.get(name)
+    with own.undone_on_error():
+        own.load_file(new)
+    assert own.get("four") == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 
 from naslora.core.errors import SettingsError
+from naslora.data.benchmarks.contract import BENCHMARKS, get_benchmark
 from naslora.evaluation.runs import load_run
 from naslora.own.example import write_example
 from naslora.own.fit import fit
@@ -62,14 +64,27 @@ def test_fit_leaves_a_run_and_says_what_it_is_worth(
     assert "masks hold the grey levels 0 and 255" in text
     assert "9 train, 2 val, 3 test" in text
     assert done.scores["IoU"] >= 0
-    assert done.learnt == (done.scores["IoU"] > done.best_control[1])
-    assert "NOTHING was learnt" in done.summary or "something was learnt" in done.summary
-    assert "against" in done.summary
+    assert done.gain == pytest.approx(done.scores["IoU"] - done.best_control[1])
+    assert done.interval is not None
+    low, high = done.interval
+    assert done.learnt == (low > 0)
+    assert ("Something was learnt." in done.summary) == (low > 0)
+    assert ("it is not shown that anything was learnt." in done.summary) == (low <= 0 <= high)
+    assert lines[-1] == done.summary
     page = done.report.read_text(encoding="utf-8")
     assert 'id="gallery"' in page  # the best and the worst images
     assert 'id="figures"' in page  # the learning curves
     assert 'id="claims"' not in page  # which are about the paper's tasks
     assert "Table 4" not in page
+    # The report reads the result in the same way: in words, and by a dagger at the main metric.
+    assert done.summary in html.unescape(re.sub(r"<[^>]+>", "", page))
+    row = re.search(r'data-method="lora".*?</tr>', page, re.DOTALL)
+    assert row
+    iou = next(cell for cell in re.findall(r"<td.*?</td>", row[0], re.DOTALL) if "href" in cell)
+    assert f"{done.scores['IoU']:.1f}" in iou
+    assert ("\N{DAGGER}" in iou) == (not done.learnt)
+    assert ("no better than" in row[0]) == (not done.learnt)
+    assert "Read these scores with care" not in page  # which is about studies of benchmarks
     assert load_run(out).sam.classes == 1
 
     # The same call trains nothing again; another one is refused.
@@ -140,6 +155,22 @@ def test_wrong_options_end_in_a_message(images: Path, tmp_path: Path, naslora: R
         assert message in errors
         assert "Traceback" not in errors
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").rglob("*.safetensors"))
+
+
+def test_a_refused_call_leaves_no_benchmark_behind(images: Path, tmp_path: Path) -> None:
+    wrong = FitOptions(image_size=64, overrides={"training.accelerator": "cpu", "sam.decodr": "x"})
+    with pytest.raises(SettingsError, match="decodr"):
+        make_study(images, tmp_path / "wrong", ["lora"], [0], wrong, lambda line: None)
+    with pytest.raises(SettingsError, match="no benchmark named 'leaves'"):
+        get_benchmark("leaves")
+    right = wrong.model_copy(update={"overrides": {"training.accelerator": "cpu"}})
+    make_study(images, tmp_path / "right", ["lora"], [0], right, lambda line: None)
+    assert get_benchmark("leaves").name == "leaves"
+    # Refused for the other method: the benchmark of the first study stays.
+    with pytest.raises(SettingsError, match="other settings"):
+        make_study(images, tmp_path / "right", ["bitfit"], [0], right, lambda line: None)
+    assert get_benchmark("leaves").name == "leaves"
+    assert BENCHMARKS._files["leaves"][0] == tmp_path / "right" / "leaves.py"
 
 
 @pytest.mark.slow

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.evaluation.names import main_metric
 from naslora.report.tables.model import run_title
+from naslora.report.tables.own_tasks import own_tasks
 from naslora.results.aggregate import Aggregate
 from naslora.results.check import check
 from naslora.results.comparison import Comparisons
 from naslora.results.ranking import REFERENCE, Ranking, rank
+from naslora.results.verdict import judge
 from naslora.study.settings import Study
 
 
@@ -16,13 +20,19 @@ def findings(study: Study, records: Aggregate, comparisons: Comparisons) -> list
     """Sentences, the most important first; none without a run."""
     ranking = rank(study, records, comparisons)
     lines = [_leaders(records, ranking), *_against_lora(records, ranking)]
+    lines += _against_controls(study, records, comparisons)
     return [line for line in lines if line]
 
 
 def banner(study: Study, records: Aggregate, comparisons: Comparisons) -> str:
-    """A warning if checks of the study's scores fail; else empty."""
+    """A warning if checks of the study's scores fail; else empty.
+
+    Studies of data sets of one's own are not checked: `findings` says what their scores are worth.
+    """
     if records.runs.empty:
         return "Nothing has been run: all tables are empty."
+    if len(own_tasks(study)) == len(study.tasks):
+        return ""
     points = check(study, records, comparisons)
     failed = [point for point in points if not point.passed]
     if not failed:
@@ -74,6 +84,20 @@ def _against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
         if pd.notna(smallest):
             line += f"; so many seeds could have shown a difference of {smallest:.1f} (median)"
         lines.append(f"{line}.")
+    return lines
+
+
+def _against_controls(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
+    """Of tasks that the paper does not have, whether each method has learnt anything."""
+    lines = []
+    for task in own_tasks(study):
+        benchmark = get_benchmark(task)
+        for test_set in benchmark.test_sets:
+            comparison = comparisons.of(task, test_set, main_metric(benchmark.metrics))
+            for method in study.methods:
+                verdict = judge(comparison, method)
+                if verdict is not None:
+                    lines.append(f"{run_title(records, method)}: {verdict.sentence}")
     return lines
 
 

@@ -39,7 +39,7 @@ def fill(spec: TableSpec, study: Study, records: Aggregate) -> Table:
         *(_cited(row, spec, chosen) for row in spec.cited),
         *(_run(row, spec, study, records, chosen) for row in spec.rows_of(study)),
     )
-    rows = with_standing(rows, found)
+    rows = with_standing(rows, found, main_metrics=spec.main_metrics)
     return Table(
         name=spec.name,
         title=f"{spec.title}; study {study.study}",

@@ -153,6 +153,8 @@ class TableSpec:
         parameters: whether it prints parameter counts.
         notes: sentences under it, whatever was run.
         key: its name; by default that of the paper's table.
+        main_metrics: whether a row stands by the main metric of each test set alone; else by all
+            columns.
     """
 
     paper: str
@@ -164,6 +166,7 @@ class TableSpec:
     parameters: bool = True
     notes: tuple[str, ...] = ()
     key: str = ""
+    main_metrics: bool = False
 
     @property
     def name(self) -> str:

@@ -23,7 +23,9 @@ def own_tasks(study: Study) -> list[str]:
 def own_table(study: Study) -> TableSpec:
     """Every metric of every test set of these tasks, for all methods."""
     columns = [column for task in own_tasks(study) for column in _columns(task)]
-    return TableSpec("", "Data sets that the paper does not have", tuple(columns), key=NAME)
+    return TableSpec(
+        "", "Data sets that the paper does not have", tuple(columns), key=NAME, main_metrics=True
+    )
 
 
 def _columns(task: str) -> list[Column]:

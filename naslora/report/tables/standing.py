@@ -52,15 +52,24 @@ def best_control(comparison: Comparison, rows: Sequence[Row]) -> Row | None:
     return max(found, key=lambda row: comparison.name.sign * means[row.name], default=None)
 
 
-def with_standing(rows: Sequence[Row], found: Sequence[Comparison]) -> tuple[Row, ...]:
+def with_standing(
+    rows: Sequence[Row], found: Sequence[Comparison], *, main_metrics: bool = False
+) -> tuple[Row, ...]:
     """The rows, with remarks on those that are no better than the controls.
 
     In a column, a row is no better than the best control unless it is significantly better. As a
     whole, it is no better than a control if it is significantly better in none of its columns,
     which share the level of 5 %. A parameter-efficient method must beat the mask decoder alone,
     too.
+
+    Args:
+        rows: of the table.
+        found: the comparison behind each column.
+        main_metrics: of the columns, those with the main metric of their task alone decide on a row
+            as a whole.
     """
-    return tuple(_with_standing(row, rows, found) for row in rows)
+    decide = [not main_metrics or one.is_main for one in found]
+    return tuple(_with_standing(row, rows, found, decide) for row in rows)
 
 
 def mark_notes(table: Table) -> list[str]:
@@ -78,8 +87,11 @@ def mark_notes(table: Table) -> list[str]:
     return notes
 
 
-def _with_standing(row: Row, rows: Sequence[Row], found: Sequence[Comparison]) -> Row:
+def _with_standing(
+    row: Row, rows: Sequence[Row], found: Sequence[Comparison], decide: Sequence[bool]
+) -> Row:
     there = [index for index, one in enumerate(found) if row.name in one.means]
+    deciding = [index for index in there if decide[index]]
     if row.kind != "method" or not there:
         return row
     no_better: set[int] = set()
@@ -89,12 +101,13 @@ def _with_standing(row: Row, rows: Sequence[Row], found: Sequence[Comparison]) -
         difference = found[index].difference(row.name, control.name) if control else None
         if control is None or difference is None:
             continue
-        against[control.title] += 1
-        beats += difference.significant_sign(len(there)) > 0
+        if decide[index]:
+            against[control.title] += 1
+            beats += difference.significant_sign(len(deciding)) > 0
         if difference.significant_sign() <= 0:
             no_better.add(index)
     texts = []
-    if _is_no_better_than_the_decoder(row, [found[index] for index in there]):
+    if _is_no_better_than_the_decoder(row, [found[index] for index in deciding]):
         texts.append("no better than the mask decoder alone")
     if against and not beats:
         texts.append(f"no better than {_in_a_sentence(against.most_common(1)[0][0])}")
