@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +16,7 @@ from typer.testing import CliRunner
 
 from naslora.cli import app
 from naslora.core.errors import RecordError
+from naslora.report.figures.catalogue import FIGURES
 from naslora.report.page.build import report_text, write_report
 from naslora.report.page.curve import learning_curve
 from naslora.results.aggregate import aggregate
@@ -104,6 +108,56 @@ def test_cells_show_the_value_the_paper_and_the_verdict(full_study: Study) -> No
         r"<small>paper 92.4</small>",
         row,
     )
+
+
+def test_the_meaning_of_marks_stands_below_each_table(full_study: Study) -> None:
+    text = report_text(full_study, aggregate(full_study))
+    table = text[text.index('id="table1"') : text.index('id="table4"')]
+    marks = table[table.index('<p class="marks">') : table.index("<details>")]
+    assert "Bold: the best" in marks
+
+
+def test_a_run_names_its_record(full_study: Study) -> None:
+    text = report_text(full_study, aggregate(full_study))
+    run = text[text.index('id="run-kvasir-lora-1"') :]
+    assert (
+        "<dt>record</dt><dd>records/kvasir/lora/seed1.json</dd>" in run[: run.index("</section>")]
+    )
+
+
+def test_images_that_are_in_the_training_set_are_said_above_the_scores(full_study: Study) -> None:
+    path = Layout.of(full_study).audit("kvasir")
+    path.parent.mkdir(parents=True)
+    audit = {"like_training_images": {"val": 5, "test": 3}, "splits": {"val": 9, "test": 100}}
+    path.write_text(json.dumps(audit))
+    text = report_text(full_study, aggregate(full_study))
+    table = text[text.index('id="table1"') :]
+    above = table[: table.index("<table")]
+    assert "Kvasir: at least 3 of the 100 images of <code>test</code> equal a training" in above
+    audit["like_training_images"]["test"] = 0
+    path.write_text(json.dumps(audit))
+    assert "equal a training image" not in report_text(full_study, aggregate(full_study))
+
+
+@pytest.mark.slow
+def test_a_report_of_nine_tasks_prints_on_ten_pages(copied_study: Study, tmp_path: Path) -> None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next((found for name in names if (found := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    heights = {"figure3": 800, "figure4": 340, "figureC1": 1050, "attention_distance": 480}
+    for picture in (p for one in FIGURES.values() for p in one.pictures(copied_study)):
+        height = heights.get(picture.name.partition("_")[0], heights.get(picture.name, 700))
+        path = Layout.of(copied_study).figure(picture.name)
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (1000, height), "grey").save(path)
+        path.with_suffix(".md").write_text("What this figure shows, in a sentence. " * 4)
+    pdf = tmp_path / "report.pdf"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={pdf}"]
+    address = write_report(copied_study).as_uri()
+    subprocess.run([browser, *options, address], check=True, capture_output=True, timeout=120)
+    assert 5 <= len(re.findall(rb"/Type /Page\b", pdf.read_bytes())) <= 10
 
 
 def test_a_study_without_anything_has_no_report(study: Study) -> None:

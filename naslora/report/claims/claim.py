@@ -16,7 +16,7 @@ class Judgement(StrEnum):
     CONTRADICTED = "contradicted"
     OPEN = "undecided"
     NOT_MEASURED = "not measured"
-    PRINT_ALONE = "about print alone"
+    PRINT_ALONE = "about printed numbers only"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from naslora.results.sources import ALL_SOURCES, sources_of, write_sources
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
-_GALLERY = "gallery_"
+_RANKING, _GALLERY = "ranking", "gallery_"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def report_text(study: Study, records: Aggregate) -> str:
         tables=_tables(study, records, {run.anchor for run in runs}),
         banner=banner(study, records, comparisons),
         found=findings(study, records, comparisons),
-        figures=[one for one in pictures if not one.name.startswith(_GALLERY)],
+        ranking=[one for one in pictures if one.name == _RANKING],
+        figures=[p for p in pictures if p.name != _RANKING and not p.name.startswith(_GALLERY)],
         gallery=[one for one in pictures if one.name.startswith(_GALLERY)],
         claims=claims,
         claims_summary=summary(claims),

@@ -82,7 +82,10 @@ def _against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
             f" beyond chance on {better} of {len(part)} test sets, and worse on {worse}"
         )
         if pd.notna(smallest):
-            line += f"; so many seeds could have shown a difference of {smallest:.1f} (median)"
+            line += (
+                f"; with {int(part['seeds'].max())} seeds, a true difference of {smallest:.1f} "
+                "points (median over test sets) would be found in four of five repetitions"
+            )
         lines.append(f"{line}.")
     return lines
 

@@ -58,7 +58,12 @@ def run_pages(study: Study, records: Aggregate) -> list[RunPage]:
         zip(runs["task"], runs["variant"], runs["seed"], strict=True),
         key=lambda run: (tasks.get(run[0], 0), names.get(run[1], -1), run[1], run[2]),
     )
-    return [_page(read_record(layout.record(*run)), run_title(records, run[1])) for run in found]
+    pages = []
+    for run in found:
+        path = layout.record(*run)
+        place = path.relative_to(layout.root).as_posix()
+        pages.append(_page(read_record(path), run_title(records, run[1]), place))
+    return pages
 
 
 def anchor(task: str, variant: str, seed: int) -> str:
@@ -66,7 +71,7 @@ def anchor(task: str, variant: str, seed: int) -> str:
     return f"run-{task}-{variant}-{seed}"
 
 
-def _page(record: Record, title: str) -> RunPage:
+def _page(record: Record, title: str, place: str) -> RunPage:
     training = record.training
     metrics = list(dict.fromkeys(name for scores in record.metrics.values() for name in scores))
     return RunPage(
@@ -82,7 +87,7 @@ def _page(record: Record, title: str) -> RunPage:
             (name, [_score(name, scores.get(name)) for scores in record.metrics.values()])
             for name in metrics
         ],
-        facts=_facts(record),
+        facts=[("record", place), *_facts(record)],
         settings=yaml.safe_dump(training.settings, sort_keys=False) if training else "",
         curve=_curve(training) if training and training.history else None,
     )

@@ -7,14 +7,18 @@ from dataclasses import dataclass, replace
 
 from naslora.report.page.runs import anchor
 from naslora.report.tables.cells import Cell
+from naslora.report.tables.leakage import LEAKAGE
 from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import Column, Mark, Row, Table
-from naslora.report.tables.standing import DAGGER
+from naslora.report.tables.standing import DAGGER, mark_notes
 from naslora.report.tables.status import standings
+from naslora.report.tables.table5 import SEARCHING
 from naslora.report.tables.writers import paper_text, value_text
 from naslora.results.aggregate import Aggregate
 from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,17 @@ class RowView:
 
 @dataclass(frozen=True)
 class TableView:
-    """A table with its notes, titled lists of sentences."""
+    """A table with its notes.
+
+    `warnings` and `marks` are sentences that always show; `notes` are titled lists of sentences.
+    """
 
     name: str
     title: str
     header: tuple[CellView, ...]
     rows: tuple[RowView, ...]
+    warnings: tuple[str, ...]
+    marks: tuple[str, ...]
     notes: tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -55,7 +64,8 @@ def method_of(study: Study, name: str) -> str:
     """The method that a row's name stands for; empty for a control or a row from elsewhere."""
     if name in study.variants:
         return study.variants[name].method
-    return name if name in study.methods else ""
+    method = name.removesuffix(SEARCHING)
+    return method if method in study.methods else ""
 
 
 def table_view(study: Study, table: Table, runs: Collection[str] = ()) -> TableView:
@@ -68,14 +78,16 @@ def table_view(study: Study, table: Table, runs: Collection[str] = ()) -> TableV
     """
     parameters = ("Params (M)", "Ratio (%)") if table.parameters else ()
     header = [CellView(table.heading), *map(CellView, parameters)]
-    header += [CellView(f"{c.title} {c.arrow}", task=c.task) for c in table.columns]
+    header += [CellView(f"{c.title}{_NO_BREAK}{c.arrow}", task=c.task) for c in table.columns]
     marks = [table.marks(index) for index in range(len(table.columns))]
     return TableView(
         name=table.name,
         title=table.title,
         header=tuple(header),
         rows=tuple(_row(study, row, table, marks, runs) for row in table.rows),
-        notes=table.sections,
+        warnings=dict(table.sections).get(LEAKAGE, ()),
+        marks=tuple(mark_notes(table)),
+        notes=tuple(part for part in table.sections if part[0] != LEAKAGE),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from naslora.nas.settings import PAPER_COUNT
 from naslora.report.tables.cells import DECIDED, WIDEST
 from naslora.report.tables.comparability import PAPER_CELLS, same_images, why_not_comparable
+from naslora.report.tables.leakage import LEAKAGE, leakage
 from naslora.report.tables.model import Column, Row, TableSpec, flat
 from naslora.report.tables.standing import best_control
 from naslora.results.aggregate import Aggregate
@@ -48,6 +49,7 @@ def sections(
     """
     comparable = any(cell.verdict in DECIDED for row in rows for cell in row.cells)
     parts = (
+        (LEAKAGE, leakage(study, columns)),
         ("What was run", what_was_run(study, records, columns, rows)),
         (
             "About this table",

@@ -31,6 +31,7 @@ from naslora.timing.document import (
 NAME = "table5"
 NOT_TIMED = "not timed"
 SAME_MODEL = "as with w alone"
+SEARCHING = "_searching"  # ends the name of a row whose steps train alpha too
 _LORA = "LoRA"
 _RATE, _MINUTES, _INFERENCE = "train_iter_per_s", "train_min_per_epoch", "inference_iter_per_s"
 _TRAINING_RATIO, _INFERENCE_RATIO = _RATIOS = "train_time_to_lora", "inference_time_to_lora"
@@ -71,7 +72,7 @@ class _Line:
 
     @property
     def name(self) -> str:
-        return self.method if self.training == "training" else f"{self.method}_searching"
+        return self.method if self.training == "training" else f"{self.method}{SEARCHING}"
 
 
 def write_table5(study: Study) -> None:

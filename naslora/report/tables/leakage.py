@@ -1,0 +1,33 @@
+"""Test images that occur in the training set as well, as the audit of each task counted them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from naslora.data.benchmarks.contract import get_benchmark
+from naslora.report.tables.model import Column
+from naslora.study.layout import Layout
+from naslora.study.settings import Study
+
+LEAKAGE = "Leakage"
+
+
+def leakage(study: Study, columns: Sequence[Column]) -> list[str]:
+    """A sentence for each test set of a table with images that equal a training image, or nearly.
+
+    A task that has not been audited on this machine is left out.
+    """
+    lines = []
+    for task, test_set in dict.fromkeys((column.task, column.test_set) for column in columns):
+        path = Layout.of(study).audit(task)
+        if not path.is_file():
+            continue
+        audit = json.loads(path.read_text("utf-8"))
+        if count := audit["like_training_images"].get(test_set, 0):
+            lines.append(
+                f"{get_benchmark(task).title}: at least {count} of the {audit['splits'][test_set]} "
+                f"images of `{test_set}` equal a training image, or nearly, so that scores on them "
+                "are too good."
+            )
+    return lines
