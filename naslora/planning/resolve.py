@@ -27,6 +27,8 @@ def check_names(study: Study) -> None:
     _check(study, "benchmark", study.tasks, tasks, "tasks")
     _check(study, "benchmark", study.generated, tasks, "generated")
     _check(study, "benchmark", study.task_training, tasks, "task_training")
+    for name, chosen in study.network_tasks.items():
+        _check(study, "benchmark", chosen, tasks, f"network_tasks.{name}")
     for name, variant in study.variants.items():
         known = [*methods, *NETWORK_NAMES]
         _check(study, "method", [variant.method], known, f"variants.{name}.method")

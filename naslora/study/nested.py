@@ -9,7 +9,7 @@ from typing import Any
 from naslora.core.errors import SettingsError
 
 # Mappings whose keys are names that the user chooses, so that any key may come in.
-_OPEN = {"variants", "generated", "method_settings", "task_training"}
+_OPEN = {"variants", "generated", "method_settings", "network_tasks", "task_training"}
 
 
 def merge(

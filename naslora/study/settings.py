@@ -97,8 +97,9 @@ class Study(Settings):
 
     A method or a benchmark from outside the package is listed in `methods` or `tasks` by its file,
     `FOLDER/NAME.py`; here it is under its name, and its file in `method_files` or `task_files`.
-    `networks` are baselines other than SAM; they are trained like methods, and tables show them
-    with the controls. `task_training` are deltas to `training` on single tasks, for all rows alike.
+    `networks` are baselines other than SAM; they are trained like methods, on all tasks or those of
+    `network_tasks`, and tables show them with the controls. `task_training` are deltas to
+    `training` on single tasks, for all rows alike.
     """
 
     study: Name
@@ -109,6 +110,7 @@ class Study(Settings):
     methods: list[Name]
     method_files: dict[Name, Path]
     networks: list[Name]
+    network_tasks: dict[Name, list[Name]]
     seeds: list[Seed]
     variants: dict[Name, Variant]
     generated: dict[Name, Annotated[int, Field(ge=1)]]
@@ -144,6 +146,10 @@ class Study(Settings):
     @model_validator(mode="after")
     def _distinct_names(self) -> Study:
         names = [*self.methods, *self.networks, *self.variants]
+        if others := set(self.network_tasks) - set(self.networks):
+            raise ValueError(
+                f"network_tasks names {', '.join(sorted(others))}, not among the networks"
+            )
         if both := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two rows with one name: {', '.join(sorted(both))}")
         if self.analysis_task not in self.tasks:
@@ -158,12 +164,14 @@ class Study(Settings):
     def run_names(self, task: str | None = None) -> list[str]:
         """Methods in table order, networks, then variants; of a task, or of any of the study."""
         tasks = self.tasks if task is None else [task]
-        rows = [*self.methods, *self.networks]
-        return [*rows, *(v for v in self.variants if set(self.tasks_of(v)) & set(tasks))]
+        others = [*self.networks, *self.variants]
+        return [*self.methods, *(name for name in others if set(self.tasks_of(name)) & set(tasks))]
 
     def tasks_of(self, variant: str) -> list[str]:
-        """The study's tasks that a method or a variant runs on."""
-        chosen = self.variants[variant].tasks if variant in self.variants else None
+        """The study's tasks that a method, a network or a variant runs on."""
+        chosen = self.network_tasks.get(variant)
+        if variant in self.variants:
+            chosen = self.variants[variant].tasks
         return [task for task in self.tasks if chosen is None or task in chosen]
 
     def runs(self) -> list[tuple[str, str, int]]:
@@ -219,8 +227,8 @@ class Study(Settings):
             )
         if task not in self.tasks_of(variant):
             raise SettingsError(
-                f"the variant {variant} of study {self.study!r} does not run on {task}",
-                remedy=f"add {task} to variants.{variant}.tasks",
+                f"{variant} of study {self.study!r} does not run on {task}",
+                remedy=f"add {task} to its tasks, under variants or network_tasks",
             )
         training = merge(
             self.training_of(task).model_dump(),

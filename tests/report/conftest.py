@@ -17,6 +17,15 @@ from naslora.study.records import CONTROLS, FileHash, Provenance, Receipt, Recor
 from naslora.study.settings import Study, load_study
 
 CONFIG = Path(__file__).parents[2] / "config"
+# The study sample, on one task.
+ONE_TASK: dict[str, Any] = {
+    "tasks": ["kvasir"],
+    "methods": ["decoder_only", "lora", "nas_lora", "nas_pc_lora"],
+    "networks": [],
+    "network_tasks": {},
+    "task_training": {},
+    "seeds": [0, 1, 2],
+}
 METRICS = ("S_measure", "E_measure", "IoU")
 TASKS = (
     *("kvasir", "cvc_clinicdb", "isic2017", "cod", "sbu", "leaf", "road"),
@@ -34,8 +43,14 @@ WriteRun = Callable[..., Path]
 
 
 def make_study(results: Path, **overrides: Any) -> Study:
-    settings = {"results": str(results), "seeds": [0, 1, 2], "networks": [], **overrides}
+    settings = {"results": str(results), **ONE_TASK, **overrides}
     return load_study("sample", settings, CONFIG)
+
+
+@pytest.fixture
+def one_task() -> dict[str, Any]:
+    """Settings of `make_study` beside the study's own."""
+    return dict(ONE_TASK)
 
 
 @pytest.fixture

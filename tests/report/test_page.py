@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -206,8 +207,11 @@ def test_a_curve_spans_its_frame(losses: list[float]) -> None:
         assert last == "410.0,136.0"
 
 
-def test_the_commands(full_study: Study) -> None:
-    options = ["--study", "sample", "--set", f"results={full_study.results}"]
+def test_the_commands(full_study: Study, one_task: dict[str, Any]) -> None:
+    overrides = {"results": str(full_study.results), **one_task}
+    options = ["--study", "sample"]
+    for key, value in overrides.items():
+        options += ["--set", f"{key}={json.dumps(value)}"]
     ran = CliRunner().invoke(app, ["report", *options])
     assert ran.exit_code == 0, ran.output
     assert Layout.of(full_study).report.is_file()

@@ -146,7 +146,7 @@ def test_missing_and_broken_files(tmp_path: Path, load: Load) -> None:
     with pytest.raises(SettingsError, match="no study named 'other'") as caught:
         load_study("other", config=tmp_path)
     assert caught.value.where == tmp_path / "other.yaml"
-    known = "mine, own, paper, rehearsal, sample, workstation"
+    known = "mine, own, paper, pilot, rehearsal, sample, workstation"
     assert caught.value.remedy == f"choose one of {known}, or write this file"
     for text, message in (("a: [", "not valid YAML"), ("- a", "must be a mapping")):
         (tmp_path / "mine.yaml").write_text(text)
@@ -208,6 +208,18 @@ def test_variants_run_on_their_tasks_alone(load: Load) -> None:
     with pytest.raises(SettingsError, match="narrow of study 'mine' does not run on kvasir"):
         study.run("kvasir", "narrow", 0)
     assert "narrow" not in load({"variants": variants, "tasks": ["kvasir"]}).run_names()
+
+
+def test_a_network_may_be_for_some_tasks_alone(load: Load) -> None:
+    networks = {"networks": ["unet", "linknet34"], "network_tasks": {"linknet34": ["leaf"]}}
+    study = load({**networks, "tasks": ["kvasir", "leaf"], "variants": {}, "seeds": [0]})
+    assert study.run_names("kvasir") == [*study.methods, "unet"]
+    assert study.run_names("leaf") == [*study.methods, "unet", "linknet34"]
+    assert ("kvasir", "linknet34", 0) not in study.runs()
+    with pytest.raises(SettingsError, match="linknet34 of study 'mine' does not run on kvasir"):
+        study.run("kvasir", "linknet34", 0)
+    with pytest.raises(SettingsError, match="network_tasks names unet, not among the networks"):
+        load({"networks": [], "network_tasks": {"unet": ["leaf"]}})
 
 
 def test_a_task_may_be_trained_for_longer(load: Load) -> None:

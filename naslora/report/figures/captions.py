@@ -35,7 +35,7 @@ def test_set_title(task: str, test_set: str) -> str:
 
 def trained_rows(study: Study) -> list[str]:
     """The rows that a study trains on all tasks: networks other than SAM, then methods."""
-    return [*study.networks, *study.methods]
+    return [name for name in study.networks if study.tasks_of(name) == study.tasks] + study.methods
 
 
 def setting(study: Study) -> str:

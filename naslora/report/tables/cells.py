@@ -12,6 +12,7 @@ from naslora.paper.published import Printed
 
 CONFIDENCE = 0.95
 WIDEST = 1.0  # percentage points; a wider interval would call nearly anything reproduced
+NOT_PLANNED = "not part of the study"  # the status where a row does not run on a task
 CITED = "cited"  # the status of a number that the paper took from elsewhere
 
 

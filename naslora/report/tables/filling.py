@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from naslora.paper.published import NOT_PEFT, Printed, columns, printed
-from naslora.report.tables.cells import CITED, Cell
+from naslora.report.tables.cells import CITED, NOT_PLANNED, Cell
 from naslora.report.tables.comparability import same_images, why_not_comparable
 from naslora.report.tables.model import Column, Row, RowSpec, Table, TableSpec, run_title
 from naslora.report.tables.notes import sections
@@ -29,7 +29,8 @@ def fill(spec: TableSpec, study: Study, records: Aggregate) -> Table:
     """
     chosen = spec.columns_of(study)
     found = compared(chosen, records.comparisons)
-    networks = [RowSpec(name, None) for name in study.networks]
+    tasks = {column.task for column in chosen}
+    networks = [RowSpec(name, None) for name in study.networks if tasks & set(study.tasks_of(name))]
     rows = (
         *(_control(name, records, chosen) for name in CONTROLS),
         *(
@@ -99,6 +100,8 @@ def _run(
             and same_images(records, column)
             and not why_not_comparable(study, column.task),
         )
+        if column.task in study.tasks_of(row.variant)
+        else Cell((), NOT_PLANNED, None, False)
         for column in chosen
     )
     return Row(

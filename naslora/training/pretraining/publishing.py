@@ -65,6 +65,7 @@ def publish(study: Study, folder: Path) -> Path:
         "held_out": _rounded(
             validate(model, held_out(study.pretraining.seed + 1, _SCENES, study.sam.image_size))
         ),
+        "earlier": _earlier(study.pretraining.start),
         "zero_shot": {task: _rounded(_zero_shot(model, task, study)) for task in study.tasks},
     }
     write_json(path.with_suffix(".json"), card)
@@ -74,19 +75,13 @@ def publish(study: Study, folder: Path) -> Path:
 
 def card_text(card: Mapping[str, Any]) -> str:
     """The card as Markdown."""
-    settings, size = card["settings"], card["image_size"]
     rows = [("held-out scenes", card["held_out"]), *card["zero_shot"].items()]
     scores = "\n".join(f"| {name} | {row['click']:.3f} | {row['box']:.3f} |" for name, row in rows)
-    columns = [name for name in card["curve"][0] if name != "step"]
-    curve = "\n".join(
-        f"| {entry['step']:.0f} | " + " | ".join(f"{entry[name]:.3f}" for name in columns) + " |"
-        for entry in card["curve"]
-    )
-    recipe = "\n".join(f"- {name}: {value}" for name, value in settings.items())
+    stages = [about for about in (card.get("earlier"), card) if about]
     return f"""# SAM `{card["backbone"]}`
 
-{card["parameters"]:,} parameters in float16, for images of {size} px; {card["bytes"]:,} bytes,
-SHA-256 `{card["sha256"]}`.
+{card["parameters"]:,} parameters in float16, for images of {card["image_size"]} px;
+{card["bytes"]:,} bytes, SHA-256 `{card["sha256"]}`.
 
 All weights were trained by `naslora pretrain` on generated scenes of abstract shapes and textures
 (`naslora/synthetic/scenes.py`). No photograph, and no image of a benchmark's generator, was seen.
@@ -104,13 +99,29 @@ generator; the objects are the {_LARGEST} largest connected regions of the mask.
 Without a prompt, mean IoU with all that stands out in held-out scenes:
 {card["held_out"]["prompt_free"]:.3f}.
 
-## Recipe
+{"".join(_stage_text(about, number, len(stages)) for number, about in enumerate(stages, 1))}"""
 
+
+def _stage_text(about: Mapping[str, Any], number: int, stages: int) -> str:
+    """The recipe and the learning curve of a pretraining, the `number`-th of `stages`."""
+    stage = f", stage {number} of {stages}" if stages > 1 else ""
+    settings, size = about["settings"], about["image_size"]
+    columns = [name for name in about["curve"][0] if name != "step"]
+    curve = "\n".join(
+        f"| {entry['step']:.0f} | " + " | ".join(f"{entry[name]:.3f}" for name in columns) + " |"
+        for entry in about["curve"]
+    )
+    recipe = "\n".join(f"- {name}: {value}" for name, value in settings.items())
+    start = "the weights of the stage before" if number > 1 else about["start"] or "random weights"
+    revision = f", revision {about['revision']}" if "revision" in about else ""
+    return f"""## Recipe{stage}
+
+- images of {size} px
 {recipe}
-- started from: {card["start"] or "random weights"}
-- naslora {card["naslora"]}, revision {card["revision"]}; torch {card["torch"]}
+- started from: {start}
+- naslora {about["naslora"]}{revision}; torch {about["torch"]}
 
-## Learning curve
+## Learning curve{stage}
 
 Mean losses since the line before, and mean IoU on {settings["validation_scenes"]} held-out scenes.
 
@@ -118,6 +129,13 @@ Mean losses since the line before, and mean IoU on {settings["validation_scenes"
 |---:|{"---:|" * len(columns)}
 {curve}
 """
+
+
+def _earlier(start: Path | None) -> dict[str, Any] | None:
+    """How the weights were trained that a pretraining started from, where that is known."""
+    if start is None or not start.with_suffix(".json").is_file():
+        return None
+    return _about(start)
 
 
 def _about(source: Path) -> dict[str, Any]:

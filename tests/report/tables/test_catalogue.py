@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -64,11 +65,12 @@ def test_unknown_names_are_refused_before_anything_is_written(full_study: Study)
     assert not (root / "figures").exists()
 
 
-def test_tables_need_no_torch(full_study: Study) -> None:
+def test_tables_need_no_torch(full_study: Study, one_task: dict[str, Any]) -> None:
+    overrides = {"results": str(full_study.results), **one_task}
     code = (
         "import sys; from pathlib import Path; from naslora.study.settings import load_study;"
         "from naslora.report.tables.catalogue import write_tables;"
-        f"study = load_study('sample', {{'results': {str(full_study.results)!r}, 'networks': []}},"
+        f"study = load_study('sample', {overrides!r},"
         f" Path({str(Path(__file__).parents[3] / 'config')!r}));"
         "write_tables(study, ['all']);"
         "sys.exit('torch' in sys.modules)"

@@ -258,12 +258,12 @@ def test_no_distance_is_outside_its_panel(paper: Study, monkeypatch: pytest.Monk
         assert max(drawn, default=0) <= high
 
 
-def test_needs_no_torch(paper: Study) -> None:
+def test_needs_no_torch(paper: Study, one_task: dict[str, Any]) -> None:
     write(paper, "random")
     config = Path(__file__).parents[3] / "config"
     overrides: dict[str, Any] = {
         "results": str(paper.results),
-        "seeds": [0, 1, 2],
+        **one_task,
         "sam": paper.sam.model_dump(mode="json", include={"backbone", "image_size", "checkpoint"}),
     }
     code = (

@@ -55,6 +55,27 @@ def test_weights_come_with_a_card(
         torch.testing.assert_close(a, b, rtol=2e-3, atol=1e-6)
 
 
+@pytest.mark.usefixtures("few")
+def test_the_card_has_the_recipes_of_both_stages(copied: Copy, tmp_path: Path) -> None:
+    study = copied()
+    first = Layout.of(study).backbone()
+    about = json.loads(first.with_suffix(".json").read_text(encoding="utf-8"))
+    start = tmp_path / "first" / "sam.pth"
+    start.parent.mkdir()
+    start.write_bytes(first.read_bytes())
+    about["settings"]["steps"] = 77
+    start.with_suffix(".json").write_text(json.dumps(about), encoding="utf-8")
+    settings = study.pretraining.model_copy(update={"start": start})
+    path = publish(study.model_copy(update={"pretraining": settings}), tmp_path / "weights")
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    one, two = text.split("## Recipe, stage 2 of 2")
+    assert "## Recipe, stage 1 of 2" in one
+    assert "- steps: 77" in one
+    assert "- started from: random weights" in one
+    assert f"- steps: {study.pretraining.steps}" in two
+    assert "- started from: the weights of the stage before" in two
+
+
 def test_weights_of_another_curve_are_not_published(copied: Copy, tmp_path: Path) -> None:
     study = copied()
     source = Layout.of(study).backbone()
