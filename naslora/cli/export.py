@@ -17,6 +17,7 @@ class To(StrEnum):
     meta = "meta"
     peft = "peft"
     onnx = "onnx"
+    adapter = "adapter"
 
 
 class Estimator(StrEnum):
@@ -36,7 +37,8 @@ def export(
         To,
         typer.Option(
             help="meta: a checkpoint for Meta's segment_anything. peft: a folder for HF PEFT"
-            " (LoRA, DoRA, VeRA). onnx: a model for onnxruntime."
+            " (LoRA, DoRA, VeRA). onnx: a model for onnxruntime. adapter: a folder with the"
+            " adapter and a model card."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="What to write.", metavar="PATH")],
@@ -58,7 +60,7 @@ def export(
         Path | None, typer.Option(help="Of a method from outside the package.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Export a trained run for Meta's segment_anything, HF PEFT or ONNX."""
+    """Export a trained run for Meta's segment_anything, HF PEFT or ONNX, or to hand it on."""
     from naslora.export.exporting import export as write
     from naslora.methods.registry import load_method_files
 

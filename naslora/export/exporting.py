@@ -18,10 +18,11 @@ from naslora.export.merged import merged_copy
 from naslora.export.meta import write_meta
 from naslora.export.onnx import write_onnx
 from naslora.export.peft import write_peft
+from naslora.export.sharing import write_shared
 from naslora.nas.dense import Estimator
 from naslora.sam.building import Sam
 
-Format = Literal["meta", "peft", "onnx"]
+Format = Literal["meta", "peft", "onnx", "adapter"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _MAX_IMAGES = 32
 
@@ -43,12 +44,13 @@ def export(
     - "peft": a folder that HF PEFT's `PeftModel.from_pretrained` puts on the plain SAM, for LoRA,
       DoRA and VeRA;
     - "onnx": a model from images to scores, checked with onnxruntime, for every method. What
-      merges is merged; NAS cells are collapsed, which changes no output.
+      merges is merged; NAS cells are collapsed, which changes no output;
+    - "adapter": a folder with the run's adapter, its receipt and a model card, to hand on.
 
     Args:
         run: the folder of a run, its adapter file, or an adapted SAM, which is not changed.
         to: see above.
-        out: the file, or for "peft" the folder, to write; it must not exist.
+        out: the file, or for "peft" and "adapter" the folder, to write; it must not exist.
         checkpoint: the SAM that the run was trained on; by default it is looked for. Of a SAM that
             is given, nothing is read.
         estimator: merges NAS cells into plain layers, approximately; see `naslora.nas.dense`.
@@ -72,8 +74,12 @@ def export(
         raise SettingsError(
             "this is there already", where=out, remedy="delete it, or give another name"
         )
-    if estimator is not None and to == "peft":
-        raise SettingsError("an adapter in PEFT's format is not merged", remedy="give no estimator")
+    if estimator is not None and to in ("peft", "adapter"):
+        raise SettingsError("an adapter is not merged", remedy="give no estimator")
+    if to == "adapter":
+        if isinstance(run, Sam):
+            raise SettingsError("a card is made of the folder of a run", remedy="give that folder")
+        return write_shared(run, out, tell)
     sam = run if isinstance(run, Sam) else load_run(run, checkpoint).sam
     if to == "peft":
         return write_peft(sam, out, tell)

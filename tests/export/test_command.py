@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from naslora.evaluation.runs import load_run
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import load_checkpoint
 from naslora.study.layout import Layout
+from naslora.study.records import read_receipt, read_record
 from naslora.study.settings import Study
 
 Run = Callable[..., tuple[int, str, str]]
@@ -51,3 +53,52 @@ def test_what_cannot_be_is_one_message(naslora: Run, folder: Path, tmp_path: Pat
     code, _, errors = naslora("export", str(folder), "--to", "meta", "--out", str(folder))
     assert code == 1
     assert "there already" in errors
+
+
+def test_a_folder_to_hand_on(
+    naslora: Run, folder: Path, trained_study: Study, tmp_path: Path
+) -> None:
+    layout, out = Layout.of(trained_study), tmp_path / "shared"
+    code, output, errors = naslora("export", str(folder), "--to", "adapter", "--out", str(out))
+    assert (code, errors) == (0, "")
+    assert f"adapter: {out}" in output
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "adapter.safetensors",
+        "training.json",
+    ]
+    card = (out / "README.md").read_text(encoding="utf-8")
+    receipt = read_receipt(folder / "training.json")
+    record = read_record(layout.record("kvasir", "lora", 0))
+    assert receipt.adapter is not None
+    assert receipt.adapter.sha256 in card
+    assert "Generated in the look of Kvasir, " in card
+    blank = read_record(layout.record("kvasir", "control_blank", 0)).metrics["test"]
+    score = record.metrics["test"]["S_measure"]
+    best = max(
+        read_record(path).metrics["test"]["S_measure"]
+        for path in (layout.records / "kvasir").glob("control_*/seed0.json")
+    )
+    assert best >= blank["S_measure"]
+    images = record.images["test"]
+    assert f"| test ({images}) | S | {100 * score:.1f} | {100 * best:.1f} |" in card
+    checkpoint = Layout.of(trained_study).backbone()
+    assert load_run(out, checkpoint).sam.backbone == "tiny"
+
+
+def test_a_card_without_a_record_says_so(naslora: Run, folder: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    shutil.copytree(folder, alone)
+    out = tmp_path / "shared"
+    code, output, _ = naslora("export", str(alone), "--to", "adapter", "--out", str(out))
+    assert code == 0
+    assert "no scores" in output
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "## Scores" not in card
+    assert "no commercial use" in card  # without the manifest, the images count as Kvasir-SEG's
+    (alone / "adapter.safetensors").unlink()
+    code, _, errors = naslora(
+        "export", str(alone), "--to", "adapter", "--out", str(tmp_path / "other")
+    )
+    assert code == 1
+    assert "there is no adapter.safetensors here" in errors

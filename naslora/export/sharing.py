@@ -1,0 +1,171 @@
+"""A run as a folder to hand on: the adapter, its receipt and a model card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from naslora.core.errors import RecordError, StateError
+from naslora.core.files import sha256
+from naslora.data.archives.catalogue import load_archives
+from naslora.data.archives.unpack import whole_folder
+from naslora.data.benchmarks.contract import Benchmark, get_benchmark
+from naslora.data.manifest import Manifest, read_manifest
+from naslora.evaluation.names import metric_name
+from naslora.evaluation.runs import ADAPTER_NAME
+from naslora.methods.adapter_file import AdapterContent, read_content
+from naslora.study.records import CONTROLS, Receipt, Record, read_receipt, read_record
+
+_RECEIPT = "training.json"
+_CARD = "README.md"
+
+
+def write_shared(run: Path, out: Path, tell: Callable[[str], None]) -> Path:
+    """Copy a run's adapter and receipt into a folder, and write a model card beside them.
+
+    The card states the task and the terms of its images, the SAM that the adapter belongs to, how
+    it was trained, and its scores beside those of the best prediction that looks at no image. The
+    scores are read from the run's record in the same study; without one, the card has none.
+
+    Args:
+        run: the folder of a run of a study, `runs/TASK/VARIANT/seedN`.
+        out: the folder to write.
+        tell: called with each line about what is left out.
+
+    Raises:
+        StateError: the run has no adapter.
+        RecordError: its receipt is missing or damaged, or is not of this adapter.
+        DiskError: the folder cannot be written.
+    """
+    adapter, receipt = run / ADAPTER_NAME, read_receipt(run / _RECEIPT)
+    if not adapter.is_file() or receipt.adapter is None:
+        raise StateError(f"there is no {ADAPTER_NAME} here", where=run.absolute())
+    content = read_content(adapter)
+    record, controls = _scores(run, receipt)
+    if record is None:
+        tell("the card has no scores: there is no record of this run beside it")
+    with whole_folder(out) as folder:
+        for path in (adapter, run / _RECEIPT):
+            shutil.copyfile(path, folder / path.name)
+        text = card_text(receipt, content, _manifest(run, receipt), record, controls)
+        (folder / _CARD).write_text(text, encoding="utf-8")
+    return out
+
+
+def card_text(
+    receipt: Receipt,
+    content: AdapterContent,
+    manifest: Manifest | None,
+    record: Record | None,
+    controls: Mapping[str, Record],
+) -> str:
+    """The model card of a run, as Markdown.
+
+    Args:
+        receipt: of the run.
+        content: metadata of its adapter file.
+        manifest: of its images, if it is known.
+        record: of its evaluation, if there is one.
+        controls: records of the predictions that look at no image, by name.
+    """
+    settings, benchmark = receipt.settings, get_benchmark(receipt.settings["task"])
+    training, title = settings["training"], record.title if record else content.method
+    adapter, base = receipt.adapter, content.base
+    assert adapter is not None
+    sam = f"SAM `{settings['sam']['backbone']}` at {settings['sam']['image_size']} px"
+    parts = [
+        f"# {title} on {benchmark.title}",
+        f"An adapter for {sam} that segments {_classes(benchmark)}. `{adapter.name}` holds what "
+        f"was trained, {receipt.trainable_parameters:,} of {receipt.total_parameters:,} "
+        f"parameters, in {adapter.bytes:,} bytes; SHA-256 `{adapter.sha256}`.",
+        "```\nnaslora predict FOLDER IMAGES --out masks\n```",
+        "FOLDER is the one with this card. "
+        + (
+            f"The SAM is found by its hash: `{base.file}`, SHA-256 `{base.file_sha256}`."
+            if base is not None
+            else "The SAM is built from the adapter alone."
+        ),
+        "## Images",
+        _images(benchmark, manifest),
+        "## Training",
+        f"{training['epochs']} epochs of batches of {training['batch_size']}, Adam with a learning "
+        f"rate of {training['learning_rate']:g}, seed {settings['seed']}, precision "
+        f"{training['precision']}; {receipt.wall_time_s / 60:.0f} min. `{_RECEIPT}` has all "
+        "settings, the losses of every epoch, and the versions and the hardware.",
+    ]
+    if record is not None:
+        parts += ["## Scores", _score_table(record, controls)]
+    parts += [
+        "## Limits",
+        "It was trained and tested on images of this one data set, and is for research. Look at "
+        "its masks before you rely on them.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _classes(benchmark: Benchmark) -> str:
+    names = benchmark.classes
+    return f"one class, {names[0]}" if len(names) == 1 else f"{len(names) - 1} classes"
+
+
+def _images(benchmark: Benchmark, manifest: Manifest | None) -> str:
+    count = f", {len(manifest.of('train'))} images for training" if manifest else ""
+    if manifest is not None and manifest.generated_images:
+        return f"Generated in the look of {benchmark.title}{count}. None of them is a photograph."
+    archives = load_archives()
+    terms = dict.fromkeys(archives[n].licence for n in benchmark.archives if n in archives)
+    return f"{benchmark.title}{count}. Terms of the images: {'; '.join(terms) or 'not known'}."
+
+
+def _manifest(run: Path, receipt: Receipt) -> Manifest | None:
+    """The manifest of the images that a run was trained on, where it is beside the run."""
+    parents = run.absolute().parents
+    path = parents[min(3, len(parents) - 1)] / "manifests" / f"{receipt.settings['task']}.json"
+    if not path.is_file() or sha256(path) != receipt.manifest_sha256:
+        return None
+    return read_manifest(path)
+
+
+def _scores(run: Path, receipt: Receipt) -> tuple[Record | None, dict[str, Record]]:
+    """The records of a run and of its task's controls, where they are beside it."""
+    parts, parents = run.absolute().parts, run.absolute().parents
+    folder = parents[min(3, len(parents) - 1)] / "records"
+    task = receipt.settings["task"]
+    path = folder.joinpath(*parts[-3:]).with_suffix(".json")
+    if not path.is_file():
+        return None, {}
+    record = read_record(path)
+    if record.training != receipt:
+        raise RecordError(
+            "this record is of another training than the run",
+            where=path,
+            remedy="evaluate the run again",
+        )
+    files = {name: folder / task / name / "seed0.json" for name in CONTROLS}
+    return record, {name: read_record(p) for name, p in files.items() if p.is_file()}
+
+
+def _score_table(record: Record, controls: Mapping[str, Record]) -> str:
+    rows = []
+    for test_set, metrics in record.metrics.items():
+        for metric, value in metrics.items():
+            name = metric_name(metric)
+            others = [c.metrics[test_set][metric] for c in controls.values() if c.metrics]
+            best = max(others, key=lambda other: name.sign * other) if others else None
+            rows.append(
+                f"| {test_set} ({record.images[test_set]}) | {name.title} | "
+                f"{_shown(metric, value)} | {'-' if best is None else _shown(metric, best)} |"
+            )
+    head = (
+        "Percent, but for error rates; of the best prediction that looks at no image (a blank or "
+        "full mask, or the mean of the training masks) in the last column.\n\n"
+        "| test set (images) | metric | this adapter | no image |\n|---|---|---:|---:|\n"
+    )
+    return head + "\n".join(rows)
+
+
+def _shown(metric: str, value: Any) -> str:
+    name = metric_name(metric)
+    return f"{value * name.scale:.{name.decimals}f}"
