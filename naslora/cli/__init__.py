@@ -30,7 +30,8 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line; show a `NasloraError` as one message and exit with its code."""
-    if threading.current_thread() is threading.main_thread():
+    main_thread = threading.current_thread() is threading.main_thread()
+    if main_thread and hasattr(signal, "SIGUSR1"):  # Windows does not have it
         # A scheduler's warning that time is running out: training saves itself, other commands go
         # on.
         signal.signal(signal.SIGUSR1, lambda number, frame: None)

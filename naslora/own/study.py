@@ -20,6 +20,7 @@ from naslora.planning.resolve import check_settings
 from naslora.sam.backbones import BACKBONES
 from naslora.study.settings import Study, load_study
 from naslora.training.hardware import best_device, defaults_for
+from naslora.training.initial import check_decoder
 
 STUDY = "own"
 _SETTINGS = "study.yaml"
@@ -115,14 +116,16 @@ def make_study(
     for line in lines:
         tell(line)
     out = out.absolute()
-    settings = _settings(options, out, methods, seeds, benchmark.description.most_classes)
+    most_classes = benchmark.description.most_classes
+    settings = _settings(options, out, methods, seeds, most_classes)
     if here:
         settings = {**_hardware(out, options, settings, threads, tell), **settings}
     settings.setdefault("sam.image_size", _SIZES.get(options.backbone, _OFFICIAL_SIZE))
     with BENCHMARKS.undone_on_error():
         # Nothing is written to `out` if settings are wrong.
         with tempfile.TemporaryDirectory() as folder:
-            _load(settings, benchmark.save(Path(folder)))
+            tried = _load(settings, benchmark.save(Path(folder)))
+        check_decoder(tried.sam, len(benchmark.classes), most_classes)
         _check_same(out, benchmark.name, benchmark.text(), settings)
         write_text(out / _SETTINGS, yaml.safe_dump(settings, sort_keys=False))
         file = benchmark.save(out)

@@ -8,6 +8,7 @@ from naslora.core.errors import SettingsError
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.checkpoints import find_checkpoint, load_checkpoint
 from naslora.study.layout import Layout
+from naslora.study.sections import SamSettings
 from naslora.study.settings import Study
 
 
@@ -36,23 +37,11 @@ def initial_sam(
         The SAM and the checkpoint's SHA-256, or None where none was loaded.
 
     Raises:
-        SettingsError: the task has several classes, and the settings ask for fewer mask tokens
-            than there are classes in one image, or for the original decoder.
+        SettingsError: see `check_decoder`.
         CheckpointError: the checkpoint is missing, damaged or of another architecture.
     """
     settings = study.sam
-    least = 1 if classes == 1 else most_classes or 2
-    if settings.mask_tokens < least:
-        raise SettingsError(
-            f"sam.mask_tokens is {settings.mask_tokens}, but up to {least} classes are in one "
-            "image: the others would get neither a mask nor a loss",
-            remedy="set it to at least the number of classes that an image can show",
-        )
-    if classes > 1 and settings.decoder == "original":
-        raise SettingsError(
-            "sam.decoder is original, which has no classes, and the task has several",
-            remedy="set it to semantic, or leave out the tasks with several classes",
-        )
+    check_decoder(settings, classes, most_classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sam = build_sam(
@@ -71,3 +60,29 @@ def initial_sam(
         else:
             path = find_checkpoint(settings.checkpoint, settings.backbone, settings.checkpoints)
         return sam, load_checkpoint(sam, path)
+
+
+def check_decoder(settings: SamSettings, classes: int, most_classes: int | None = None) -> None:
+    """Check that the mask decoder of the settings can give every class of an image a mask.
+
+    Args:
+        settings: of the SAM.
+        classes: 1 for a binary task, else the number of classes with the background.
+        most_classes: the largest number of classes in one image, where it is known.
+
+    Raises:
+        SettingsError: the task has several classes, and the settings ask for fewer mask tokens
+            than there are classes in one image, or for the original decoder.
+    """
+    least = 1 if classes == 1 else most_classes or 2
+    if settings.mask_tokens < least:
+        raise SettingsError(
+            f"sam.mask_tokens is {settings.mask_tokens}, but up to {least} classes are in one "
+            "image: the others would get neither a mask nor a loss",
+            remedy="set it to at least the number of classes that an image can show",
+        )
+    if classes > 1 and settings.decoder == "original":
+        raise SettingsError(
+            "sam.decoder is original, which has no classes, and the task has several",
+            remedy="set it to semantic, or leave out the tasks with several classes",
+        )

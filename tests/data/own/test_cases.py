@@ -5,19 +5,25 @@ Each has its outcome here; what they are made of is tested in the other files of
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
-from naslora.core.errors import AuditError
+from naslora.core.errors import AuditError, SettingsError
+from naslora.data.dataset import SegmentationDataset
 from naslora.data.masks import IGNORE
 from naslora.data.own import OwnOptions, own_data
 from naslora.data.own.benchmark import find_all, label_reader
 from naslora.data.prepare import prepare
+from naslora.own.study import FitOptions, make_study
 from naslora.study.layout import Layout
 
 ROOT = Path(__file__).parents[3]
@@ -74,6 +80,30 @@ def cases() -> Path:
     return found
 
 
+def test_every_case_has_an_outcome_here(cases: Path) -> None:
+    there = {path.name for path in cases.iterdir()} - {"README.md"}
+    tested = {path.partition("/")[0] for path, *_ in UNDERSTOOD.values()} | {*REFUSED}
+    # The last two are below, and in tests/evaluation/test_predict_cases.py.
+    assert there == tested | {"mac_kvasir-seg.zip", "predict"}
+
+
+def drawn(case: str, mask: Path, image: Path) -> np.ndarray | None:
+    """Labels by what the case is said to hold; None where the check is another."""
+    pixels = np.asarray(Image.open(mask))
+    if case in ("zero_one", "palette_01", "void_255", "voc_palette_void"):
+        return pixels
+    if case in ("antialiased", "exif_6"):
+        return (pixels >= 128).astype(np.uint8)
+    if case == "class_colours":
+        return (pixels[..., 0] == 255).astype(np.uint8)
+    if case == "mask_of_other_size":
+        (width, height), (rows, columns) = Image.open(image).size, pixels.shape
+        y = ((np.arange(height) + 0.5) * rows / height).astype(int)
+        x = ((np.arange(width) + 0.5) * columns / width).astype(int)
+        return (pixels[y[:, None], x] > 0).astype(np.uint8)
+    return None
+
+
 @pytest.mark.parametrize("name", UNDERSTOOD)
 def test_understood(name: str, cases: Path) -> None:
     path, options, classes, says, (least, most) = UNDERSTOOD[name]
@@ -86,9 +116,98 @@ def test_understood(name: str, cases: Path) -> None:
         labels = read(pair)
         counted = labels[labels != IGNORE]
         assert least <= (counted > 0).mean() <= most, pair.id
-        if name.startswith("vo"):
-            assert (labels == IGNORE).any()
-            assert np.array_equal(labels, np.asarray(Image.open(pair.mask)))
+        assert (labels == IGNORE).any() == (name.startswith("vo") or (name, pair.id) == CROWD)
+        if name == "three levels, classes":
+            levels = np.asarray(Image.open(pair.mask))[..., 0].astype(int)
+            assert np.array_equal(labels, levels // 127)
+        elif name == "three levels, binary":
+            assert np.array_equal(labels > 0, np.asarray(Image.open(pair.mask))[..., 0] > 127)
+        elif name == "coco":
+            expected, crowd = disc(cases / path, pair.id)
+            assert np.array_equal(labels == (IGNORE if crowd else 1), expected)
+        elif (expected := drawn(path, pair.mask, pair.image)) is not None:
+            assert np.array_equal(labels, expected), pair.id
+
+
+CROWD = ("coco", "4")
+
+
+def disc(folder: Path, stem: str) -> tuple[np.ndarray, bool]:
+    """A disc as COCO's own library decodes it, and whether it is a crowd."""
+    from pycocotools import mask
+
+    content = json.loads((folder / "annotations.json").read_text())
+    image = next(one for one in content["images"] if one["file_name"] == f"{stem}.png")
+    one = next(one for one in content["annotations"] if one["image_id"] == image["id"])
+    shape = one["segmentation"]
+    if isinstance(shape, list):
+        encoded = mask.merge(mask.frPyObjects(shape, image["height"], image["width"]))
+    else:
+        encoded = mask.frPyObjects(shape, image["height"], image["width"])
+    return mask.decode(encoded).astype(bool), bool(one["iscrowd"])
+
+
+def test_a_crowd_may_be_foreground(cases: Path) -> None:
+    benchmark, _ = own_data(cases / "coco", OwnOptions(crowd="foreground"))
+    described = benchmark.description
+    pair = find_all(described.data, described.options).pairs[4]
+    assert np.array_equal(label_reader(described)(pair) == 1, disc(cases / "coco", "4")[0])
+
+
+@pytest.fixture
+def fitted(tmp_path: Path, registries: Callable[[], None]) -> Callable[..., SimpleNamespace]:
+    """The study that `fit` makes of a case, prepared."""
+
+    def make(data: Path, **settings: object) -> SimpleNamespace:
+        options = FitOptions(image_size=64, overrides={"training.accelerator": "cpu", **settings})
+        out = tmp_path / "run"
+        study, _ = make_study(data, out, ["lora"], [0], options, lambda line: None)
+        manifest = prepare(study, study.tasks[0])
+        layout = Layout.of(study)
+        return SimpleNamespace(study=study, manifest=manifest, root=layout.prepared(study.tasks[0]))
+
+    return make
+
+
+def test_tiles_of_a_photograph_lie_in_one_split(cases: Path, fitted) -> None:
+    found = fitted(cases / "tiles" / "pairs.csv")
+    splits: dict[str, set[str]] = {}
+    for sample in found.manifest.samples:
+        splits.setdefault(sample.id.split("_")[0], set()).add(sample.split)
+    assert len(splits) == 4
+    assert all(len(one) == 1 for one in splits.values()), splits
+    assert set.union(*splits.values()) == {"train", "val", "test"}
+
+
+def test_tiles_without_groups_are_said_to_look_alike(
+    cases: Path, fitted, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING"):
+        fitted(cases / "tiles")
+    assert "named alike and look alike" in caplog.text
+
+
+def test_a_photograph_on_its_side_and_its_mask_coincide(cases: Path, fitted) -> None:
+    found = fitted(cases / "exif_6")
+    data = SegmentationDataset(found.manifest, found.root, "train", 64)
+    edges = np.zeros(4)
+    for index in range(len(data)):
+        image, inside = data.native_image(index).astype(float), data.native_mask(index) == 1
+        assert image.shape[:2] == inside.shape == (96, 128)
+        steps = np.sqrt(sum(ndimage.gaussian_gradient_magnitude(c, 1) ** 2 for c in image.T)).T
+        turned = [inside, inside[::-1], inside[:, ::-1], inside[::-1, ::-1]]
+        edges += [steps[one ^ ndimage.binary_erosion(one)].mean() for one in turned]
+    # Where the mask ends, the image has an edge; the mask in any other orientation meets none.
+    assert edges[0] > 1.5 * edges[1:].max(), edges
+
+
+def test_every_class_gets_a_mask_token_or_the_call_is_refused(
+    cases: Path, fitted, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=r"mask_tokens is 10, but up to 14 classes"):
+        fitted(cases / "fifteen_classes", **{"sam.mask_tokens": 10})
+    assert not (tmp_path / "run").exists()
+    assert fitted(cases / "fifteen_classes").study.sam.mask_tokens >= 14
 
 
 @pytest.mark.parametrize("name", REFUSED)
