@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from naslora.cli.app import show
 from naslora.core.errors import DiskError
+from naslora.planning.estimate import make_plan
+from naslora.planning.report import plan_text
+from naslora.report.tables.parameters import count_parameters, counts_text
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt, read_record
 from naslora.study.settings import Study
@@ -27,6 +32,28 @@ def test_help_lists_every_step(naslora: Run) -> None:
         "time", "table", "figure",
     ):  # fmt: skip
         assert command in output
+
+
+def test_tables_fit_a_terminal(
+    prepared_study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {
+        counts_text(count_parameters("vit_h"), "text"): "640,531,840",
+        plan_text(make_plan(prepared_study), [1, 8]): "method or variant",
+    }
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")  # no colours
+    for text, whole in texts.items():
+        show(text)
+        assert capsys.readouterr().out == text, "to a pipe it goes as it is"
+        with monkeypatch.context() as terminal:
+            terminal.setattr(sys.stdout, "isatty", lambda: True)
+            show(text)
+        shown = capsys.readouterr().out
+        assert max(map(len, shown.splitlines())) <= 80
+        assert whole in shown
+        assert "|" not in shown
+        assert "\\" not in shown
 
 
 def test_the_whole_pipeline_by_hand(

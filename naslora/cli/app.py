@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,17 @@ def load(name: str | None, overrides: list[str] | None) -> Study:
     study = load_study(name, parse_overrides(overrides or []))
     check_names(study)
     return study
+
+
+def show(text: str) -> None:
+    """Print Markdown: laid out for the width of a terminal, or as it is to a file or a pipe."""
+    if not sys.stdout.isatty():
+        typer.echo(text, nl=False)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text))
 
 
 def say(what: str, path: Path) -> None:

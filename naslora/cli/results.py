@@ -13,6 +13,7 @@ from naslora.cli.app import (
     app,
     load,
     say,
+    show,
 )
 
 
@@ -72,7 +73,7 @@ def audit(study: StudyOption = None, set_: SetOption = None) -> None:
     from naslora.results.aggregate import aggregate
 
     settings = load(study, set_)
-    typer.echo(claims_markdown(settings, audit_claims(settings, aggregate(settings))), nl=False)
+    show(claims_markdown(settings, audit_claims(settings, aggregate(settings))))
 
 
 @app.command(rich_help_panel=RESULTS)
@@ -88,7 +89,11 @@ def params(
     from naslora.report.tables.parameters import count_parameters, counts_text
 
     variants = load(study, set_).variants
-    typer.echo(counts_text(count_parameters(backbone, variants), format_), nl=False)
+    text = counts_text(count_parameters(backbone, variants), format_)
+    if format_ == "text":
+        show(text)
+    else:
+        typer.echo(text, nl=False)
 
 
 @app.command(rich_help_panel=RESULTS)

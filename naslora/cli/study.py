@@ -13,6 +13,7 @@ from naslora.cli.app import (
     StudyOption,
     app,
     load,
+    show,
 )
 
 
@@ -108,5 +109,8 @@ def plan(
 
     settings = load(study, set_)
     check_settings(settings)
-    write = plan_text if format_ == "text" else plan_json
-    typer.echo(write(make_plan(settings), jobs or [1, 8, 32]), nl=False)
+    found = make_plan(settings)
+    if format_ == "text":
+        show(plan_text(found, jobs or [1, 8, 32]))
+    else:
+        typer.echo(plan_json(found, jobs or [1, 8, 32]), nl=False)

@@ -80,7 +80,7 @@ def find_winner(study: Study) -> Winner:
     """The best method of a study of one task, by the main metric of its first test set.
 
     Two methods differ significantly where the intervals of their difference over seeds and over
-    test images both leave out zero, at 5 % shared among the comparisons with the best.
+    test images both exclude zero, at 5 % shared among the comparisons with the best.
     """
     (task,) = study.tasks
     benchmark = get_benchmark(task)

@@ -29,22 +29,27 @@ def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
         "",
         _by_task(plan),
         "",
-        _by_method(plan),
+        *_by_method(plan),
         "",
     ]
+    if any(plan.images[task].counted == "to be generated" for task in study.tasks):
+        lines += ["A number with ~ is an estimate: these images have not been generated yet.", ""]
     if plan.unknown:
         lines += [
             f"No rate is known of {', '.join(plan.unknown)}: train one run of each, or measure "
             "them with naslora time. The sums leave them out.",
+            "",
         ]
     lines += [
         f"To come: {hours(sum(run.device_seconds for run in runs))} {plan.on}-hours, training "
         f"{hours(sum(run.devices * (run.training_s or 0) for run in runs))} and evaluation "
         f"{hours(sum(run.evaluation_s or 0 for run in runs))}; "
         f"{gigabytes(whole(list(plan.disk.values())).total)} of disk.",
+        "",
         "Wall time, without queues: "
         + ", ".join(f"{hours(plan.wall_s(n))} h with {n} job{'s' * (n > 1)} at once" for n in jobs)
         + ".",
+        "",
         "Not in it: reading and checking archives, controls, tables; attempts that are repeated.",
     ]
     return "\n".join(lines) + "\n"
@@ -98,8 +103,10 @@ def _by_task(plan: Plan) -> str:
     return grid(head, lines)
 
 
-def _by_method(plan: Plan) -> str:
+def _by_method(plan: Plan) -> list[str]:
+    """A table, and below it where its rates are known from."""
     lines = []
+    sources = list(dict.fromkeys(rate.source for rate in plan.rates.values()))
     for name in plan.study.run_names():
         rate = plan.rates.get(name)
         lines.append(
@@ -108,11 +115,13 @@ def _by_method(plan: Plan) -> str:
                 *_counts(plan, lambda run, name=name: run.variant == name),  # type: ignore[misc]
                 f"{rate.training_s:.3g}" if rate else DASH,
                 f"{rate.evaluation_s:.3g}" if rate else DASH,
-                rate.source if rate else "nothing",
+                str(sources.index(rate.source) + 1) if rate else DASH,
             ]
         )
     head = ["method or variant", "runs", "done", f"{plan.on}-hours"]
-    return grid([*head, "s per image, training", "test", "known from"], lines)
+    head += ["train s/image", "test s/image", "from"]
+    listed = [f"{number}. {source}" for number, source in enumerate(sources, start=1)]
+    return [grid(head, lines), "", "Rates are known from:", "", *listed]
 
 
 def _counts(plan: Plan, belongs: Callable[[PlannedRun], bool]) -> list[str]:

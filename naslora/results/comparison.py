@@ -76,7 +76,7 @@ class Difference:
     def significant_sign(self, comparisons: int = 1) -> int:
         """1 if significantly better, -1 if significantly worse, else 0.
 
-        Both intervals, as far as they exist, must leave out zero.
+        Both intervals, as far as they exist, must exclude zero.
 
         Args:
             comparisons: number of comparisons that share the level of 5 % (Bonferroni).

@@ -62,7 +62,7 @@ def draw_grad_cams(inputs: Inputs, path: Path) -> None:
         _colour_bar(canvas)
         caption = [
             "Grad-CAM of the last block of the image encoder, for what is predicted; each map is "
-            "scaled from 0 to 1.",
+            "scaled from 0 to 1, and one without colour has no positive weight.",
             setting(study),
             f"{found.choice.caption(RANKS)}.",
         ]

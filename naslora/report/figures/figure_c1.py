@@ -99,7 +99,19 @@ def _task(panels: Sequence[Axes], study: Study, records: Aggregate, frame: pd.Da
 
     task = str(frame["task"].iloc[0])
     if len(panels) > 1:
-        _panel(panels[0], frame.dropna(subset=["val_score"]), "val_score", trained_rows(study))
+        scored = frame.dropna(subset=["val_score"])
+        _panel(panels[0], scored, "val_score", trained_rows(study))
+        if scored.empty:
+            panels[0].text(
+                0.5,
+                0.5,
+                "no validation scores",
+                transform=panels[0].transAxes,
+                ha="center",
+                va="center",
+                color="0.3",
+            )
+            panels[0].set_yticks([])
     _panel(panels[-1], frame, "loss", trained_rows(study))
     panels[-1].set_xlabel("epoch")
     panels[-1].xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RANKS: tuple[Rank, ...] = ("best", "median", "worst")
 TRUTH, PREDICTION = "#FFFFFF", SKY_BLUE
-_ACROSS = 7
+_ACROSS = 8
 
 
 def draw_gallery(inputs: Inputs, path: Path, task: str) -> None:

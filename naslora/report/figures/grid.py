@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_GAP, _LABEL, _LINE, _NOTE = 0.03, 0.38, 0.105, 0.1  # inches
+_GAP, _LINE, _NOTE = 0.03, 0.105, 0.1  # inches
+_LETTER = 0.047  # inches: width of a letter of the smallest size, on average
+_LABEL = 12  # letters in a line of a row's label
 _WIDEST, _TALLEST = 1.6, 1.2  # inches; height of a panel by its width
 _PIXELS_PER_INCH = 300
 
@@ -60,12 +62,15 @@ def draw_grid(
     Args:
         rows: at least one.
         headings: of the columns.
-        across: columns in a line; a row with more takes several lines. By default all.
+        across: the most columns in a line; a row with more takes several lines, all but the last
+            of the same length. By default all.
         legend: handles and labels, under the grid.
         foot: inches to leave free below, such as for a colour bar.
     """
-    across = min(across or len(headings), len(headings))
-    panel = min(_WIDEST, (WIDTH - _LABEL) / across - _GAP)
+    across = -(-len(headings) // -(-len(headings) // (across or len(headings))))
+    labels = [_wrapped(row.label) for row in rows]
+    aside = _LETTER * max(len(line) for text in labels for line in text.splitlines()) + 0.1
+    panel = min(_WIDEST, (WIDTH - aside) / across - _GAP)
     heads = [_broken(heading, panel) for heading in headings]
     lines = [
         range(start, min(start + across, len(heads))) for start in range(0, len(heads), across)
@@ -85,14 +90,14 @@ def draw_grid(
         axes = canvas.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         top = height
-        for row, tall, head, parts in zip(rows, talls, headed, heights, strict=True):
+        for row, label, tall, head, parts in zip(rows, labels, talls, headed, heights, strict=True):
             above = _head(heads, lines[0]) if head else 0.0
-            _label(axes, row.label, top - (sum(parts) + above) / 2, sum(parts) - above)
+            _label(axes, label, top - (sum(parts) + above) / 2)
             for line, part in zip(lines, parts, strict=True):
                 top -= part
                 bottom = top + noted * _NOTE
                 for place, column in enumerate(line):
-                    left = _LABEL + place * (panel + _GAP)
+                    left = aside + place * (panel + _GAP)
                     if head:
                         _heading(axes, heads[column], left + panel / 2, bottom + tall + 0.025)
                     _draw(axes, row.cells[column], left, bottom, panel, tall)
@@ -104,7 +109,7 @@ def draw_grid(
 
 def _broken(heading: str, panel: float) -> str:
     """A heading in lines that are no wider than a panel, broken at spaces and hyphens."""
-    return textwrap.fill(heading, max(6, int(panel / 0.047)), break_long_words=False)
+    return textwrap.fill(heading, max(6, int(panel / _LETTER)), break_long_words=False)
 
 
 def _head(heads: Sequence[str], line: range) -> float:
@@ -116,24 +121,14 @@ def _height(cells: Sequence[Cell | None], panel: float) -> float:
     return panel * min(shapes[0][0] / shapes[0][1], _TALLEST) if shapes else panel
 
 
-def _label(axes: Axes, text: str, middle: float, room: float) -> None:
-    axes.text(
-        _LABEL / 2,
-        middle,
-        _wrapped(text, room),
-        rotation=90,
-        ha="center",
-        va="center",
-        fontsize=SMALL,
-        linespacing=1.1,
-    )
+def _label(axes: Axes, text: str, middle: float) -> None:
+    axes.text(0.03, middle, text, ha="left", va="center", fontsize=SMALL, linespacing=1.05)
 
 
-def _wrapped(text: str, room: float) -> str:
-    """Each line of a text in lines that are no longer than the room, broken at spaces."""
-    longest = max(8, int(room / 0.047))
+def _wrapped(text: str) -> str:
+    """Each line of a row's label in lines that are no longer than `_LABEL`, broken at spaces."""
     return "\n".join(
-        textwrap.fill(line, longest, break_long_words=False, break_on_hyphens=False)
+        textwrap.fill(line, _LABEL, break_long_words=False, break_on_hyphens=False)
         for line in text.splitlines()
     )
 

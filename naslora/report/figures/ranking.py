@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 _ACROSS, _LINE, _EXTRA, _LABELS = 6, 0.115, 0.46, 0.72  # panels in a row; inches
 _DIAGRAM_LINE, _DIAGRAM_EXTRA = 0.16, 0.8
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def draw_ranking(inputs: Inputs, path: Path) -> None:
     """Draw each method's paired difference to LoRA with intervals, and mean ranks over tasks.
 
     A panel per test set, of the task's main metric. Thick bars are 95 % intervals over seeds, thin
-    ones over test images; a point is filled where both leave out zero. Below, the diagram of
+    ones over test images; a point is filled where both exclude zero. Below, the diagram of
     critical differences of Demsar (2006): methods that a bar joins do not differ significantly over
     the tasks.
 
@@ -121,8 +122,8 @@ def _diagram(axes: Axes, inputs: Inputs, ranking: Ranking) -> None:
         ranking.mean_ranks.rename(titles),
         ranking.nemenyi.rename(index=titles, columns=titles),
         ax=axes,
-        label_fmt_left="{label} ({rank:.1f})",
-        label_fmt_right="({rank:.1f}) {label}",
+        label_fmt_left="{label} ({rank:.1f})" + _NO_BREAK,
+        label_fmt_right=_NO_BREAK + "({rank:.1f}) {label}",
         label_props={"fontsize": SMALL},
         elbow_props={"linewidth": 0.8},
         crossbar_props={"color": "0.35", "linewidth": 1.6, "snap": False},
@@ -141,7 +142,7 @@ def _caption(inputs: Inputs, ranking: Ranking) -> str:
         f"Difference to {run_title(inputs.records, REFERENCE)} on every test set, in points; right "
         "of zero is better. Models trained from scratch are in the file of numbers alone.",
         setting(study),
-        f"95 % intervals: {seeds}thin bars over test images. Filled: both leave out zero.",
+        f"95 % intervals: {seeds}thin bars over test images. Filled: both exclude zero.",
     ]
     if ranking.critical_difference is None:
         sentences.append(f"Mean ranks need {FEWEST_TASKS} tasks.")

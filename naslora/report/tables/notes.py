@@ -263,7 +263,7 @@ def what_to_beat(
     if not found:
         return []
     lines = [
-        "A row is better than another where the difference of their means leaves out zero over "
+        "A row is better than another where the difference of their means excludes zero over "
         "seeds (t, with the spread of all methods pooled) and over test images (bootstrap); the "
         "level is 5 %.",
         *(f"Best control: {title}: {', '.join(values)}." for title, values in best.items()),

@@ -27,7 +27,8 @@ _VERA = (
     "decoder is not in the count, though every other row's is."
 )
 _MONA = (
-    "No natural choice gives 17.08 M; the official module, width 64 and two a block, gives this."
+    "No natural choice gives 17.08 M; the official module, of width 64 and twice in each block, "
+    "gives this."
 )
 _SCRATCH = (
     "The paper counts all of Meta's SAM. The semantic decoder of a binary task has one mask token "
@@ -93,7 +94,7 @@ def counts_text(counts: Sequence[Count], style: Format) -> str:
     notes = list(dict.fromkeys(count.note for count in counts if count.note))
     lines = [
         [
-            count.title + (f" [{notes.index(count.note) + 1}]" if count.note else ""),
+            count.title + (f" ({notes.index(count.note) + 1})" if count.note else ""),
             count.table or DASH,
             f"{count.trainable:,}",
             f"{count.trainable / 1e6:.3f}",
@@ -104,7 +105,7 @@ def counts_text(counts: Sequence[Count], style: Format) -> str:
         for count in counts
     ]
     header = ["Row", "Table", "Trainable", "M", "Paper (M)", "Ratio (%)", "Paper (%)"]
-    footnotes = "\n".join(f"[{i}] {note}" for i, note in enumerate(notes, start=1))
+    footnotes = "\n\n".join(f"({i}) {note}" for i, note in enumerate(notes, start=1))
     return f"{grid(header, lines)}\n\n{footnotes}\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def add_shares(study: Study, projections: tuple[str, ...] = ("qkv",)) -> None:
 
 
 def check_page(name: str, picture: Drawn) -> None:
-    """As wide as a page, texts of 6 points and more, none cut off, a caption and numbers."""
+    """As wide as a page, texts of 6 points and more, apart and whole, a caption and numbers."""
     assert picture.canvas.get_figwidth() == WIDTH, name
     assert picture.canvas.get_figheight() <= 9, name
     page = picture.canvas.bbox.padded(1)
@@ -97,10 +98,19 @@ def check_page(name: str, picture: Drawn) -> None:
         extent = text.get_window_extent()
         assert page.x0 <= extent.x0 <= extent.x1 <= page.x1, (name, text.get_text())
         assert page.y0 <= extent.y0 <= extent.y1 <= page.y1, (name, text.get_text())
+    check_texts_are_apart(name, picture)
     assert picture.caption.endswith("."), name
     assert "  " not in picture.caption, name
     assert "1 runs" not in picture.caption, name
     assert len(picture.data) > 0, name
+
+
+def check_texts_are_apart(name: str, picture: Drawn) -> None:
+    """No text lies on another; the numbers of classes, which have a rim, lie on pictures."""
+    texts = [text for text in picture.texts if not text.get_path_effects()]
+    places = [(text.get_text(), text.get_window_extent().padded(-2)) for text in texts]
+    for (one, mine), (other, its) in combinations(places, 2):
+        assert not mine.overlaps(its), (name, one, other)
 
 
 def test_every_figure_of_the_paper_is_there() -> None:
