@@ -15,6 +15,7 @@ from naslora.nas.cell import operation_shares
 from naslora.sam.building import Sam
 from naslora.training.learner import Learner, diverged
 from naslora.training.loaders import Loaders
+from naslora.training.pending import READ_EVERY, PendingLosses
 from naslora.training.progress import EpochProgress
 from naslora.training.resume.saving import Saver
 from naslora.training.resume.state import Progress, load_tensors
@@ -22,9 +23,6 @@ from naslora.training.validation import validate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-# Steps between readings of the losses, each of which waits for the GPU.
-_READ_EVERY = 20
 
 
 def fit(
@@ -50,7 +48,7 @@ def fit(
         StoppedError, LockError: see `Saver.after_step`.
     """
     settings, optimiser = learner.settings, learner.optimiser
-    losses = PendingLosses(fabric)
+    losses = PendingLosses(fabric, diverged)
     for epoch in range(progress.epoch, settings.epochs + 1):
         if epoch > progress.epoch:
             progress.begin_epoch(epoch)
@@ -64,7 +62,7 @@ def fit(
             with optimiser.weights_step(epoch, step):
                 loss = learner.loss(batch)
                 fabric.backward(loss)
-            losses.add(loss, progress.losses, f"epoch {epoch}, step {step}")
+            losses.add(loss, progress.losses.append, f"epoch {epoch}, step {step}")
 
             # Stage 2: update alpha, with w fixed, on the same batch or on other images.
             if optimiser.second_pass(epoch, step):
@@ -72,11 +70,11 @@ def fit(
                     loss = learner.loss(next(alpha_batches) if alpha_batches else batch)
                     fabric.backward(loss)
                 at = f"epoch {epoch}, step {step}, architecture"
-                losses.add(loss, progress.architecture_losses, at)
+                losses.add(loss, progress.architecture_losses.append, at)
 
             progress.step, progress.steps = step, progress.steps + 1
             progress.seconds = time.perf_counter() - began
-            if step % _READ_EVERY == 0:
+            if step % READ_EVERY == 0:
                 losses.read()
             saver.after_step(progress, losses.read)
             report.step(progress)
@@ -102,42 +100,6 @@ def fit(
     if progress.best is not None:
         load_tensors(learner.sam, progress.best)
     check_weights(learner.sam)
-
-
-class PendingLosses:
-    """Losses of steps, which stay on the device until they are read all at once."""
-
-    def __init__(self, fabric: Fabric):
-        self._fabric = fabric
-        self._pending: list[tuple[Tensor, list[float], str]] = []
-
-    def add(self, loss: Tensor, losses: list[float], at: str) -> None:
-        """Store a loss.
-
-        Args:
-            loss: a scalar.
-            losses: the list that its value goes to.
-            at: its epoch and step, for messages.
-        """
-        self._pending.append((loss.detach(), losses, at))
-
-    def read(self) -> None:
-        """Wait for the stored losses, and append their values to their lists.
-
-        Raises:
-            DivergedError: one is not finite, in any process; all processes raise it.
-        """
-        if not self._pending:
-            return
-        stacked = torch.stack([loss for loss, _, _ in self._pending])
-        values = summed = stacked.tolist()
-        if self._fabric.world_size > 1:
-            summed = cast(Tensor, self._fabric.all_reduce(stacked, reduce_op="sum")).tolist()
-        pending, self._pending = self._pending, []
-        for (_, losses, at), value, total in zip(pending, values, summed, strict=True):
-            if not math.isfinite(total):
-                raise diverged(f"the loss is {total} at {at}")
-            losses.append(value)
 
 
 def check_weights(sam: Sam) -> None:

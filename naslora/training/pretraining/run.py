@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from naslora.study.layout import Layout
 from naslora.study.sections import PretrainingSettings
 from naslora.study.settings import Study
 from naslora.training.device import launch_fabric
+from naslora.training.pending import READ_EVERY, PendingLosses
 from naslora.training.pretraining.batches import SceneBatch, SceneBatches, held_out
 from naslora.training.pretraining.losses import foreground_loss, prompt_loss
 from naslora.training.pretraining.model import PromptableSam
@@ -113,6 +115,7 @@ class _Pretraining:
         self._step = 0
         self._curve: list[dict[str, float]] = []
         self._losses: list[dict[str, float]] = []
+        self._pending = PendingLosses(fabric, _diverged)
 
     def train(self, signals: StopRequests) -> list[dict[str, float]]:
         """Train to the end, or to a signal, and write the results."""
@@ -126,8 +129,10 @@ class _Pretraining:
         saved = time.perf_counter()
         with EpochProgress(title, parts, done=self._step // every) as progress:
             while self._step < settings.steps:
-                self._losses.append(self._train_step())
+                self._train_step()
                 self._step += 1
+                if self._step % READ_EVERY == 0:
+                    self._pending.read()
                 if self._step % every == 0 or self._step == settings.steps:
                     self._curve.append(self._measured())
                     progress.epoch(self._curve[-1])
@@ -147,7 +152,8 @@ class _Pretraining:
         self._checkpoints.remove()
         return self._curve
 
-    def _train_step(self) -> dict[str, float]:
+    def _train_step(self) -> None:
+        """Update all parameters once. The losses stay on the device, so that nothing waits."""
         settings, step = self._settings, self._step
         factor = rate(step, settings.warm_up, settings.steps)
         for group in self._optimiser.param_groups:
@@ -156,20 +162,18 @@ class _Pretraining:
             losses = step_losses(
                 self._model, self._batches[step], settings, step, self._fabric.device
             )
-        loss = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(loss):
-            raise DivergedError(
-                f"pretraining diverged: the loss is {float(loss.detach())} at step {step + 1}",
-                remedy="lower pretraining.learning_rate",
-            )
-        self._fabric.backward(loss)
+        self._fabric.backward(torch.stack(list(losses.values())).sum())
         torch.nn.utils.clip_grad_norm_(self._parameters, _CLIP)
         self._optimiser.step()
         self._optimiser.zero_grad()
-        return {name: float(value.detach()) for name, value in losses.items()}
+        values: dict[str, float] = {}
+        self._losses.append(values)
+        for name, loss in losses.items():
+            self._pending.add(loss, partial(values.__setitem__, name), f"step {step + 1}")
 
     def _measured(self) -> dict[str, float]:
         """The mean losses since the last call, and the model's current scores."""
+        self._pending.read()
         names = self._losses[0]
         means = {
             name: math.fsum(x[name] for x in self._losses) / len(self._losses) for name in names
@@ -179,6 +183,7 @@ class _Pretraining:
         return {"step": float(self._step), "loss": sum(means.values()), **means, **scores}
 
     def _state(self) -> dict[str, Any]:
+        self._pending.read()
         return {
             "step": self._step,
             "curve": self._curve,
@@ -191,6 +196,10 @@ class _Pretraining:
         self._step, self._curve, self._losses = state["step"], state["curve"], state["losses"]
         self._model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
+
+
+def _diverged(what: str) -> DivergedError:
+    return DivergedError(f"pretraining diverged: {what}", remedy="lower pretraining.learning_rate")
 
 
 def rate(step: int, warm_up: int, steps: int) -> float:

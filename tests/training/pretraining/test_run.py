@@ -15,6 +15,7 @@ from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import load_checkpoint
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
+from naslora.training.pending import READ_EVERY, PendingLosses
 from naslora.training.pretraining import run
 from naslora.training.pretraining.batches import SceneBatches, held_out
 from naslora.training.pretraining.model import PromptableSam
@@ -62,6 +63,40 @@ def test_a_stopped_pretraining_goes_on_to_the_same_weights(
     assert pretrain(study) == curve
     assert steps == [3]
     assert sha256(Layout.of(study).backbone()) == whole
+    assert not list(Layout.of(study).backbone().parent.glob("checkpoint-*"))
+
+
+def test_losses_stay_on_the_device_for_many_steps(
+    copied: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, seen = PendingLosses.read, []
+
+    def counted(pending: PendingLosses) -> None:
+        seen.append(len(pending._pending))
+        read(pending)
+
+    monkeypatch.setattr(PendingLosses, "read", counted)
+    steps = READ_EVERY + 2
+    study = copied(settings(steps=steps, validate_every=steps, objective="prompt_free"))
+    (point,) = pretrain(study)
+    assert [count for count in seen if count] == [READ_EVERY, 2]
+    assert point["loss"] == point["prompt_free_loss"] > 0
+
+
+def test_a_loss_that_is_not_finite_is_never_saved(
+    copied: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_after_nan(*args: Any) -> dict[str, torch.Tensor]:
+        losses = step_losses(*args)
+        if args[3] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return {name: loss * float("nan") for name, loss in losses.items()}
+        return losses
+
+    monkeypatch.setattr(run, "step_losses", stop_after_nan)
+    study = copied(settings(validate_every=4))
+    with pytest.raises(DivergedError, match="the loss is nan at step 2"):
+        pretrain(study)
     assert not list(Layout.of(study).backbone().parent.glob("checkpoint-*"))
 
 
@@ -156,7 +191,7 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
 
 
 def test_divergence_leaves_no_weights(copied: Copy) -> None:
-    study = copied(settings(learning_rate=1e30, warm_up=0))
+    study = copied(settings(learning_rate=1e30, warm_up=0, steps=24, validate_every=24))
     backbone = Layout.of(study).backbone()
     backbone.unlink()
     with pytest.raises(DivergedError, match="pretraining diverged") as caught:
