@@ -11,6 +11,8 @@ rule prepare:
         audit_text=layout.audit("{task}").with_suffix(".md"),
     log:
         layout.log("prepare", "{task}"),
+    # Before all batches, which then start with the most images: the longest must not come last.
+    priority: 1
     conda:
         "../../environment.yml"
     resources:

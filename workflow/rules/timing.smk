@@ -9,7 +9,7 @@ rule timing:
         jobs.timed,
     log:
         layout.log("timing"),
-    priority: 1  # or it would wait until all cores are idle
+    priority: 2  # or it would wait until all cores are idle
     conda:
         "../../environment.yml"
     # Nothing runs beside it; in SLURM, its cores are its own.
