@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from naslora.core.errors import SettingsError
@@ -55,11 +57,19 @@ def initial_sam(
         )
         if not pretrained or settings.checkpoint == "random":
             return sam, None
-        if settings.checkpoint == "pretrained":
-            path = Layout.of(study).backbone()
-        else:
-            path = find_checkpoint(settings.checkpoint, settings.backbone, settings.checkpoints)
-        return sam, load_checkpoint(sam, path)
+        return sam, load_checkpoint(sam, checkpoint_of(study))
+
+
+def checkpoint_of(study: Study) -> Path:
+    """The file of the weights that the study's runs start from.
+
+    Raises:
+        CheckpointError: it is missing, or not the one that its name stands for.
+    """
+    settings = study.sam
+    if settings.checkpoint == "pretrained":
+        return Layout.of(study).backbone()
+    return find_checkpoint(settings.checkpoint, settings.backbone, settings.checkpoints)
 
 
 def check_decoder(settings: SamSettings, classes: int, most_classes: int | None = None) -> None:

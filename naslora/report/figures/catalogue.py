@@ -104,6 +104,13 @@ def _figure3(study: Study) -> list[Picture]:
     ]
 
 
+def _adaptation(study: Study) -> list[Picture]:
+    if study.sam.checkpoint == "random":
+        return []
+    title = "Predictions before and after adaptation"
+    return [Picture("adaptation", title, _draw("zero_shot", "draw_adaptation"))]
+
+
 def _figure4(study: Study) -> list[Picture]:
     title = "Grad-CAM of the image encoder"
     return [Picture("figure4", title, _draw("figure4", "draw_grad_cams"))]
@@ -149,6 +156,11 @@ FIGURES: dict[str, Drawing] = {
     ),
     "figure3": Drawing(
         "Figure 3: predictions on an image of every task", ("records", "weights"), _figure3
+    ),
+    "adaptation": Drawing(
+        "Predictions from prompts without training, and of adapted methods",
+        ("records", "weights"),
+        _adaptation,
     ),
     "figure4": Drawing("Figure 4: Grad-CAM of the image encoder", ("records", "weights"), _figure4),
     "figureC1": Drawing("Figure C1: convergence", ("records",), _figure_c1),

@@ -54,7 +54,7 @@ def draw_comparison(inputs: Inputs, path: Path, rank: Rank = "median") -> None:
     if not shown:
         raise NothingToDrawError("no run is done, or no image may be shown")
     names = trained_rows(study)
-    ranks = {task: _rank_of(found, rank) for task, found in shown.items()}
+    ranks = {task: rank_of(found, rank) for task, found in shown.items()}
     rows = [_row(found, ranks[task], names) for task, found in shown.items()]
     headings = ["Image", "Truth", *(run_title(inputs.records, name) for name in names)]
     one_class = any(found.binary for found in shown.values())
@@ -109,7 +109,7 @@ def classes_shown(found: TaskImages, ranks: Sequence[Rank]) -> list[int]:
     return sorted(set[int]().union(*(np.unique(labels).tolist() for labels in maps)))
 
 
-def _rank_of(found: TaskImages, rank: Rank) -> Rank:
+def rank_of(found: TaskImages, rank: Rank) -> Rank:
     """The rank under which an image is kept: of few images, one has several ranks."""
     wanted = found.choice.chosen[rank]
     return next(kept for kept in found.ranks if found.choice.chosen[kept] == wanted)

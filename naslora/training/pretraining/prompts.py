@@ -15,6 +15,8 @@ Mask = NDArray[np.bool_]
 PADDING, BACKGROUND, FOREGROUND, CORNER = -1, 0, 1, 2
 _JITTER = 0.1  # standard deviation of a box's corners, in sides of the box
 _FARTHEST = 20 / 1024  # at most so far, in sides of the image
+LARGEST = 4  # regions of an image that are prompted
+_SMALLEST = 1 / 500  # of the image
 
 
 @dataclass(frozen=True)
@@ -135,3 +137,15 @@ def error_points(rng: np.random.Generator, predicted: Mask, masks: Mask) -> tupl
         points.append((x, y))
         kinds.append(FOREGROUND if mask[y, x] else BACKGROUND)
     return torch.tensor(points, dtype=torch.float32), torch.tensor(kinds)
+
+
+def largest_regions(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The largest connected regions (N, S, S) of equal labels; label 0 is the background."""
+    from skimage.measure import label
+
+    regions = label(labels, background=0)
+    counts = np.bincount(regions.ravel())
+    counts[0] = 0
+    largest = np.argsort(-counts, kind="stable")[:LARGEST]
+    chosen = [number for number in largest if counts[number] >= _SMALLEST * labels.size]
+    return np.array([regions == number for number in chosen], dtype=bool)

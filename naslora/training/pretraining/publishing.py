@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save
 
@@ -25,13 +24,12 @@ from naslora.study.settings import Study
 from naslora.synthetic.streams import streams
 from naslora.training.pretraining.batches import held_out
 from naslora.training.pretraining.model import PromptableSam
+from naslora.training.pretraining.prompts import LARGEST, largest_regions
 from naslora.training.pretraining.validation import prompted, validate
 
 _SCENES = 256  # held out, for the scores of a card
 _IMAGES = 24  # of each benchmark's generator
 _SEED = 2_000_003  # other images than those of any study
-_LARGEST = 4  # instances of an image that are prompted
-_SMALLEST = 1 / 500  # of the image
 
 
 def publish(study: Study, folder: Path) -> Path:
@@ -90,7 +88,7 @@ All weights were trained by `naslora pretrain` on generated scenes of abstract s
 
 Mean IoU from one click at the centre of an object (of three candidates, the one that the model
 believes the best) and from its box. Below the first line, on {_IMAGES} images of each benchmark's
-generator; the objects are the {_LARGEST} largest connected regions of the mask.
+generator; the objects are the {LARGEST} largest connected regions of the mask.
 
 | images | click | box |
 |---|---:|---:|
@@ -165,7 +163,7 @@ def _zero_shot(model: PromptableSam, task: str, study: Study) -> dict[str, float
     found: dict[str, list[float]] = {"click": [], "box": []}
     for rng in streams(_SEED, _IMAGES):
         image, labels = draw(rng)
-        masks = _regions(resized_labels(labels, size))
+        masks = largest_regions(resized_labels(labels, size))
         if not len(masks):
             continue
         pixels = resized(Image.fromarray(image), size).transpose(2, 0, 1).copy()
@@ -173,18 +171,6 @@ def _zero_shot(model: PromptableSam, task: str, study: Study) -> dict[str, float
         for kind, values in prompted(model, embedding, masks).items():
             found[kind] += values
     return {kind: float(np.mean(values)) for kind, values in found.items()}
-
-
-def _regions(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The largest connected regions (N, S, S) of equal labels; label 0 is the background."""
-    from skimage.measure import label
-
-    regions = label(labels, background=0)
-    counts = np.bincount(regions.ravel())
-    counts[0] = 0
-    largest = np.argsort(-counts, kind="stable")[:_LARGEST]
-    chosen = [number for number in largest if counts[number] >= _SMALLEST * labels.size]
-    return np.array([regions == number for number in chosen], dtype=bool)
 
 
 def _rounded(scores: Mapping[str, float]) -> dict[str, float]:

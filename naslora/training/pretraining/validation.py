@@ -49,12 +49,29 @@ def prompted(
     model: PromptableSam, embedding: Tensor, masks: NDArray[np.bool_]
 ) -> dict[str, list[float]]:
     """IoU of each mask (N, S, S) of one image, given its embedding (1, C, h, w)."""
-    clicks = _prompts([centre_click(mask) for mask in masks])
-    said = model(embedding, clicks)
+    found = prompted_logits(model, embedding, masks)
+    return {kind: _iou(logits, masks) for kind, logits in found.items()}
+
+
+def prompted_logits(
+    model: PromptableSam, embedding: Tensor, masks: NDArray[np.bool_]
+) -> dict[str, Tensor]:
+    """Predict objects of one image from a click at the centre of each, and from its box.
+
+    Args:
+        model: in evaluation mode.
+        embedding: of the image, (1, C, h, w).
+        masks: of the objects, (N, S, S).
+
+    Returns:
+        Logits (N, 4h, 4w) by kind of prompt: `click` (of the three candidates the one that the
+        model scores highest) and `box`.
+    """
+    said = model(embedding, _prompts([centre_click(mask) for mask in masks]).to(embedding.device))
     best = said.quality[:, 1:].argmax(1) + 1
-    click = said.logits[torch.arange(len(masks)), best]
-    box = model(embedding, _prompts([boxed(None, mask) for mask in masks])).logits[:, 0]
-    return {"click": _iou(click, masks), "box": _iou(box, masks)}
+    click = said.logits[torch.arange(len(masks), device=best.device), best]
+    boxes = _prompts([boxed(None, mask) for mask in masks]).to(embedding.device)
+    return {"click": click, "box": model(embedding, boxes).logits[:, 0]}
 
 
 def _prompts(drawn: list[tuple[list[tuple[float, float]], list[int]]]) -> Prompts:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import torch.nn.functional as F
+from segment_anything import SamPredictor
 from skimage.transform import resize
 
 from naslora.analysis.grad_cam import grad_cam
@@ -19,15 +22,18 @@ from naslora.data.manifest import read_manifest, write_manifest
 from naslora.evaluation import predictions
 from naslora.evaluation.evaluate import evaluate
 from naslora.evaluation.loading import trained_sam
-from naslora.report.figures import figure3, figure4, gallery
+from naslora.report.figures import figure3, figure4, gallery, zero_shot
 from naslora.report.figures.catalogue import FIGURES, write_figures
 from naslora.report.figures.grid import Cell, Row, draw_grid
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.overlays import contours, heat_overlay
 from naslora.results.aggregate import aggregate
+from naslora.sam.building import build_sam
+from naslora.sam.checkpoints import load_checkpoint
 from naslora.study.layout import Layout
 from naslora.study.records import read_receipt
 from naslora.study.settings import Study, load_study
+from naslora.training.pretraining.prompts import boxed, centre_click, largest_regions
 from naslora.training.train import train
 from tests.report.figures.conftest import Drawn
 from tests.report.figures.test_records import check_page
@@ -45,7 +51,7 @@ def grids(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         seen.append({"rows": rows, "headings": headings, **others})
         return draw_grid(rows, headings, **others)
 
-    for module in (figure3, figure4, gallery):
+    for module in (figure3, figure4, gallery, zero_shot):
         monkeypatch.setattr(module, "draw_grid", keep)
     return seen
 
@@ -133,6 +139,47 @@ def test_the_gallery_outlines_what_methods_predict(
     )
 
 
+def test_adaptation_shows_what_metas_predictor_gives_and_what_is_learnt(
+    trained_study: Study, drawn: dict[str, Drawn], grids: list[dict[str, Any]]
+) -> None:
+    write_figures(trained_study, ["adaptation"])
+    check_page("adaptation", drawn["adaptation"])
+    (grid,) = grids
+    assert grid["headings"][4:] == ["LoRA"]
+    (row,) = grid["rows"]
+    name = expected_order(trained_study)[0]
+    _, truth = native(trained_study, name)
+    images = predictions.test_images(
+        trained_study, read_manifest(Layout.of(trained_study).manifest(TASK)), "test"
+    )
+    pixels, labels = images[{sample.id: i for i, sample in enumerate(images.samples)}[name]]
+    sam = build_sam("tiny", 64, decoder="original").eval()
+    load_checkpoint(sam, Layout.of(trained_study).backbone())
+    predictor = SamPredictor(sam)
+    predictor.set_image(pixels.permute(1, 2, 0).numpy())
+    answers = [np.zeros(truth.shape, bool), np.zeros(truth.shape, bool)]
+    for region in largest_regions(labels.numpy()):
+        ((x, y), _), _ = centre_click(region)
+        ((left, top), (right, bottom)), _ = boxed(None, region)
+        click = {"point_coords": np.array([[x, y]]), "point_labels": np.array([1])}
+        box = {"box": np.array([left, top, right, bottom]), "multimask_output": False}
+        for answer, prompt in zip(answers, (click, box), strict=True):
+            _, quality, low = predictor.predict(**prompt)
+            best = torch.from_numpy(low[quality.argmax()])[None, None]
+            answer |= (F.interpolate(best, truth.shape, mode="bilinear")[0, 0] > 0).numpy()
+    for cell, answer in zip(row.cells[2:4], answers, strict=True):
+        shown = (cell.picture == 1).all(-1) | (cell.picture[..., 0] > 0.5)
+        assert (shown != answer).mean() < 1e-3
+        iou = (answer & truth).sum() / (answer | truth).sum()
+        assert float(cell.note) == pytest.approx(100 * iou, abs=1)
+    learnt = masks_of(trained_study, "lora")[name]
+    shown = (row.cells[4].picture == 1).all(-1) | (row.cells[4].picture[..., 0] > 0.5)
+    np.testing.assert_array_equal(shown, learnt)
+    data = drawn["adaptation"].data
+    assert data["prediction"].tolist() == ["click", "box", "lora"]
+    assert 0 <= data["iou"].min() <= data["iou"].max() <= 100
+
+
 def test_figure_4_shows_the_maps_of_every_method(
     trained_study: Study, drawn: dict[str, Drawn], grids: list[dict[str, Any]]
 ) -> None:
@@ -166,7 +213,7 @@ def test_images_whose_terms_forbid_it_are_not_shown(
     assert Inputs(study, aggregate(study)).may_show(TASK), "generated images belong to nobody"
     write_manifest(path, manifest.model_copy(update={"generated": False}))
     assert not Inputs(study, aggregate(study)).may_show(TASK)
-    for name in ("figure3", "figure4", "gallery"):
+    for name in ("figure3", "adaptation", "figure4", "gallery"):
         inputs = Inputs(study, aggregate(trained_study))
         picture = FIGURES[name].pictures(study)[0]
         with pytest.raises(NothingToDrawError, match=r"terms of the data: Kvasir|may be shown"):

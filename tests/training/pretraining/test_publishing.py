@@ -17,6 +17,7 @@ from naslora.sam.checkpoints import load_checkpoint
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 from naslora.training.pretraining import publishing
+from naslora.training.pretraining.prompts import largest_regions
 from naslora.training.pretraining.publishing import publish
 
 Copy = Callable[..., Study]
@@ -93,6 +94,6 @@ def test_the_largest_regions_are_prompted() -> None:
     labels[:10, :10] = labels[50:90, 50:90] = 1
     labels[:10, 10:15] = 2  # touches the first, and is another class
     labels[40, 40] = 1  # too small
-    masks = publishing._regions(labels)
+    masks = largest_regions(labels)
     assert [int(mask.sum()) for mask in masks] == [1600, 100, 50]
-    assert publishing._regions(np.zeros((10, 10), np.uint8)).shape == (0,)
+    assert largest_regions(np.zeros((10, 10), np.uint8)).shape == (0,)
