@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from naslora.data.dataset import IGNORE
+from naslora.data.masks import IGNORE
 from naslora.report.figures.captions import setting
 from naslora.report.figures.choice import Rank
 from naslora.report.figures.figure3 import class_legend, error_legend, rank_of
