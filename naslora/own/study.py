@@ -27,7 +27,7 @@ _SETTINGS = "study.yaml"
 # Mask tokens beyond the largest number of classes in one image: regions of one class may be apart.
 _SPARE_TOKENS = 4
 _LEAST_TOKENS = 10
-_SIZES = {"small": 256, "tiny": 128}
+_SIZES = {"small": 256, "tiny": 96}  # those of their weights
 _OFFICIAL_SIZE = 1024
 _REDUCED_SIZE = 512
 # Settings that the hardware decides on. The accelerator stays "auto".
@@ -48,7 +48,7 @@ class FitOptions(Settings):
         backbone: vit_h, vit_l and vit_b start from Meta's checkpoint, small and tiny from weights
             that this package ships.
         image_size: side of the square that images are resized to; by default the backbone's own
-            (1024 for vit_*, 256 for small, 128 for tiny), or 512 for vit_* on a CPU or where the
+            (1024 for vit_*, 256 for small, 96 for tiny), or 512 for vit_* on a CPU or where the
             memory is too small for 1024.
         checkpoint: a SAM to start from instead: official, shipped or a file.
         epochs, learning_rate: of training; by default as `own.yaml` says.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ import pytest
 import torch
 from PIL import Image
 
-from naslora.core.errors import SettingsError
+from naslora.core.errors import TRY_AGAIN, SettingsError, StoppedError
 from naslora.data.benchmarks.contract import BENCHMARKS, get_benchmark
-from naslora.evaluation.runs import load_run
+from naslora.data.own import OwnOptions
+from naslora.evaluation.runs import ADAPTER_NAME, load_run
 from naslora.own.example import write_example
 from naslora.own.fit import fit
 from naslora.own.study import FitOptions, make_study
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import save_checkpoint
 from naslora.training import hardware
+from naslora.training.progress import EpochProgress
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -117,8 +120,8 @@ def test_the_hardware_decides_once(
         return made
 
     made = settings("tiny")
-    assert "cpu: images of 128 px, batches of 4, precision 32-true" in made["text"]
-    assert made["sam.image_size"] == 128
+    assert "cpu: images of 96 px, batches of 4, precision 32-true" in made["text"]
+    assert made["sam.image_size"] == 96
     assert "training.threads" not in made
     large = settings("vit_b", backbone="vit_b")
     assert (large["sam.image_size"], large["training.threads"] >= 1) == (512, True)
@@ -171,6 +174,42 @@ def test_a_refused_call_leaves_no_benchmark_behind(images: Path, tmp_path: Path)
         make_study(images, tmp_path / "right", ["bitfit"], [0], right, lambda line: None)
     assert get_benchmark("leaves").name == "leaves"
     assert BENCHMARKS._files["leaves"][0] == tmp_path / "right" / "leaves.py"
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_the_same_call_goes_on(
+    images: Path, quick: FitOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = EpochProgress.epoch
+    epochs: list[float] = []
+
+    def pressing(progress: EpochProgress, losses: dict[str, float]) -> None:
+        report(progress, losses)
+        epochs.append(losses["epoch"])
+        if len(epochs) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(EpochProgress, "epoch", pressing)
+    out = tmp_path / "stopped"
+    with pytest.raises(StoppedError) as stopped:
+        fit(images, out, "lora", quick, lambda line: None)
+    assert stopped.value.exit_code == TRY_AGAIN
+    assert not (out / ADAPTER_NAME).exists()
+    fit(images, out, "lora", quick, lambda line: None)
+    assert epochs == [1, 2]  # the first one is not trained again
+    fit(images, tmp_path / "whole", "lora", quick, lambda line: None)
+    assert (out / ADAPTER_NAME).read_bytes() == (tmp_path / "whole" / ADAPTER_NAME).read_bytes()
+
+
+@pytest.mark.slow
+def test_without_test_images_the_validation_images_count(
+    images: Path, quick: FitOptions, tmp_path: Path
+) -> None:
+    options = quick.model_copy(update={"data": OwnOptions(test_share=0)})
+    lines: list[str] = []
+    done = fit(images, tmp_path / "run", "lora", options, lines.append)
+    assert any("12 train, 2 val" in line for line in lines), lines
+    assert "on 2 held-out images" in done.summary
 
 
 @pytest.mark.slow
