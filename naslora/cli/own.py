@@ -37,7 +37,9 @@ DataArgument = Annotated[
         metavar="DATA",
     ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where it goes.", metavar="DIR")]
+OutOption = Annotated[
+    Path, typer.Option("--out", "-o", help="Folder for the results.", metavar="DIR")
+]
 BackboneOption = Annotated[
     str, typer.Option(help="tiny, small (shipped weights); vit_b, vit_l, vit_h (Meta's).")
 ]
@@ -50,7 +52,7 @@ IgnoreOption = Annotated[
 ValuesOption = Annotated[
     str | None,
     typer.Option(
-        help="What mask values mean, e.g. 128-255=road or #ff0000=road,#000000=background.",
+        help="What mask values mean, e.g. 128-255=road, or colours: #ff0000=road.",
         metavar="VALUE=CLASS,...",
     ),
 ]

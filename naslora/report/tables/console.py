@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric
+from naslora.report.figures.captions import test_set_title
 from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import Column, Table, TableSpec, metric_column
 from naslora.report.tables.ranking import first_sentence
@@ -98,11 +99,10 @@ def main_scores(study: Study, records: Aggregate) -> Table:
 def _columns(task: str) -> list[Column]:
     benchmark = get_benchmark(task)
     metric = main_metric(benchmark.metrics)
-    several = len(benchmark.test_sets) > 1
     return [
         metric_column(
             f"{task}_{test_set}",
-            f"{benchmark.title} {test_set}" if several else benchmark.title,
+            test_set_title(task, test_set),
             task,
             test_set,
             metric,

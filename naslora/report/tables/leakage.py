@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from naslora.data.benchmarks.contract import get_benchmark
+from naslora.report.figures.captions import test_set_title
 from naslora.report.tables.model import Column
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
@@ -25,9 +25,9 @@ def leakage(study: Study, columns: Sequence[Column]) -> list[str]:
             continue
         audit = json.loads(path.read_text("utf-8"))
         if count := audit["like_training_images"].get(test_set, 0):
+            title, images = test_set_title(task, test_set), audit["splits"][test_set]
             lines.append(
-                f"{get_benchmark(task).title}: at least {count} of the {audit['splits'][test_set]} "
-                f"images of `{test_set}` equal a training image, or nearly, so that scores on them "
-                "are too good."
+                f"{title}: at least {count} of {images} test images equal a training image, or "
+                "nearly, so that scores on them are too high."
             )
     return lines
