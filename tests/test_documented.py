@@ -101,7 +101,6 @@ PARSED_ALONE = {
         " 'generated={coins: 40}'",
     ],
     "is about this repository": [
-        "git clone ADDRESS-OF-THIS-REPOSITORY naslora && cd naslora",
         "git add dvc.lock && git commit",
         "source .venv/bin/activate",
         "make env",
@@ -113,15 +112,22 @@ PARSED_ALONE = {
 
 
 def test_every_command_is_run_or_listed() -> None:
-    found = {command for _, command in all_commands()}
     run = {command for listed in RUN_HERE.values() for command in listed}
     parsed = {command for listed in PARSED_ALONE.values() for command in listed}
     assert len(run) >= 14
-    # What this says is missing is either run by a test, or belongs in one of the lists above.
-    assert found == run | {*RUN_ELSEWHERE} | parsed
+    known = {of_a_study(command) for command in run | {*RUN_ELSEWHERE} | parsed}
+    for page, command in all_commands():
+        assert of_a_study(command) in known or command.startswith("git clone"), (
+            f"{page}: {command}: let a test run it, or add it to PARSED_ALONE with the reason"
+        )
     for place in set(RUN_ELSEWHERE.values()):
         file, _, name = place.partition("::")
         assert re.search(rf"^def {name}\b", (ROOT / file).read_text("utf-8"), re.MULTILINE), place
+
+
+def of_a_study(command: str) -> str:
+    """A command without the name of the study that it is about."""
+    return re.sub(r"(--study |study=)\w+", r"\1STUDY", command)
 
 
 def test_every_command_can_be_read() -> None:
