@@ -109,7 +109,8 @@ def _differences(
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+    narrow = max(map(abs, axes.get_xlim())) < 0.5  # its labels have more digits
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=2 if narrow else 4))
 
 
 def _diagram(axes: Axes, inputs: Inputs, ranking: Ranking) -> None:
