@@ -26,8 +26,7 @@ class AlternatingOptimizer:
     between the steps of two.
 
     A model without alpha has one optimiser, and every step is a plain Adam step. Epochs and steps
-    are counted from 1. Torch's fused Adam takes a third of the time of its loop over parameters on
-    a CPU, where a small model has more of them than work for each.
+    are counted from 1.
 
     Args:
         model: holds the parameters; those with `requires_grad` now are optimised.
@@ -49,7 +48,7 @@ class AlternatingOptimizer:
         self._w = weight_parameters(model)
         self._alpha = architecture_parameters(model)
         self.weights: torch.optim.Optimizer = torch.optim.Adam(
-            self._w, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+            self._w, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.architecture: torch.optim.Optimizer | None = None
         if self._alpha:
@@ -61,7 +60,7 @@ class AlternatingOptimizer:
             if self._settings.alternation == "simultaneous":
                 self.weights.add_param_group(alpha)
             else:
-                self.architecture = torch.optim.Adam([alpha], fused=True)
+                self.architecture = torch.optim.Adam([alpha])
 
     def wrap(self, setup: Callable[[torch.optim.Optimizer], Any]) -> None:
         """Replace each optimiser by `setup(optimiser)`, such as Fabric's wrapper."""

@@ -256,8 +256,11 @@ class Comparisons:
             scores=scores,
             replicates=replicates,
             images=max(counts, default=0),
+            # Training from scratch varies more from seed to seed than adapting does.
             pooled=tuple(
-                name for name in study.run_names(task) if name in scores and name not in NOT_PEFT
+                name
+                for name in study.run_names(task)
+                if name in scores and name not in NOT_PEFT and name not in study.networks
             ),
         )
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from naslora.results.aggregate import aggregate
 from naslora.results.comparison import Comparison, Difference, bootstrap
 from naslora.results.set_metrics import set_metric
+from naslora.study.settings import Study
 
 
 def compared(
@@ -147,3 +152,16 @@ def test_an_image_is_a_cluster_over_seeds() -> None:
     assert metric is not None
     replicates = bootstrap({"one": [metric], "three": [metric] * 3})
     assert replicates["one"].to_numpy() == pytest.approx(replicates["three"].to_numpy())
+
+
+def test_what_is_trained_from_scratch_is_not_in_the_pool(
+    tmp_path: Path, make_study: Callable[..., Study], write_run: Callable[..., Path]
+) -> None:
+    rows = ["scratch", "lora", "mona"]
+    study = make_study(tmp_path, methods=rows, networks=["unet"], seeds=[0, 1])
+    for name in (*rows, "unet"):
+        for seed in study.seeds:
+            write_run(study, name, seed)
+    found = aggregate(study).comparisons.of("kvasir", "test", "IoU")
+    assert {"scratch", "unet"} <= set(found.scores)
+    assert found.pooled == ("lora", "mona")
