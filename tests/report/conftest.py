@@ -24,6 +24,12 @@ ONE_TASK: dict[str, Any] = {
     "networks": [],
     "network_tasks": {},
     "task_training": {},
+    "training": {
+        "epochs": 8,
+        "learning_rate": 1e-3,
+        "architecture": {"start_epoch": 2, "learning_rate": 1e-3},
+        "precision": "32-true",
+    },
     "seeds": [0, 1, 2],
 }
 METRICS = ("S_measure", "E_measure", "IoU")
