@@ -11,7 +11,7 @@ from naslora.core.errors import RecordError, StateError
 from naslora.core.files import sha256
 from naslora.data.archives.catalogue import load_archives
 from naslora.data.archives.unpack import whole_folder
-from naslora.data.benchmarks.contract import Benchmark, get_benchmark
+from naslora.data.benchmarks.contract import Benchmark, benchmark_names, get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.evaluation.names import metric_name
 from naslora.evaluation.runs import ADAPTER_NAME
@@ -35,13 +35,28 @@ def write_shared(run: Path, out: Path, tell: Callable[[str], None]) -> Path:
         tell: called with each line about what is left out.
 
     Raises:
-        StateError: the run has no adapter.
-        RecordError: its receipt is missing or damaged, or is not of this adapter.
+        StateError: this is no run of a study on one of the package's benchmarks, it has no adapter,
+            or another one than its receipt says.
+        RecordError: the receipt is damaged, or the record is of another training.
         DiskError: the folder cannot be written.
     """
-    adapter, receipt = run / ADAPTER_NAME, read_receipt(run / _RECEIPT)
-    if not adapter.is_file() or receipt.adapter is None:
+    adapter = run / ADAPTER_NAME
+    if not adapter.is_file():
         raise StateError(f"there is no {ADAPTER_NAME} here", where=run.absolute())
+    receipt = read_receipt(run / _RECEIPT) if (run / _RECEIPT).is_file() else None
+    if receipt is None or receipt.settings["task"] not in benchmark_names():
+        raise StateError(
+            "a card is made of a study's run on one of the benchmarks of this package",
+            where=run.absolute(),
+            remedy="give results/STUDY/runs/TASK/VARIANT/seedN; the folder of a run of naslora fit "
+            "can be handed on as it is",
+        )
+    if receipt.adapter is None or receipt.adapter.sha256 != sha256(adapter):
+        raise StateError(
+            "the adapter is another one than its receipt says",
+            where=adapter.absolute(),
+            remedy="train the run again, with the same command",
+        )
     content = read_content(adapter)
     record, controls = _scores(run, receipt)
     if record is None:

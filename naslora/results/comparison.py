@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from naslora.core.errors import RecordError
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import MetricName, main_metric, metric_name
+from naslora.methods.names import NETWORK_NAMES
 from naslora.paper.published import NOT_PEFT
 from naslora.results.set_metrics import SetMetric, set_metric
 from naslora.study.layout import Layout
@@ -256,11 +257,8 @@ class Comparisons:
             scores=scores,
             replicates=replicates,
             images=max(counts, default=0),
-            # Training from scratch varies more from seed to seed than adapting does.
             pooled=tuple(
-                name
-                for name in study.run_names(task)
-                if name in scores and name not in NOT_PEFT and name not in study.networks
+                name for name in study.run_names(task) if name in scores and _adapts(study, name)
             ),
         )
 
@@ -302,6 +300,12 @@ class Comparisons:
             by = ["test_set", "id"] if "id" in rows else ["test_set"]
             self._rows[key] = rows.sort_values(by, kind="stable", ignore_index=True)
         return self._rows[key]
+
+
+def _adapts(study: Study, row: str) -> bool:
+    """Whether a row adapts a SAM: what is trained whole varies more from seed to seed."""
+    method = study.variants[row].method if row in study.variants else row
+    return method not in NOT_PEFT and method not in NETWORK_NAMES
 
 
 def bootstrap(rows: Mapping[str, Sequence[SetMetric]]) -> pd.DataFrame:

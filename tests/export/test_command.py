@@ -96,9 +96,17 @@ def test_a_card_without_a_record_says_so(naslora: Run, folder: Path, tmp_path: P
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "## Scores" not in card
     assert "no commercial use" in card  # without the manifest, the images count as Kvasir-SEG's
-    (alone / "adapter.safetensors").unlink()
-    code, _, errors = naslora(
-        "export", str(alone), "--to", "adapter", "--out", str(tmp_path / "other")
-    )
+    other = ["export", str(alone), "--to", "adapter", "--out", str(tmp_path / "other")]
+    adapter = alone / "adapter.safetensors"
+    adapter.write_bytes(adapter.read_bytes() + b" ")
+    code, _, errors = naslora(*other)
+    assert code == 1
+    assert "another one than its receipt says" in errors
+    (alone / "training.json").unlink()
+    code, _, errors = naslora(*other)
+    assert code == 1
+    assert "can be handed on as it is" in errors  # as the folder of a fit, without a receipt
+    adapter.unlink()
+    code, _, errors = naslora(*other)
     assert code == 1
     assert "there is no adapter.safetensors here" in errors
