@@ -16,6 +16,7 @@ from naslora.data.manifest import Manifest, read_manifest
 from naslora.evaluation.names import metric_name
 from naslora.evaluation.runs import ADAPTER_NAME
 from naslora.methods.adapter_file import AdapterContent, read_content
+from naslora.nas.settings import rate_text
 from naslora.study.records import CONTROLS, Receipt, Record, read_receipt, read_record
 
 _RECEIPT = "training.json"
@@ -88,6 +89,7 @@ def card_text(
     settings, benchmark = receipt.settings, get_benchmark(receipt.settings["task"])
     training, title = settings["training"], record.title if record else content.method
     adapter, base = receipt.adapter, content.base
+    rate = rate_text(training["learning_rate"], training["schedule"])
     assert adapter is not None
     sam = f"SAM `{settings['sam']['backbone']}` at {settings['sam']['image_size']} px"
     parts = [
@@ -106,7 +108,7 @@ def card_text(
         _images(benchmark, manifest),
         "## Training",
         f"{training['epochs']} epochs of batches of {training['batch_size']}, Adam with a learning "
-        f"rate of {training['learning_rate']:g}, seed {settings['seed']}, precision "
+        f"rate of {rate}; seed {settings['seed']}, precision "
         f"{training['precision']}; {receipt.wall_time_s / 60:.0f} min. `{_RECEIPT}` has all "
         "settings, the losses of every epoch, and the versions and the hardware.",
     ]

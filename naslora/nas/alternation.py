@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -44,6 +45,7 @@ class AlternatingOptimizer:
         self, model: nn.Module, settings: OptimiserSettings, *, idle_gradients: bool = False
     ):
         self._settings = settings.architecture
+        self._learning_rate, self._schedule = settings.learning_rate, settings.schedule
         self._idle_gradients = idle_gradients
         self._w = weight_parameters(model)
         self._alpha = architecture_parameters(model)
@@ -83,6 +85,16 @@ class AlternatingOptimizer:
     def second_pass(self, epoch: int, step: int) -> bool:
         """Whether this step has a second forward and backward pass, for alpha alone."""
         return self._settings.alternation == "stage_wise" and self.alpha_active(epoch, step)
+
+    def set_progress(self, done: float) -> None:
+        """Set the learning rate of w for the next step by its schedule.
+
+        Args:
+            done: share of the run's steps that were made, from 0 to below 1.
+        """
+        if self._schedule == "cosine":
+            factor = (1 + math.cos(math.pi * done)) / 2
+            self.weights.param_groups[0]["lr"] = self._learning_rate * factor
 
     @contextmanager
     def weights_step(self, epoch: int, step: int) -> Iterator[None]:

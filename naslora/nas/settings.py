@@ -97,9 +97,24 @@ class ArchitectureSettings(Settings):
         return self
 
 
+def rate_text(learning_rate: float, schedule: str) -> str:
+    """A learning rate and its schedule, in words."""
+    fall = " falling to zero along half a cosine" if schedule == "cosine" else ""
+    return f"{learning_rate:g}{fall}"
+
+
 class OptimiserSettings(Settings):
-    """Adam on the weights w, with coupled L2; and the architecture's."""
+    """Adam on the weights w, with coupled L2; and the architecture's.
+
+    Attributes:
+        learning_rate: of w.
+        schedule: of the learning rate of w: constant, or half a cosine down to zero over all steps
+            of the run. That of alpha is constant, as in DARTS.
+        weight_decay: of w.
+        architecture: of alpha.
+    """
 
     learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["constant", "cosine"]
     weight_decay: Annotated[float, Field(ge=0)]
     architecture: ArchitectureSettings

@@ -49,6 +49,7 @@ def fit(
     """
     settings, optimiser = learner.settings, learner.optimiser
     losses = PendingLosses(fabric, diverged)
+    total = settings.epochs * len(loaders.weights)
     for epoch in range(progress.epoch, settings.epochs + 1):
         if epoch > progress.epoch:
             progress.begin_epoch(epoch)
@@ -57,6 +58,7 @@ def fit(
         began = time.perf_counter() - progress.seconds
         for batch in loaders.weights.epoch(epoch, progress.step):
             step = progress.step + 1
+            optimiser.set_progress(progress.steps / total)
 
             # Stage 1: update the weights w, with alpha fixed.
             with optimiser.weights_step(epoch, step):

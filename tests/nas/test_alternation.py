@@ -78,6 +78,31 @@ def test_alpha_is_still_until_after_start_epoch(idle: bool) -> None:
     assert not same(start, values(architecture_parameters(model)))
 
 
+@pytest.mark.parametrize("alternation", ["stage_wise", "simultaneous"])
+def test_the_rate_of_the_weights_falls_as_torchs_own_schedule_and_that_of_alpha_stays(
+    alternation: str,
+) -> None:
+    settings = training(start_epoch=0, alternation=alternation)
+    falling = AlternatingOptimizer(Model(), settings.model_copy(update={"schedule": "cosine"}))
+    constant = AlternatingOptimizer(Model(), settings)
+    steps = 7
+    sgd = torch.optim.SGD([torch.zeros(1)], lr=settings.learning_rate)
+    torchs = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=steps)
+    for step in range(steps):
+        for optimiser in (falling, constant):
+            optimiser.set_progress(step / steps)
+        assert rate(falling.weights) == pytest.approx(torchs.get_last_lr()[0], rel=1e-6)
+        assert rate(constant.weights) == settings.learning_rate
+        alpha = falling.architecture or falling.weights
+        assert alpha.param_groups[-1]["lr"] == settings.architecture.learning_rate
+        sgd.step()
+        torchs.step()
+
+
+def rate(optimiser: torch.optim.Optimizer) -> float:
+    return float(optimiser.param_groups[0]["lr"])
+
+
 @pytest.mark.parametrize("idle", [False, True])
 def test_weights_are_still_in_stage_two_and_alpha_in_stage_one(idle: bool) -> None:
     model = Model()

@@ -81,7 +81,12 @@ def new_run(
             "methods": [MOMENTS] if variant in NETWORK_NAMES else [variant, MOMENTS],
             "networks": [variant] if variant in NETWORK_NAMES else [],
             "sam": {"image_size": 32, "checkpoint": "pretrained"},
-            "training": {"epochs": 2, "architecture": {"start_epoch": 1}, **training},
+            "training": {
+                "epochs": 2,
+                "schedule": "cosine",
+                "architecture": {"start_epoch": 1},
+                **training,
+            },
         }
         study = copied(overrides, folder=folder)
         return Run(study, variant, options(study, overrides), monkeypatch, forked)

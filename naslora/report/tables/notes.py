@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from naslora.nas.settings import PAPER_COUNT
+from naslora.nas.settings import PAPER_COUNT, rate_text
 from naslora.report.tables.cells import DECIDED, WIDEST
 from naslora.report.tables.comparability import PAPER_CELLS, same_images, why_not_comparable
 from naslora.report.tables.leakage import LEAKAGE, leakage
@@ -130,9 +130,9 @@ def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
     """How the rows were trained, and how methods and variants differ from their defaults."""
     training, alpha = study.training, study.training.architecture
     lines = [
-        f"Adam, learning rate {training.learning_rate:g}, weight decay {training.weight_decay:g}; "
-        f"horizontal flips with probability {training.horizontal_flip:g}; precision "
-        f"{training.precision}."
+        f"Adam, learning rate {rate_text(training.learning_rate, training.schedule)}; weight decay "
+        f"{training.weight_decay:g}; horizontal flips with probability "
+        f"{training.horizontal_flip:g}; precision {training.precision}."
     ]
     methods = {study.variants[r.name].method if r.name in study.variants else r.name for r in rows}
     if searched := sorted(methods & set(PAPER_CELLS)):
