@@ -89,7 +89,7 @@ def card_text(
     settings, benchmark = receipt.settings, get_benchmark(receipt.settings["task"])
     training, title = settings["training"], record.title if record else content.method
     adapter, base = receipt.adapter, content.base
-    rate = rate_text(training["learning_rate"], training["schedule"])
+    rate = rate_text(training["learning_rate"], training["decay_start"])
     assert adapter is not None
     sam = f"SAM `{settings['sam']['backbone']}` at {settings['sam']['image_size']} px"
     parts = [

@@ -27,7 +27,8 @@ class AlternatingOptimizer:
     between the steps of two.
 
     A model without alpha has one optimiser, and every step is a plain Adam step. Epochs and steps
-    are counted from 1.
+    are counted from 1. Torch's fused Adam takes a third of the time of its loop over parameters on
+    a CPU, where a small model has more of them than work for each.
 
     Args:
         model: holds the parameters; those with `requires_grad` now are optimised.
@@ -45,12 +46,12 @@ class AlternatingOptimizer:
         self, model: nn.Module, settings: OptimiserSettings, *, idle_gradients: bool = False
     ):
         self._settings = settings.architecture
-        self._learning_rate, self._schedule = settings.learning_rate, settings.schedule
+        self._learning_rate, self._decay_start = settings.learning_rate, settings.decay_start
         self._idle_gradients = idle_gradients
         self._w = weight_parameters(model)
         self._alpha = architecture_parameters(model)
         self.weights: torch.optim.Optimizer = torch.optim.Adam(
-            self._w, lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self._w, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self.architecture: torch.optim.Optimizer | None = None
         if self._alpha:
@@ -62,7 +63,7 @@ class AlternatingOptimizer:
             if self._settings.alternation == "simultaneous":
                 self.weights.add_param_group(alpha)
             else:
-                self.architecture = torch.optim.Adam([alpha])
+                self.architecture = torch.optim.Adam([alpha], fused=True)
 
     def wrap(self, setup: Callable[[torch.optim.Optimizer], Any]) -> None:
         """Replace each optimiser by `setup(optimiser)`, such as Fabric's wrapper."""
@@ -92,8 +93,9 @@ class AlternatingOptimizer:
         Args:
             done: share of the run's steps that were made, from 0 to below 1.
         """
-        if self._schedule == "cosine":
-            factor = (1 + math.cos(math.pi * done)) / 2
+        if done > self._decay_start:
+            fallen = (done - self._decay_start) / (1 - self._decay_start)
+            factor = (1 + math.cos(math.pi * fallen)) / 2
             self.weights.param_groups[0]["lr"] = self._learning_rate * factor
 
     @contextmanager

@@ -97,10 +97,12 @@ class ArchitectureSettings(Settings):
         return self
 
 
-def rate_text(learning_rate: float, schedule: str) -> str:
+def rate_text(learning_rate: float, decay_start: float) -> str:
     """A learning rate and its schedule, in words."""
-    fall = " falling to zero along half a cosine" if schedule == "cosine" else ""
-    return f"{learning_rate:g}{fall}"
+    if decay_start == 1:
+        return f"{learning_rate:g}"
+    since = f" after {decay_start:.0%} of the steps" if decay_start else ""
+    return f"{learning_rate:g}, falling to zero along half a cosine{since}"
 
 
 class OptimiserSettings(Settings):
@@ -108,13 +110,14 @@ class OptimiserSettings(Settings):
 
     Attributes:
         learning_rate: of w.
-        schedule: of the learning rate of w: constant, or half a cosine down to zero over all steps
-            of the run. That of alpha is constant, as in DARTS.
+        decay_start: share of the run's steps after which the learning rate of w falls to zero along
+            half a cosine: 1 for a constant rate, 0 for cosine annealing. That of alpha is constant,
+            as in DARTS.
         weight_decay: of w.
         architecture: of alpha.
     """
 
     learning_rate: Annotated[float, Field(gt=0)]
-    schedule: Literal["constant", "cosine"]
+    decay_start: Annotated[float, Field(ge=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     architecture: ArchitectureSettings

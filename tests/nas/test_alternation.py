@@ -57,6 +57,12 @@ def values(parameters: list[nn.Parameter]) -> list[Tensor]:
     return [p.detach().clone() for p in parameters]
 
 
+def close(model: nn.Module, reference: nn.Module) -> None:
+    """The fused Adam of torch and its loop over parameters round in different places."""
+    one, other = (values(list(m.parameters())) for m in (model, reference))
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
 def same(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -83,11 +89,12 @@ def test_the_rate_of_the_weights_falls_as_torchs_own_schedule_and_that_of_alpha_
     alternation: str,
 ) -> None:
     settings = training(start_epoch=0, alternation=alternation)
-    falling = AlternatingOptimizer(Model(), settings.model_copy(update={"schedule": "cosine"}))
+    falling = AlternatingOptimizer(Model(), settings.model_copy(update={"decay_start": 2 / 9}))
     constant = AlternatingOptimizer(Model(), settings)
-    steps = 7
+    constant_steps, falling_steps = 2, 7
+    steps = constant_steps + falling_steps
     sgd = torch.optim.SGD([torch.zeros(1)], lr=settings.learning_rate)
-    torchs = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=steps)
+    torchs = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=falling_steps)
     for step in range(steps):
         for optimiser in (falling, constant):
             optimiser.set_progress(step / steps)
@@ -95,8 +102,9 @@ def test_the_rate_of_the_weights_falls_as_torchs_own_schedule_and_that_of_alpha_
         assert rate(constant.weights) == settings.learning_rate
         alpha = falling.architecture or falling.weights
         assert alpha.param_groups[-1]["lr"] == settings.architecture.learning_rate
-        sgd.step()
-        torchs.step()
+        if step >= constant_steps:
+            sgd.step()
+            torchs.step()
 
 
 def rate(optimiser: torch.optim.Optimizer) -> float:
@@ -181,7 +189,7 @@ def test_equals_two_adams_by_hand(idle: bool) -> None:
                 a.zero_grad()
                 loss_of(reference, 100 + step)().backward()
                 a.step()
-    assert same(values(list(model.parameters())), values(list(reference.parameters())))
+    close(model, reference)
 
 
 def test_simultaneous_steps_both_on_one_backward() -> None:
@@ -204,7 +212,7 @@ def test_simultaneous_steps_both_on_one_backward() -> None:
     loss_of(reference, 1)().backward()
     for adam in adams:
         adam.step()
-    assert same(values(list(model.parameters())), values(list(reference.parameters())))
+    close(model, reference)
 
 
 @pytest.mark.parametrize("idle", [False, True])
@@ -270,7 +278,7 @@ def test_a_model_without_cells_has_plain_adam() -> None:
         adam.zero_grad()
         loss_of(reference, step)().backward()
         adam.step()
-    assert same(values(list(model.parameters())), values(list(reference.parameters())))
+    close(model, reference)
 
 
 def test_resumes_bit_for_bit() -> None:

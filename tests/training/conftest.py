@@ -83,7 +83,7 @@ def new_run(
             "sam": {"image_size": 32, "checkpoint": "pretrained"},
             "training": {
                 "epochs": 2,
-                "schedule": "cosine",
+                "decay_start": 0.5,
                 "architecture": {"start_epoch": 1},
                 **training,
             },

@@ -13,7 +13,7 @@ PAPER_TRAINING = {
     "epochs": 40,
     "batch_size": 4,
     "learning_rate": 1e-4,
-    "schedule": "constant",
+    "decay_start": 1.0,
     "weight_decay": 1e-4,
     "horizontal_flip": 0.5,
     "lambda_seg": 1.0,

@@ -129,9 +129,9 @@ def images_of(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> 
 def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
     """How the rows were trained, and how methods and variants differ from their defaults."""
     training, alpha = study.training, study.training.architecture
+    rate = rate_text(training.learning_rate, training.decay_start)
     lines = [
-        f"Adam, learning rate {rate_text(training.learning_rate, training.schedule)}; weight decay "
-        f"{training.weight_decay:g}; horizontal flips with probability "
+        f"Adam, learning rate {rate}; weight decay {training.weight_decay:g}; horizontal flips with probability "
         f"{training.horizontal_flip:g}; precision {training.precision}."
     ]
     methods = {study.variants[r.name].method if r.name in study.variants else r.name for r in rows}
