@@ -131,8 +131,8 @@ def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
     training, alpha = study.training, study.training.architecture
     rate = rate_text(training.learning_rate, training.decay_start)
     lines = [
-        f"Adam, learning rate {rate}; weight decay {training.weight_decay:g}; horizontal flips with probability "
-        f"{training.horizontal_flip:g}; precision {training.precision}."
+        f"Adam, learning rate {rate}; weight decay {training.weight_decay:g}; horizontal "
+        f"flips with probability {training.horizontal_flip:g}; precision {training.precision}."
     ]
     methods = {study.variants[r.name].method if r.name in study.variants else r.name for r in rows}
     if searched := sorted(methods & set(PAPER_CELLS)):
