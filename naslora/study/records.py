@@ -63,8 +63,8 @@ class Receipt(Document):
 
     `history` has one entry per epoch, with the keys: `epoch`, counted from 1; `loss`, the mean
     training loss; `architecture_loss`, the same of the second passes, where there were any;
-    `val_loss` and `val_score`, the mean loss and the score (IoU of the foreground, or mean IoU of
-    the classes, in [0, 1]) on validation images, in the epochs that were followed by a validation
+    `val_loss` and `val_score`, the mean loss and the score (mean IoU over images, or over
+    classes, in [0, 1]) on validation images, in the epochs that were followed by a validation
     (see `naslora.training.validation`); `seconds`, of the epoch's training steps. It is shorter
     than the settings' `epochs` where the run was stopped early. `selected_epoch` is the epoch whose
     weights were kept, by the best `val_score`; None where the last epoch's were.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def validate(fabric: Fabric, learner: Learner, loader: ValidationLoader) -> dict[str, float]:
     """The loss and the score of a model on validation images, at the model's input size.
 
-    They are cheap, and meant for comparing epochs: pixels of all images are counted together, and
-    predictions are in the training's precision. The metrics of the test sets are others.
+    The score is the test sets' main kind of metric, but cheap, and meant for comparing epochs: at
+    the model's input size, and in the training's precision.
 
     Args:
         fabric: all processes of a distributed run call this together.
@@ -30,45 +30,51 @@ def validate(fabric: Fabric, learner: Learner, loader: ValidationLoader) -> dict
         loader: this process's share of the images.
 
     Returns:
-        `val_loss`, the mean of the task's loss over images; `val_score`, the foreground's IoU of a
-        binary task, or the mean IoU over the classes that are in the labels or the predictions.
-        The score is left out where it would be 0/0: no foreground in any label or prediction.
+        `val_loss`, the mean of the task's loss over images; `val_score`, of a binary task the mean
+        over images of the foreground's IoU, which is 1 where neither label nor prediction has any;
+        of a multi-class one the mean over the classes that are in the labels or the predictions of
+        their IoU, pixels of all images counted together, and left out if there is no valid pixel.
 
     Raises:
         DivergedError: the loss is not finite.
     """
     count = max(learner.classes, 2)
     pixels = torch.zeros((count, count), dtype=torch.int64, device=fabric.device)
-    totals = torch.zeros(2, device=fabric.device)  # loss and number of images
+    # Loss, IoU of the foreground and number, summed over images.
+    totals = torch.zeros(3, dtype=torch.float64, device=fabric.device)
     learner.sam.eval()
     try:
         for batch in loader:
             prediction, labels, loss = learner.evaluate(batch)
-            totals[0] += loss * len(labels)
-            totals[1] += len(labels)
-            pixels += confusion_matrix(prediction, labels, count)
+            of_images = confusion_matrices(prediction, labels, count)
+            iou = intersection_over_union(of_images)[:, 1].nan_to_num(nan=1.0).sum()
+            images = torch.full_like(iou, len(labels))
+            totals += torch.stack([loss.double() * images, iou, images])
+            pixels += of_images.sum(0)
     finally:
         learner.sam.train()
     if fabric.world_size > 1:
         totals = cast(Tensor, fabric.all_reduce(totals, reduce_op="sum"))
         pixels = cast(Tensor, fabric.all_reduce(pixels, reduce_op="sum"))
-    loss_sum, images = totals.tolist()
+    loss_sum, iou_sum, images_seen = totals.tolist()
     if not math.isfinite(loss_sum):
         raise diverged(f"the validation loss is {loss_sum}")
-    scores = {"val_loss": loss_sum / images}
-    shared = pixels.diagonal()
-    union = pixels.sum(0) + pixels.sum(1) - shared
-    ratios = [s / u for s, u in zip(shared.tolist(), union.tolist(), strict=True) if u]
+    scores = {"val_loss": loss_sum / images_seen}
     if learner.classes == 1:
-        ratios = [int(shared[1]) / int(union[1])] if int(union[1]) else []
-    if ratios:
-        scores["val_score"] = math.fsum(ratios) / len(ratios)
-    return scores
+        return scores | {"val_score": iou_sum / images_seen}
+    mean = float(intersection_over_union(pixels).nanmean())
+    return scores if math.isnan(mean) else scores | {"val_score": mean}
+
+
+def intersection_over_union(pixels: Tensor) -> Tensor:
+    """IoU (..., K) of each class from confusion matrices (..., K, K); NaN for 0/0."""
+    shared = pixels.diagonal(dim1=-2, dim2=-1).double()
+    return shared / (pixels.sum(-2) + pixels.sum(-1) - shared)
 
 
 @torch.no_grad()
-def confusion_matrix(prediction: Prediction, labels: Tensor, count: int) -> Tensor:
-    """Count pixels by label and predicted class; void ones do not count.
+def confusion_matrices(prediction: Prediction, labels: Tensor, count: int) -> Tensor:
+    """Count each image's pixels by label and predicted class; void ones do not count.
 
     Args:
         prediction: of B images.
@@ -76,13 +82,13 @@ def confusion_matrix(prediction: Prediction, labels: Tensor, count: int) -> Tens
         count: of classes, 2 for a binary task.
 
     Returns:
-        int64 (count, count), on the labels' device: rows are labels, columns predictions.
+        int64 (B, count, count), on the labels' device: rows are labels, columns predictions.
     """
     size = (labels.shape[-2], labels.shape[-1])
-    found = torch.zeros(count * count, dtype=torch.int64, device=labels.device)
+    found = []
     for index, label in enumerate(labels):  # one by one: a map per class is large
         maps = semantic_probabilities(prediction.images(slice(index, index + 1)), size)[0]
         predicted = (maps[0] > 0.5).long() if len(maps) == 1 else maps.argmax(0)
         cells = (label.long() * count + predicted)[label != IGNORE]
-        found += torch.bincount(cells, minlength=count * count)
-    return found.view(count, count)
+        found.append(torch.bincount(cells, minlength=count * count))
+    return torch.stack(found).view(-1, count, count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from naslora.training import fit as fitting
 from naslora.training.losses import task_loss
 from naslora.training.resume.saving import Saver
 from naslora.training.train import train
-from naslora.training.validation import confusion_matrix
+from naslora.training.validation import confusion_matrices
 
 Copy = Callable[..., Study]
 RUN = ("kvasir", "lora", 0)
@@ -55,7 +56,10 @@ def test_the_last_entry_is_what_the_saved_weights_have(trained_study: Study) -> 
         prediction = sam(stacked)
         loss = task_loss(prediction, labels, 1, trained_study.training)
         masks = torch.nn.functional.interpolate(prediction.masks, (64, 64), mode="bilinear")
-    score = jaccard_score(labels.flatten(), (masks[:, 0] > 0).flatten())
+    score = fmean(
+        jaccard_score(label.flatten(), (mask > 0).flatten())
+        for label, mask in zip(labels, masks[:, 0], strict=True)
+    )
     assert [set(epoch) >= {"val_loss", "val_score"} for epoch in receipt.history] == [True, True]
     assert receipt.history[-1]["val_loss"] == pytest.approx(float(loss), rel=1e-5)
     assert receipt.history[-1]["val_score"] == pytest.approx(score, rel=1e-9)
@@ -66,13 +70,14 @@ def test_pixels_are_counted_as_scikit_learn_does() -> None:
     labels = torch.randint(0, 3, (2, 16, 16), generator=generator, dtype=torch.uint8)
     labels[torch.rand(labels.shape, generator=generator) < 0.2] = IGNORE
     scores = torch.randn(2, 3, 16, 16, generator=generator)
-    found = confusion_matrix(Prediction(scores, exclusive=True), labels, 3)
+    found = confusion_matrices(Prediction(scores, exclusive=True), labels, 3)
     valid = labels != IGNORE
-    predicted = scores.argmax(1)[valid]
-    assert found.tolist() == sklearn_confusion(labels[valid], predicted).tolist()
-    found = confusion_matrix(Prediction(scores[:, :1]), (labels > 0).to(torch.uint8), 2)
-    expected = sklearn_confusion((labels > 0).flatten(), (scores[:, 0] > 0).flatten())
-    assert found.tolist() == expected.tolist()
+    predicted = scores.argmax(1)
+    for one, label, where, mask in zip(found, labels, valid, predicted, strict=True):
+        assert one.tolist() == sklearn_confusion(label[where], mask[where]).tolist()
+    found = confusion_matrices(Prediction(scores[:, :1]), (labels > 0).to(torch.uint8), 2)
+    for one, label, mask in zip(found, labels > 0, scores[:, 0] > 0, strict=True):
+        assert one.tolist() == sklearn_confusion(label.flatten(), mask.flatten()).tolist()
 
 
 def test_validation_changes_no_weight(copied: Copy, trained_study: Study) -> None:
