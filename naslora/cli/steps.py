@@ -152,7 +152,7 @@ def evaluate(
 @app.command(rich_help_panel=STEPS)
 def batch(
     task: TaskOption,
-    seed: SeedOption = 0,
+    seed: Annotated[list[int] | None, typer.Option(help="By default all of the study.")] = None,
     study: StudyOption = None,
     set_: SetOption = None,
 ) -> None:
@@ -162,7 +162,9 @@ def batch(
     """
     from naslora.workflow.batch import run_batch
 
-    failed = run_batch(load(study, set_), task, seed, lambda text: print(text, flush=True))
+    settings = load(study, set_)
+    seeds = seed or settings.seeds
+    failed = run_batch(settings, task, seeds, lambda text: print(text, flush=True))
     if failed:
         typer.echo(f"failed, see above: {'; '.join(failed)}", err=True)
         raise typer.Exit(1)

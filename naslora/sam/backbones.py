@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Backbone:
         decoder_mlp_dim: hidden width of the MLPs in the decoder's transformer.
         decoder_num_heads: attention heads of the decoder's transformer.
         checkpoint: Meta's weights; None where there are none.
-        batched: whether runs are so short that those of a task with one seed share a job.
+        batched: whose runs share a job, since they are short: those of a task with one seed, or,
+            where jobs are this machine's own processes, all of a task.
         multithreaded: whether its layers are large enough for several CPU threads.
     """
 
@@ -67,7 +69,7 @@ class Backbone:
     decoder_mlp_dim: int = 2048
     decoder_num_heads: int = 8
     checkpoint: OfficialCheckpoint | None = None
-    batched: bool = False
+    batched: Literal["seed", "task"] | None = None
     multithreaded: bool = True
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
@@ -153,7 +155,7 @@ BACKBONES: dict[str, Backbone] = {
         window_size=8,
         prompt_embed_dim=128,
         decoder_mlp_dim=512,
-        batched=True,
+        batched="seed",
     ),
     "tiny": Backbone(
         embed_dim=64,
@@ -168,7 +170,7 @@ BACKBONES: dict[str, Backbone] = {
         window_size=6,
         prompt_embed_dim=64,
         decoder_mlp_dim=128,
-        batched=True,
+        batched="task",
         multithreaded=False,
     ),
 }

@@ -107,6 +107,6 @@ class Layout:
     def log(self, *parts: str) -> Path:
         return self.root.joinpath("logs", *parts).with_suffix(".log")
 
-    def batch(self, task: str, seed: int | str) -> Path:
-        """Written when all runs of a task with one seed are done that are run as one job."""
-        return self.root / "logs" / "batch" / task / f"seed{seed}.done"
+    def batch(self, task: str, seeds: str) -> Path:
+        """Written when the runs of a task are done that are one job: with one seed, or all."""
+        return self.root / "logs" / "batch" / task / f"{seeds}.done"

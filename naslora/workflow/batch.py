@@ -1,4 +1,4 @@
-"""All runs of a task with one seed, one after the other in one process.
+"""All runs of a task, with one seed or several, one after the other in one process.
 
 Importing torch takes longer than training a small model on a few images.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import gc
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from naslora.core.errors import NasloraError, StoppedError
 from naslora.study.layout import Layout
@@ -18,8 +19,10 @@ from naslora.workflow.jobs import analysed_models
 Step = tuple[str, Callable[[], object]]
 
 
-def run_batch(study: Study, task: str, seed: int, tell: Callable[[str], None]) -> list[str]:
-    """Train and evaluate all methods and variants of a study on a task with one seed.
+def run_batch(
+    study: Study, task: str, seeds: Sequence[int], tell: Callable[[str], None]
+) -> list[str]:
+    """Train and evaluate all methods and variants of a study on a task.
 
     With the study's first seed, the task's controls are evaluated too, and the models of Table 4
     are analysed. What is up to date is left as it is. An error ends one step alone.
@@ -27,7 +30,7 @@ def run_batch(study: Study, task: str, seed: int, tell: Callable[[str], None]) -
     Args:
         study: the study.
         task: one of its tasks.
-        seed: one of its seeds.
+        seeds: some of its seeds.
         tell: called with the name of each step, and with errors.
 
     Returns:
@@ -39,7 +42,7 @@ def run_batch(study: Study, task: str, seed: int, tell: Callable[[str], None]) -
     from naslora.study.provenance import reset_peak_memory
 
     failed = []
-    for name, step in _steps(study, task, seed):
+    for name, step in _steps(study, task, seeds):
         gc.collect()
         reset_peak_memory()
         tell(f"== {name}")
@@ -56,29 +59,24 @@ def run_batch(study: Study, task: str, seed: int, tell: Callable[[str], None]) -
     return failed
 
 
-def _steps(study: Study, task: str, seed: int) -> Iterator[Step]:
+def _steps(study: Study, task: str, seeds: Sequence[int]) -> Iterator[Step]:
     """What is not up to date, as a name and a function that does it."""
     from naslora.analysis.analyse import analyse
     from naslora.evaluation.controls import evaluate_controls
     from naslora.evaluation.train_and_evaluate import train_and_evaluate
 
     layout, fresh = Layout.of(study), Freshness(study)
-    if seed == study.seeds[0] and not fresh.controls(task):
-        yield f"controls on {task}", lambda: evaluate_controls(study, task)
-    variants = [v for v in study.run_names(task) if not fresh.record(task, v, seed)]
+    first = study.seeds[0]
+    if first in seeds and not fresh.controls(task):
+        yield f"controls on {task}", partial(evaluate_controls, study, task)
+    runs = [(variant, seed) for seed in seeds for variant in study.run_names(task)]
+    runs = [run for run in runs if not fresh.record(task, *run)]
     # A run that was interrupted comes last: if it makes the process crash, the others are done.
-    variants.sort(key=lambda variant: layout.attempt(task, variant, seed).exists())
-    for variant in variants:
-        yield (
-            f"{variant} on {task}, seed {seed}",
-            lambda variant=variant: train_and_evaluate(  # type: ignore[misc]
-                study, task, variant, seed
-            ),
-        )
-    if (task, seed) == (study.analysis_task, study.seeds[0]):
+    runs.sort(key=lambda run: layout.attempt(task, *run).exists())
+    for variant, seed in runs:
+        name = f"{variant} on {task}, seed {seed}"
+        yield name, partial(train_and_evaluate, study, task, variant, seed)
+    if task == study.analysis_task and first in seeds:
         for model in analysed_models(study):
-            if not Freshness(study).analysis(task, model, seed):
-                yield (
-                    f"analysis of {model}",
-                    lambda model=model: analyse(study, model, task, seed),  # type: ignore[misc]
-                )
+            if not Freshness(study).analysis(task, model, first):
+                yield f"analysis of {model}", partial(analyse, study, model, task, first)

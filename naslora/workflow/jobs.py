@@ -36,14 +36,28 @@ Files = list[Any]
 Wildcards = Any
 
 
+# How the files of batches are named: after one seed, or all.
+_SEED, _ALL_SEEDS = "seed", "all"
+
+
+def seeds_option(seeds: str) -> str:
+    """The option of `naslora batch` for the seeds that a batch's file is named after."""
+    return "" if seeds == _ALL_SEEDS else f"--seed {seeds.removeprefix(_SEED)}"
+
+
 class Jobs:
     """Inputs of the rules and files of the targets of a study.
 
     The methods that take wildcards are input functions of the rule of the same name.
 
+    Args:
+        study: the study.
+        local: whether jobs are processes of this machine, of which each costs time to start, and
+            not of a cluster, where more of them run side by side.
+
     Attributes:
-        batched: whether all runs of a task with one seed are one job, since each takes less time
-            than a process takes to start: so it is for the small backbones.
+        batched: whether all runs of a task, with one seed or all, are one job: so it is for the
+            small backbones, whose runs take hardly more time than a process takes to start.
         to_prepare: tasks that a job of this run of the workflow prepares.
         needs_weights: whether one of its jobs needs the checkpoint that runs start from. Both are
             known once Snakemake has asked for the inputs of its jobs.
@@ -51,12 +65,14 @@ class Jobs:
             hardware.
     """
 
-    def __init__(self, study: Study):
+    def __init__(self, study: Study, *, local: bool):
         self._study = study
         self._layout = Layout.of(study)
         self._fresh = Freshness(study)
         single = study.training.devices * study.training.num_nodes == 1
-        self.batched = BACKBONES[study.sam.backbone].batched and single
+        batched = BACKBONES[study.sam.backbone].batched
+        self.batched = batched is not None and single
+        self._all_seeds = batched == "task" and local
         self.to_prepare: set[str] = set()
         self.needs_weights = False
         self.timed = self._layout.timing / "pipeline.json"
@@ -83,9 +99,9 @@ class Jobs:
         return self._with_weights(self._fresh.record(*run), self._layout.record(*run), needed)
 
     def batch(self, wildcards: Wildcards) -> Files:
-        task, seed = wildcards.task, int(wildcards.seed)
-        needed = [self._layout.manifest(task)]
-        return self._with_weights(False, self._layout.batch(task, seed), needed)
+        needed = [self._layout.manifest(wildcards.task)]
+        done = self._layout.batch(wildcards.task, wildcards.seeds)
+        return self._with_weights(False, done, needed)
 
     def controls(self, wildcards: Wildcards) -> Files:
         task = wildcards.task
@@ -164,7 +180,7 @@ class Jobs:
         runs = [(run, run[2]) for run in study.runs()]
         runs += [((t, c, 0), study.seeds[0]) for t in study.tasks for c in CONTROLS]
         return _once(
-            layout.batch(run[0], seed)
+            self._batch(run[0], seed)
             if self.batched and not self._fresh.record(*run)
             else layout.record(*run)
             for run, seed in runs
@@ -179,7 +195,7 @@ class Jobs:
             fresh = [self._fresh.analysis(task, model, seed) for model in models]
             return list(compress(paths, fresh))
         return _once(
-            self._layout.batch(task, seed)
+            self._batch(task, seed)
             if self.batched and not self._fresh.analysis(task, model, seed)
             else path
             for model, path in zip(models, paths, strict=True)
@@ -222,6 +238,10 @@ class Jobs:
                 remedy="choose another sam.checkpoint, for example a file of your own",
             )
         return self._study.sam.checkpoints / known.name
+
+    def _batch(self, task: str, seed: int) -> Path:
+        """The last file of the batch with a run of this seed."""
+        return self._layout.batch(task, _ALL_SEEDS if self._all_seeds else f"{_SEED}{seed}")
 
     def _with_weights(self, fresh: bool, output: Path, needed: Sequence[Path]) -> Files:
         """Inputs of a job that starts from the study's checkpoint."""

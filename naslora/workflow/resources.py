@@ -8,6 +8,7 @@ from typing import Any
 from naslora.sam.backbones import BACKBONES
 from naslora.study.settings import Study
 from naslora.workflow.cluster import has_gres_only, in_slurm_job
+from naslora.workflow.jobs import seeds_option
 
 # Snakemake's `Wildcards`, whose attributes are texts.
 Wildcards = Any
@@ -43,7 +44,8 @@ class JobResources:
 
     def batch_minutes(self, wildcards: Wildcards, attempt: int) -> int:
         """Time limit of a batch; most of its runs take less than a quarter of a run's limit."""
-        runs = len(self._study.run_names(wildcards.task))
+        seeds = 1 if seeds_option(wildcards.seeds) else len(self._study.seeds)
+        runs = seeds * len(self._study.run_names(wildcards.task))
         one = self._backbone.training_minutes + self._backbone.evaluation_minutes
         return max(one, one * runs // 4) * attempt
 

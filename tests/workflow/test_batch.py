@@ -1,4 +1,4 @@
-"""All runs of a task with one seed in one process."""
+"""All runs of a task in one process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_batch_is_its_runs_one_by_one(copied: Copy, trained_study: Study) -> N
     """Weights and metrics are the same, bit for bit, and what is up to date is not made again."""
     study = copied({"analysis": {"images": 2}})
     told: list[str] = []
-    assert run_batch(study, TASK, 0, told.append) == []
+    assert run_batch(study, TASK, [0], told.append) == []
     assert told == [
         "== controls on kvasir",
         *(f"== {name} on kvasir, seed 0" for name in study.run_names(TASK)),
@@ -47,7 +47,7 @@ def test_a_batch_is_its_runs_one_by_one(copied: Copy, trained_study: Study) -> N
     fresh = Freshness(study)
     assert all(fresh.record(*run) for run in study.runs())
     told.clear()
-    assert run_batch(study, TASK, 0, told.append) == []
+    assert run_batch(study, TASK, [0], told.append) == []
     assert told == []
 
 
@@ -69,7 +69,7 @@ def test_an_error_ends_one_run_and_a_signal_all(
 
     with monkeypatch.context() as patched:
         patched.setattr("naslora.evaluation.train_and_evaluate.train", fail)
-        failed = run_batch(study, TASK, 0, told.append)
+        failed = run_batch(study, TASK, [0], told.append)
     assert failed == [f"{first} on kvasir, seed 0"]
     assert "error: the GPU's memory is too small" in told
     assert all(layout.record(TASK, name, 0).is_file() for name in others)
@@ -77,7 +77,7 @@ def test_an_error_ends_one_run_and_a_signal_all(
     def stop(*arguments: object) -> None:
         raise StoppedError("training was stopped")
 
-    assert run_batch(study, TASK, 0, told.append) == []
+    assert run_batch(study, TASK, [0], told.append) == []
     assert layout.adapter(TASK, first, 0).read_bytes() == whole  # damaged weights are made again
 
     layout.receipt(TASK, first, 0).unlink()
@@ -86,7 +86,7 @@ def test_an_error_ends_one_run_and_a_signal_all(
     monkeypatch.setattr("naslora.evaluation.train_and_evaluate.train", stop)
     told.clear()
     with pytest.raises(StoppedError):
-        run_batch(study, TASK, 0, told.append)
+        run_batch(study, TASK, [0], told.append)
     assert told == [f"== {first} on kvasir, seed 0"]
 
 
@@ -114,7 +114,7 @@ def test_a_batch_that_is_killed_goes_on_from_its_last_step(
         os.killpg(process.pid, signal.SIGKILL)
     assert not layout.receipt(TASK, "lora", 0).exists()
     told: list[str] = []
-    assert run_batch(study, TASK, 0, told.append) == []
+    assert run_batch(study, TASK, [0], told.append) == []
     assert told[0] == "== lora on kvasir, seed 0"  # the controls are done
     assert read_receipt(layout.receipt(TASK, "lora", 0)).attempts == 2
     assert read_record(layout.record(TASK, "lora", 0)).status == "done"
@@ -129,15 +129,15 @@ def test_runs_that_were_interrupted_come_last(
     note = Layout.of(study).attempt(TASK, first, 0)
     note.parent.mkdir(parents=True)
     note.write_text("{}")
-    order: list[str] = []
+    order: list[tuple[str, int]] = []
     monkeypatch.setattr(
         "naslora.evaluation.train_and_evaluate.train_and_evaluate",
-        lambda study, task, variant, *_: order.append(variant),
+        lambda study, task, variant, seed: order.append((variant, seed)),
     )
     monkeypatch.setattr("naslora.evaluation.controls.evaluate_controls", lambda *_: None)
     monkeypatch.setattr("naslora.analysis.analyse.analyse", lambda *_: None)
-    run_batch(study, TASK, 0, lambda text: None)
-    assert order == [second, first]
+    run_batch(study, TASK, [0, 1], lambda text: None)
+    assert order == [(second, 0), (first, 1), (second, 1), (first, 0)]
 
 
 def test_each_run_has_a_peak_of_memory_of_its_own() -> None:

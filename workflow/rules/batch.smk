@@ -1,4 +1,4 @@
-# Studies with small backbones: all runs of a task with one seed, one after the other in one process.
+# Studies with small backbones: all runs of a task, with one seed or all, in one process.
 # The command skips what is up to date, and makes controls and analyses too.
 
 
@@ -6,9 +6,11 @@ rule batch:
     input:
         readable(jobs.batch),
     output:
-        touch(layout.batch("{task}", "{seed}")),
+        touch(layout.batch("{task}", "{seeds}")),
+    wildcard_constraints:
+        seeds=r"all|seed\d+",
     log:
-        layout.log("batch", "{task}", "seed{seed}"),
+        layout.log("batch", "{task}", "{seeds}"),
     conda:
         "../../environment.yml"
     threads: study.training.threads
@@ -18,6 +20,7 @@ rule batch:
         gpu=needs.gpus,
     params:
         study=STUDY,
+        seeds=lambda wildcards: seeds_option(wildcards.seeds),
     shell:
-        "naslora batch {params.study:q} --task {wildcards.task:q} --seed {wildcards.seed:q}"
+        "naslora batch {params.study:q} --task {wildcards.task:q} {params.seeds}"
         " > {log:q} 2>&1"

@@ -11,7 +11,7 @@ from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS
 from naslora.study.settings import load_study
 from naslora.workflow.errors import readable
-from naslora.workflow.jobs import Jobs, make_results_folder
+from naslora.workflow.jobs import Jobs, make_results_folder, seeds_option
 from naslora.workflow.options import read_config, study_options
 from naslora.workflow.resources import JobResources, growing
 
@@ -19,7 +19,7 @@ overrides = read_config(config)
 study = readable(load_study)(overrides=overrides)
 layout = Layout.of(study)
 readable(make_results_folder)(layout)
-jobs = Jobs(study)
+jobs = Jobs(study, local=workflow.local_exec)
 needs = JobResources(study)
 STUDY = study_options(study.study, overrides)
 
