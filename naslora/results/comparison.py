@@ -171,8 +171,9 @@ class Comparison:
 
         The variance is pooled over the rows in `pooled` that have all seeds: the residual of a
         two-way layout of rows and seeds, which with two rows is that of the paired t-test; or,
-        against a control, which is a constant, the variance within rows. A pair that has another
-        row in it is tested by its own differences alone.
+        against a control, which is a constant, the variance within rows. A row in `pooled` and one
+        that is not are compared by Welch's t-test, the first with the variance within rows; two
+        that are not, by their own differences.
         """
         seeds, pooled = len(pair), {*self.pooled}
         if {one, other} <= pooled and self._residual is not None:
@@ -184,6 +185,9 @@ class Comparison:
             return math.sqrt(variance / seeds), degrees
         if seeds < 2:
             return None, 0
+        if len({one, other} & pooled) == 1 and self._within is not None and not constant:
+            (alone,) = {one, other} - pooled
+            return welch(self._within, (float(pair[alone].var()), seeds - 1), seeds)
         return float((pair[one] - pair[other]).std() / math.sqrt(seeds)), seeds - 1
 
     @cached_property
@@ -300,6 +304,24 @@ class Comparisons:
             by = ["test_set", "id"] if "id" in rows else ["test_set"]
             self._rows[key] = rows.sort_values(by, kind="stable", ignore_index=True)
         return self._rows[key]
+
+
+def welch(first: tuple[float, int], second: tuple[float, int], seeds: int) -> tuple[float, int]:
+    """Standard error and degrees of freedom of a difference of two means (Welch, 1947).
+
+    The degrees of freedom, by Satterthwaite's equation, are rounded down.
+
+    Args:
+        first: the variance of one's values, and its degrees of freedom.
+        second: the same of the other's.
+        seeds: how many values each mean is of.
+    """
+    variances = [first[0] / seeds, second[0] / seeds]
+    total = sum(variances)
+    if not total:
+        return 0.0, first[1] + second[1]
+    parts = (v**2 / one[1] for v, one in zip(variances, (first, second), strict=True))
+    return math.sqrt(total), max(1, math.floor(total**2 / math.fsum(parts)))
 
 
 def _adapts(study: Study, row: str) -> bool:

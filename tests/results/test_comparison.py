@@ -65,10 +65,33 @@ def test_a_control_is_compared_by_the_spread_within_rows() -> None:
     assert difference.seeds_error == pytest.approx(np.sqrt((2.0 + 0.5) / 2 / 2))
 
 
-def test_a_row_outside_the_pool_is_compared_by_its_own_differences() -> None:
-    scores = {"a": [60.0, 62.0, 61.0], "b": [70.0, 71.0, 72.5], "scratch": [30.0, 50.0, 41.0]}
-    difference = compared(scores, pooled=("a", "b")).difference("a", "scratch")
-    expected = stats.ttest_rel(scores["a"], scores["scratch"]).confidence_interval(0.95)
+SCORES = {
+    "a": [60.0, 62.0, 61.0],
+    "b": [70.0, 71.0, 72.5],
+    "scratch": [30.0, 50.0, 41.0],
+    "unet": [55.0, 55.2, 55.1],
+}
+
+
+@pytest.mark.parametrize("alone", ["scratch", "unet"])
+def test_a_row_in_the_pool_and_one_outside_are_compared_by_welchs_test(alone: str) -> None:
+    difference = compared(SCORES, pooled=("a",)).difference("a", alone)
+    expected = stats.ttest_ind(SCORES["a"], SCORES[alone], equal_var=False)
+    assert difference is not None
+    assert difference.degrees == int(expected.df)
+    assert difference.mean / difference.seeds_error == pytest.approx(expected.statistic)
+    # A second row in the pool: its spread counts too.
+    difference = compared(SCORES, pooled=("a", "b")).difference("a", alone)
+    within = np.var([SCORES["a"], SCORES["b"]], axis=1, ddof=1).mean()
+    assert difference is not None
+    assert difference.seeds_error == pytest.approx(
+        np.sqrt((within + np.var(SCORES[alone], ddof=1)) / 3)
+    )
+
+
+def test_two_rows_outside_the_pool_are_compared_by_their_own_differences() -> None:
+    difference = compared(SCORES, pooled=("a", "b")).difference("unet", "scratch")
+    expected = stats.ttest_rel(SCORES["unet"], SCORES["scratch"]).confidence_interval(0.95)
     assert difference is not None
     assert difference.over_seeds() == pytest.approx((expected.low, expected.high))
 

@@ -168,8 +168,9 @@ def _tests(ranking: Ranking) -> list[str]:
 
 _READING = (
     "Points of the task's main metric, above 0 is better: the difference, half of its 95 % "
-    "t-interval over seeds (paired by seed, the spread pooled over methods), and half of its 95 % "
-    "interval over test images (drawn with replacement, all runs' values of an image together).",
+    "t-interval over seeds (paired by seed, the spread pooled over methods; of models that are "
+    "trained whole, Welch's), and half of its 95 % interval over test images (drawn with "
+    "replacement, all runs' values of an image together).",
     "Bold: both intervals exclude zero.",
     "The last row is the median of the true differences that so many seeds would show in four of "
     "five repetitions.",

@@ -156,6 +156,7 @@ PAPER = {
     "sam.checkpoint": "official",
     "training.epochs": 40,
     "training.learning_rate": 1e-4,
+    "training.decay_start": 1.0,
     "training.architecture.start_epoch": 10,
 }
 

@@ -146,7 +146,8 @@ def test_rows_of_a_study(spec: TableSpec, every_task: Study, records: Aggregate)
 def test_notes_say_how_rows_were_trained(every_task: Study, records: Aggregate) -> None:
     training = every_task.training
     sixth, ninth = (markdown_text(fill(SPECS[f"table{n}"], every_task, records)) for n in (6, 9))
-    assert f"- Adam, learning rate {training.learning_rate:g}; weight decay" in sixth
+    rate = f"{training.learning_rate:g}, falling to zero along half a cosine"
+    assert f"- Adam, learning rate {rate}; weight decay" in sixth
     assert f"Alpha: T_B = {training.architecture.start_epoch} epochs without it" in sixth
     assert (
         "- Row `without pooling`: nas_pc_lora with operations sep_conv_3x3, sep_conv_5x5, "
