@@ -63,7 +63,6 @@ def publish(study: Study, folder: Path) -> Path:
         "held_out": _rounded(
             validate(model, held_out(study.pretraining.seed + 1, _SCENES, study.sam.image_size))
         ),
-        "earlier": _earlier(study.pretraining.start),
         "zero_shot": {task: _rounded(_zero_shot(model, task, study)) for task in study.tasks},
     }
     write_json(path.with_suffix(".json"), card)
@@ -75,7 +74,9 @@ def card_text(card: Mapping[str, Any]) -> str:
     """The card as Markdown."""
     rows = [("held-out scenes", card["held_out"]), *card["zero_shot"].items()]
     scores = "\n".join(f"| {name} | {row['click']:.3f} | {row['box']:.3f} |" for name, row in rows)
-    stages = [about for about in (card.get("earlier"), card) if about]
+    stages: list[Mapping[str, Any]] = [card]
+    while earlier := stages[0].get("earlier"):
+        stages.insert(0, earlier)
     return f"""# SAM `{card["backbone"]}`
 
 {card["parameters"]:,} parameters in float16, for images of {card["image_size"]} px;
@@ -127,13 +128,6 @@ Mean losses since the line before, and mean IoU on {settings["validation_scenes"
 |---:|{"---:|" * len(columns)}
 {curve}
 """
-
-
-def _earlier(start: Path | None) -> dict[str, Any] | None:
-    """How the weights were trained that a pretraining started from, where that is known."""
-    if start is None or not start.with_suffix(".json").is_file():
-        return None
-    return _about(start)
 
 
 def _about(source: Path) -> dict[str, Any]:

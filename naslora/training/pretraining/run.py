@@ -7,9 +7,11 @@ no benchmark's domain (`naslora.synthetic.scenes`): no real image and no image o
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +49,8 @@ _CORRECTED = 2  # one prompt in two gets a second click
 def pretrain(study: Study) -> list[dict[str, float]]:
     """Train the study's backbone and write it as a checkpoint with Meta's parameter names.
 
-    Beside it, `<name>.json` holds the settings and the learning curve. A pretraining that was
+    Beside it, `<name>.json` holds the settings and the learning curve, and those of the pretraining
+    that it started from. A pretraining that was
     stopped goes on from its last checkpoint; on a CPU the result is the same as without the stop.
 
     Returns:
@@ -148,6 +151,8 @@ class _Pretraining:
                     saved = time.perf_counter()
         save_checkpoint(self._model.sam, self._path)
         document = {**self._about, "sha256": sha256(self._path), "curve": self._curve}
+        if earlier := _about(self._settings.start):
+            document["earlier"] = earlier
         write_json(self._path.with_suffix(".json"), document)
         self._checkpoints.remove()
         return self._curve
@@ -200,6 +205,14 @@ class _Pretraining:
 
 def _diverged(what: str) -> DivergedError:
     return DivergedError(f"pretraining diverged: {what}", remedy="lower pretraining.learning_rate")
+
+
+def _about(start: Path | None) -> dict[str, Any] | None:
+    """How the weights to start from were pretrained, where the file beside them says it."""
+    if start is None or not start.with_suffix(".json").is_file():
+        return None
+    about: dict[str, Any] = json.loads(start.with_suffix(".json").read_text(encoding="utf-8"))
+    return about if about.get("sha256") == sha256(start) else None
 
 
 def rate(step: int, warm_up: int, steps: int) -> float:

@@ -57,24 +57,23 @@ def test_weights_come_with_a_card(
 
 
 @pytest.mark.usefixtures("few")
-def test_the_card_has_the_recipes_of_both_stages(copied: Copy, tmp_path: Path) -> None:
+def test_the_card_has_the_recipes_of_all_stages(copied: Copy, tmp_path: Path) -> None:
     study = copied()
-    first = Layout.of(study).backbone()
-    about = json.loads(first.with_suffix(".json").read_text(encoding="utf-8"))
-    start = tmp_path / "first" / "sam.pth"
-    start.parent.mkdir()
-    start.write_bytes(first.read_bytes())
-    about["settings"]["steps"] = 77
-    start.with_suffix(".json").write_text(json.dumps(about), encoding="utf-8")
-    settings = study.pretraining.model_copy(update={"start": start})
-    path = publish(study.model_copy(update={"pretraining": settings}), tmp_path / "weights")
+    document = Layout.of(study).backbone().with_suffix(".json")
+    about = json.loads(document.read_text(encoding="utf-8"))
+    first = about | {"settings": about["settings"] | {"steps": 77}}
+    second = first | {"settings": about["settings"] | {"steps": 88}, "earlier": first}
+    document.write_text(json.dumps(about | {"earlier": second}), encoding="utf-8")
+    path = publish(study, tmp_path / "weights")
     text = path.with_suffix(".md").read_text(encoding="utf-8")
-    one, two = text.split("## Recipe, stage 2 of 2")
-    assert "## Recipe, stage 1 of 2" in one
+    one, two = text.split("## Recipe, stage 2 of 3")
+    two, three = two.split("## Recipe, stage 3 of 3")
+    assert "## Recipe, stage 1 of 3" in one
     assert "- steps: 77" in one
     assert "- started from: random weights" in one
-    assert f"- steps: {study.pretraining.steps}" in two
-    assert "- started from: the weights of the stage before" in two
+    assert "- steps: 88" in two
+    assert f"- steps: {study.pretraining.steps}" in three
+    assert three.count("- started from: the weights of the stage before") == 1
 
 
 def test_weights_of_another_curve_are_not_published(copied: Copy, tmp_path: Path) -> None:

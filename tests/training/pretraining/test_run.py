@@ -155,8 +155,11 @@ def test_weights_can_go_on_at_another_size(copied: Copy, tmp_path: Any) -> None:
     pretrain(study)
     start = tmp_path / "start.pth"
     Layout.of(study).backbone().rename(start)
+    beside = Layout.of(study).backbone().with_suffix(".json").rename(start.with_suffix(".json"))
     larger = copied({**settings(start=str(start), steps=1), "sam.image_size": 128})
     pretrain(larger)
+    about = json.loads(Layout.of(larger).backbone().with_suffix(".json").read_text("utf-8"))
+    assert about["earlier"] == json.loads(beside.read_text("utf-8"))
     fresh, trained = build_sam("tiny", 128), build_sam("tiny", 128)
     load_checkpoint(fresh, start)
     load_checkpoint(trained, Layout.of(larger).backbone())
