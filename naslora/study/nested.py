@@ -44,6 +44,18 @@ def merge(
     return merged
 
 
+def without(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` without those that `others` has too, level by level."""
+    left = {}
+    for key, value in values.items():
+        other = others.get(key)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            left[key] = without(value, other)
+        elif key not in others:
+            left[key] = value
+    return left
+
+
 def nest(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Turn dotted keys into nested mappings; a later key wins over an earlier one."""
     nested: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from naslora.core.files import fingerprint, sha256
 from naslora.core.registry import declare_files
 from naslora.core.validation import Settings, readable_errors
 from naslora.sam.shipped import shipped_sha256
-from naslora.study.nested import merge, nest
+from naslora.study.nested import merge, nest, without
 from naslora.study.sections import (
     AnalysisSettings,
     DataSettings,
@@ -271,7 +271,8 @@ def load_study(
 
     Args:
         name: a file `<name>.yaml` in `config`; by default, what `defaults.yaml` names.
-        overrides: nested settings that win over both files; keys may be dotted paths.
+        overrides: nested settings that win over both files; keys may be dotted paths. One of
+            `training` wins over the file's `task_training`, too.
         config: a folder of studies of one's own; those of the package are known everywhere.
 
     Raises:
@@ -290,6 +291,13 @@ def load_study(
             remedy=f"choose one of {', '.join(sorted(known))}, or write this file",
         )
     merged = merge(defaults, read_yaml(path), str(path))
+    # A training setting of the command line is for all tasks, whatever the file says of one.
+    chosen, of_tasks = nested.get("training"), merged["task_training"]
+    if isinstance(chosen, Mapping) and isinstance(of_tasks, Mapping):
+        merged["task_training"] = {
+            task: without(own, chosen) if isinstance(own, Mapping) else own
+            for task, own in of_tasks.items()
+        }
     merged = merge(merged, nested, "the command line")
     merged["study"] = name
     with _readable(f"study {name}", path):

@@ -239,6 +239,19 @@ def test_a_task_may_be_trained_for_longer(load: Load) -> None:
     assert dotted.training_of("leaf").epochs == 7
 
 
+def test_the_command_line_is_for_all_tasks(load: Load) -> None:
+    longer = {"leaf": {"epochs": 90, "architecture": {"start_epoch": 20, "every_n_steps": 2}}}
+    own = {"tasks": ["leaf"], "task_training": longer}
+    chosen = {"training.epochs": 3, "training": {"architecture": {"start_epoch": 1}}}
+    training = load(own, chosen).training_of("leaf")
+    assert training.epochs == 3
+    assert training.architecture.start_epoch == 1
+    assert training.architecture.every_n_steps == 2
+    both = {**chosen, "task_training.leaf.epochs": 7}
+    assert load(own, both).training_of("leaf").epochs == 7
+    assert load(own).training_of("leaf").epochs == 90
+
+
 @pytest.mark.parametrize(
     ("training", "message"),
     [
