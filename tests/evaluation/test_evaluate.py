@@ -123,7 +123,7 @@ def refuses(study: Study, message: str) -> None:
 
 
 def test_other_settings(trained_study: Study, copied: Copy) -> None:
-    refuses(copied({"training.learning_rate": 3e-3}, of=trained_study), "other settings")
+    refuses(copied({"training.learning_rate": 7e-3}, of=trained_study), "other settings")
 
 
 def test_tampered_weights(trained_study: Study, copied: Copy) -> None:

@@ -34,7 +34,7 @@ def test_what_is_trained_already_is_not_trained_again(
     with monkeypatch.context() as patched:
         patched.setattr(module, "train", lambda *_: pytest.fail("trained"))
         assert train_and_evaluate(study, *RUN).metrics == record.metrics
-    changed = copied({"training.learning_rate": 0.003}, of=trained_study, folder="changed")
+    changed = copied({"training.learning_rate": 0.007}, of=trained_study, folder="changed")
     assert train_and_evaluate(changed, *RUN).metrics != record.metrics
     damaged = Layout.of(study).adapter(*RUN)
     damaged.write_bytes(damaged.read_bytes()[:-1])

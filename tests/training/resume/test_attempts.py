@@ -204,7 +204,7 @@ def test_other_settings_begin_anew_and_the_old_go_on(
 ) -> None:
     study = copied(SAVING)
     stop(study, at_step, 6)
-    other = copied({**SAVING, "training.learning_rate": 0.003})
+    other = copied({**SAVING, "training.learning_rate": 0.007})
     stop(other, at_step, 2)
     assert "of other settings, images, weights or versions" in capsys.readouterr().out
     assert len(checkpoints(study)) == 4
@@ -347,7 +347,7 @@ def test_the_scale_of_losses_in_half_precision_comes_back() -> None:
         sam = build_sam("tiny", 32)
         adapt(sam, "bitfit")
         settings = SimpleNamespace(
-            learning_rate=0.001, weight_decay=0.0, architecture=SimpleNamespace()
+            learning_rate=0.001, decay_start=1.0, weight_decay=0.0, architecture=SimpleNamespace()
         )
         optimiser: Any = AlternatingOptimizer(sam, settings)  # type: ignore[arg-type]
         fabric.setup_module(sam)
