@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help:
 	@echo "make env      install all packages in $(VENV): some GB of downloads, some minutes"
-	@echo "make tables   the whole pipeline on generated images; about 15 min on 2 cores"
+	@echo "make tables   the whole pipeline on generated images; about 12 min on 2 cores"
 	@echo "make test     checks and tests; about 13 min on 2 cores"
 	@echo "make docs     the documentation as a site, in build/site"
 	@echo "make pictures the README's pictures anew, from the results of make tables"

@@ -75,6 +75,8 @@ def test_fit_leaves_a_run_and_says_what_it_is_worth(
     assert ("it is not shown that anything was learnt." in done.summary) == (low <= 0 <= high)
     assert lines[-1] == done.summary
     page = done.report.read_text(encoding="utf-8")
+    assert "the number that was measured here. A number links" in page
+    assert "the paper" not in page.split("<h2>Tables</h2>")[1].split("<article")[0]
     assert 'id="gallery"' in page  # the best and the worst images
     assert 'id="figures"' in page  # the learning curves
     assert 'id="claims"' not in page  # which are about the paper's tasks

@@ -7,10 +7,10 @@ rule batch:
         readable(jobs.batch),
     output:
         touch(layout.batch("{task}", "{seeds}")),
-    wildcard_constraints:
-        seeds=r"all|seed\d+",
     log:
         layout.log("batch", "{task}", "{seeds}"),
+    wildcard_constraints:
+        seeds=r"all|seed\d+",
     conda:
         "../../environment.yml"
     threads: study.training.threads

@@ -92,6 +92,7 @@ def report_text(study: Study, records: Aggregate) -> str:
         status=status_view(study, records),
         problems=[(p.path.relative_to(root).as_posix(), p.message) for p in records.problems],
         tables=_tables(study, records, {run.anchor for run in runs}),
+        beside_the_paper=_has_paper_tasks(study),
         banner=banner(study, records, comparisons),
         found=findings(study, records, comparisons),
         ranking=[one for one in pictures if one.name == _RANKING],
