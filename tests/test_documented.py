@@ -88,14 +88,9 @@ PARSED_ALONE = {
         "naslora fetch --study paper",
         "naslora fetch --backbone vit_b",
     ],
-    "needs the published results in place": [
-        "snakemake --profile local all_tables --config study=sample 'tasks=[kvasir]'",
-        "naslora check --study sample --set 'tasks=[kvasir]'",
-    ],
     "needs the archives of sample": [
-        "naslora prepare --study sample --task kvasir --set archives=FOLDER",
-        "naslora train --study sample --task kvasir --variant nas_pc_lora --seed 0"
-        " --set archives=FOLDER",
+        "naslora run --study pilot --set archives=FOLDER",
+        "naslora run --study sample --set archives=FOLDER",
     ],
     "needs a GPU for hours": [
         "naslora run --study workstation",
