@@ -10,7 +10,7 @@ from naslora.report.tables.cells import DECIDED, WIDEST
 from naslora.report.tables.comparability import PAPER_CELLS, same_images, why_not_comparable
 from naslora.report.tables.leakage import LEAKAGE, leakage
 from naslora.report.tables.model import Column, Row, TableSpec, flat
-from naslora.report.tables.standing import best_control
+from naslora.report.tables.standing import behind_scratch, best_control
 from naslora.results.aggregate import Aggregate
 from naslora.results.comparison import Comparison
 from naslora.study.layout import Layout
@@ -59,7 +59,7 @@ def sections(
                 *(left_out_and_added(spec, columns, rows) if spec.paper else []),
             ],
         ),
-        ("What a method must beat", what_to_beat(columns, rows, found)),
+        ("What a method must beat", what_to_beat(study, columns, rows, found)),
         ("How to read the verdicts", verdict_rule(columns, rows) if comparable else []),
         ("Not comparable with the paper", incomparable(study, records, spec, columns, rows)),
         ("Not done", not_done(columns, rows)),
@@ -124,6 +124,14 @@ def images_of(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> 
         )
         found.setdefault(kind, []).append(f"{task} {test_set} {number}")
     return [f"Test images, {kind}: {', '.join(sets)}." for kind, sets in found.items()]
+
+
+# Of the backbones that were pretrained on generated scenes.
+_WHY_SCRATCH = dict.fromkeys(
+    ("tiny", "small"),
+    "A backbone of few parameters is soon trained as a whole, and its pretraining, on generated "
+    "scenes, has little to give where objects do not stand out as shapes.",
+)
 
 
 def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
@@ -248,9 +256,9 @@ def incomparable(
 
 
 def what_to_beat(
-    columns: tuple[Column, ...], rows: tuple[Row, ...], found: Sequence[Comparison]
+    study: Study, columns: tuple[Column, ...], rows: tuple[Row, ...], found: Sequence[Comparison]
 ) -> list[str]:
-    """The best control of each column, and the rows that beat none of them."""
+    """The best control of each column, the rows that beat none, and where scratch is ahead."""
     best: dict[str, list[str]] = {}
     missing = []
     for column, comparison in zip(columns, found, strict=False):
@@ -270,7 +278,13 @@ def what_to_beat(
     ]
     if missing:
         lines.append(f"No control is evaluated: {', '.join(missing)}.")
-    return lines + [f"{row.title}: {row.standing}." for row in rows if row.standing]
+    lines += [f"{row.title}: {row.standing}." for row in rows if row.standing]
+    if ahead := behind_scratch(columns, rows, found):
+        lines.append(
+            "SAM (scratch) is better than the median of the methods that adapt: "
+            f"{', '.join(ahead)}. {_WHY_SCRATCH.get(study.sam.backbone, '')}".strip()
+        )
+    return lines
 
 
 def not_done(columns: tuple[Column, ...], rows: tuple[Row, ...]) -> list[str]:

@@ -11,6 +11,7 @@ from naslora.report.tables.model import Column, Mark, Row, Table
 from naslora.results.comparison import Comparison, Comparisons
 
 DECODER = "decoder_only"
+SCRATCH = "scratch"
 DAGGER = "\N{DAGGER}"
 
 
@@ -70,6 +71,20 @@ def with_standing(
     """
     decide = [not main_metrics or one.is_main for one in found]
     return tuple(_with_standing(row, rows, found, decide) for row in rows)
+
+
+def behind_scratch(
+    columns: Sequence[Column], rows: Sequence[Row], found: Sequence[Comparison]
+) -> list[str]:
+    """The columns in which the SAM from scratch is better than the median method that adapts."""
+    adapting = [r.name for r in rows if r.kind == "method" and r.ranked and r.name not in NOT_PEFT]
+    titles = []
+    for column, one in zip(columns, found, strict=False):
+        means = one.means.reindex(adapting).dropna()
+        if SCRATCH in one.means and len(means):
+            gain = one.name.sign * (one.means[SCRATCH] - means.median())
+            titles += [column.title] if gain > 0 else []
+    return titles
 
 
 def mark_notes(table: Table) -> list[str]:
