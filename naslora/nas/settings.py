@@ -101,7 +101,7 @@ def rate_text(learning_rate: float, decay_start: float) -> str:
     """A learning rate and its schedule, in words."""
     if decay_start == 1:
         return f"{learning_rate:g}"
-    since = f" after {decay_start:.0%} of the steps" if decay_start else ""
+    since = f" after {100 * decay_start:.0f} % of the steps" if decay_start else ""
     return f"{learning_rate:g}, falling to zero along half a cosine{since}"
 
 

@@ -41,7 +41,7 @@ def validate(fabric: Fabric, learner: Learner, loader: ValidationLoader) -> dict
     count = max(learner.classes, 2)
     pixels = torch.zeros((count, count), dtype=torch.int64, device=fabric.device)
     # Loss, IoU of the foreground and number, summed over images.
-    totals = torch.zeros(3, dtype=torch.float64, device=fabric.device)
+    totals = torch.zeros(3, device=fabric.device)
     learner.sam.eval()
     try:
         for batch in loader:
@@ -49,7 +49,7 @@ def validate(fabric: Fabric, learner: Learner, loader: ValidationLoader) -> dict
             of_images = confusion_matrices(prediction, labels, count)
             iou = intersection_over_union(of_images)[:, 1].nan_to_num(nan=1.0).sum()
             images = torch.full_like(iou, len(labels))
-            totals += torch.stack([loss.double() * images, iou, images])
+            totals += torch.stack([loss * images, iou, images])
             pixels += of_images.sum(0)
     finally:
         learner.sam.train()
@@ -62,13 +62,13 @@ def validate(fabric: Fabric, learner: Learner, loader: ValidationLoader) -> dict
     scores = {"val_loss": loss_sum / images_seen}
     if learner.classes == 1:
         return scores | {"val_score": iou_sum / images_seen}
-    mean = float(intersection_over_union(pixels).nanmean())
+    mean = float(intersection_over_union(pixels.cpu()).nanmean())
     return scores if math.isnan(mean) else scores | {"val_score": mean}
 
 
 def intersection_over_union(pixels: Tensor) -> Tensor:
     """IoU (..., K) of each class from confusion matrices (..., K, K); NaN for 0/0."""
-    shared = pixels.diagonal(dim1=-2, dim2=-1).double()
+    shared = pixels.diagonal(dim1=-2, dim2=-1)
     return shared / (pixels.sum(-2) + pixels.sum(-1) - shared)
 
 

@@ -50,8 +50,8 @@ def pretrain(study: Study) -> list[dict[str, float]]:
     """Train the study's backbone and write it as a checkpoint with Meta's parameter names.
 
     Beside it, `<name>.json` holds the settings and the learning curve, and those of the pretraining
-    that it started from. A pretraining that was
-    stopped goes on from its last checkpoint; on a CPU the result is the same as without the stop.
+    that it started from. A pretraining that was stopped goes on from its last checkpoint; on a CPU
+    the result is the same as without the stop.
 
     Returns:
         The learning curve: for every `validate_every` steps, the mean losses and, by prompt, the
@@ -151,7 +151,7 @@ class _Pretraining:
                     saved = time.perf_counter()
         save_checkpoint(self._model.sam, self._path)
         document = {**self._about, "sha256": sha256(self._path), "curve": self._curve}
-        if earlier := _about(self._settings.start):
+        if earlier := _earlier(self._settings.start):
             document["earlier"] = earlier
         write_json(self._path.with_suffix(".json"), document)
         self._checkpoints.remove()
@@ -207,7 +207,7 @@ def _diverged(what: str) -> DivergedError:
     return DivergedError(f"pretraining diverged: {what}", remedy="lower pretraining.learning_rate")
 
 
-def _about(start: Path | None) -> dict[str, Any] | None:
+def _earlier(start: Path | None) -> dict[str, Any] | None:
     """How the weights to start from were pretrained, where the file beside them says it."""
     if start is None or not start.with_suffix(".json").is_file():
         return None
