@@ -5,10 +5,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -334,3 +335,22 @@ def test_two_processes_train_as_one_does(copied: Copy, options: Callable[..., li
     for cell, shares in together.alpha[-1].items():
         assert shares == pytest.approx(one.alpha[-1][cell], abs=2e-4)
     assert evaluate(study, TASK, "nas_lora", 0).status == "done"
+
+
+def test_the_learning_rate_falls_over_all_steps_of_the_run(
+    copied: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = AlternatingOptimizer.weights_step
+
+    def spy(self: AlternatingOptimizer, *arguments: int) -> AbstractContextManager[None]:
+        rates.append(self.weights.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(AlternatingOptimizer, "weights_step", spy)
+    study = copied({"training.decay_start": 0.0})
+    train(study, "kvasir", "lora", 0)
+    done = np.arange(len(rates)) / len(rates)
+    expected = study.training.learning_rate * (1 + np.cos(np.pi * done)) / 2
+    assert len(rates) > study.training.epochs
+    assert rates == pytest.approx(expected)

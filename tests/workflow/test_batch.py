@@ -17,7 +17,7 @@ from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, read_receipt, read_record
 from naslora.workflow.batch import run_batch
 from naslora.workflow.freshness import Freshness
-from naslora.workflow.jobs import analysed_models
+from naslora.workflow.jobs import Jobs, analysed_models, seeds_option
 
 if TYPE_CHECKING:
     from naslora.study.settings import Study
@@ -206,3 +206,19 @@ def test_a_pretrained_backbone_is_up_to_date_as_long_as_its_settings_are(copied:
     study = copied({})
     Layout.of(study).backbone().with_suffix(".json").write_text("[]")
     assert not Freshness(study).backbone()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "local", "names"),
+    [
+        ("tiny", True, ["all"]),
+        ("tiny", False, ["seed0", "seed1"]),
+        ("small", True, ["seed0", "seed1"]),
+    ],
+)
+def test_whose_runs_share_a_job(copied: Copy, backbone: str, local: bool, names: list[str]) -> None:
+    study = copied({"seeds": [0, 1], "sam.backbone": backbone, "sam.image_size": 64})
+    batches = [path for path in Jobs(study, local=local).records() if "batch" in path.parts]
+    assert [path.stem for path in batches] == names
+    options = {"all": "", "seed0": "--seed 0", "seed1": "--seed 1"}
+    assert [seeds_option(name) for name in names] == [options[name] for name in names]
