@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from naslora.core.errors import RecordError, SettingsError
-from naslora.report.tables import ablations, own_tasks, table1, table2, table3
+from naslora.report.tables import ablations, overview, own_tasks, table1, table2, table3
 from naslora.report.tables.model import Table, TableSpec
 from naslora.results.sources import ALL_SOURCES, RECORDS, sources_of, write_sources
 from naslora.study.layout import Layout
@@ -66,6 +66,12 @@ def _filled(spec: Callable[[Study], TableSpec]) -> Product:
     return Product(write, tasks, build=build)
 
 
+def _overview() -> Product:
+    """The overview of a study of several tasks; with one, the task's own table is enough."""
+    filled = _filled(overview.overview)
+    return replace(filled, tasks=lambda study: study.tasks if len(study.tasks) > 1 else ())
+
+
 def _printed(spec: TableSpec) -> Product:
     """A table of the paper."""
     return _filled(lambda study: spec)
@@ -121,6 +127,7 @@ def _write_status(study: Study, records: Aggregate) -> None:
 
 TABLES: dict[str, Product] = {
     "ranking": Product(_write_ranking, _every, suffixes=("csv", "md")),
+    overview.NAME: _overview(),
     "table1": _printed(table1.TABLE),
     "table2": _printed(table2.TABLE),
     "table3": _printed(table3.TABLE),

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from naslora.data.benchmarks.contract import get_benchmark
-from naslora.evaluation.names import main_metric
-from naslora.report.figures.captions import test_set_title
 from naslora.report.tables.markdown import DASH
-from naslora.report.tables.model import Column, Table, TableSpec, metric_column
+from naslora.report.tables.model import Column, Table
+from naslora.report.tables.overview import overview
 from naslora.report.tables.ranking import first_sentence
 from naslora.report.tables.standing import DAGGER, mark_notes
 from naslora.results.aggregate import Aggregate
@@ -35,7 +33,9 @@ def print_results(study: Study, records: Aggregate, console: Console) -> None:
         return
     from rich.text import Text
 
-    table = main_scores(study, records)
+    from naslora.report.tables.filling import fill
+
+    table = fill(overview(study), study, records)
     for number, block in enumerate(_blocks(table, console.width)):
         console.print(_grid(table, block, f"Study {study.study}" if not number else None))
     lines = mark_notes(table)
@@ -85,27 +85,3 @@ def _blocks(table: Table, width: int) -> list[list[int]]:
         blocks[-1].append(index)
         used += needed
     return blocks
-
-
-def main_scores(study: Study, records: Aggregate) -> Table:
-    """The main metric of every test set of a study, as a table."""
-    from naslora.report.tables.filling import fill
-
-    columns = [column for task in study.tasks for column in _columns(task)]
-    spec = TableSpec("", "Main scores", tuple(columns), parameters=False, key="main")
-    return fill(spec, study, records)
-
-
-def _columns(task: str) -> list[Column]:
-    benchmark = get_benchmark(task)
-    metric = main_metric(benchmark.metrics)
-    return [
-        metric_column(
-            f"{task}_{test_set}",
-            test_set_title(task, test_set),
-            task,
-            test_set,
-            metric,
-        )
-        for test_set in benchmark.test_sets
-    ]
