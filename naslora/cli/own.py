@@ -76,6 +76,10 @@ SizeOption = Annotated[
 CheckpointOption = Annotated[
     str | None, typer.Option(help="A SAM to start from instead.", metavar="FILE")
 ]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+MethodFileOption = Annotated[
+    Path | None, typer.Option(help="Of a method from outside the package.", metavar="FILE")
+]
 EpochsOption = Annotated[int | None, typer.Option(help="Largest number of epochs.")]
 
 
@@ -240,10 +244,8 @@ def predict(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace older masks.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    method_file: Annotated[
-        Path | None, typer.Option(help="Of a method from outside the package.", metavar="FILE")
-    ] = None,
+    device: DeviceOption = "auto",
+    method_file: MethodFileOption = None,
 ) -> None:
     """Predict masks of any images with a trained run."""
     from naslora.evaluation.predict import PredictOptions, predict_files, to_device
@@ -274,9 +276,16 @@ def demo(
         typer.Option(help="The SAM that the run started from, if it is not found.", metavar="FILE"),
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it.")] = True,
+    device: DeviceOption = "auto",
+    method_file: MethodFileOption = None,
 ) -> None:
     """Show predictions of a run in the browser: drop an image, see its mask."""
+    from naslora.evaluation.predict import to_device
     from naslora.evaluation.runs import load_run
+    from naslora.methods.registry import load_method_files
     from naslora.own.demo import serve_demo
 
-    serve_demo(load_run(run, checkpoint), run.absolute(), port, browser)
+    load_method_files([method_file] if method_file else [])
+    loaded = load_run(run, checkpoint)
+    to_device(loaded.sam, device)
+    serve_demo(loaded, run.absolute(), port, browser)

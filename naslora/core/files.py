@@ -18,6 +18,9 @@ from typing import Any
 from naslora.core.errors import DiskError
 
 _CHUNK = 1 << 18
+# Read once: it can only be read by changing it, for all threads of the process.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.[^.]+)?")
 _IDLE_S = 24 * 3600
 _DISK_ERRORS = {
@@ -107,7 +110,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(0o666 & ~_UMASK)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -159,6 +162,50 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text)
 
 
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`, and rename it to `target` when the block succeeds.
+
+    A folder that is at `target` already is replaced. When the block raises, the temporary folder
+    is removed and `target` is as it was. A process that is killed leaves it behind, for the next
+    one to remove.
+
+    Raises:
+        DiskError: a file or folder cannot be written.
+    """
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent, target)
+        temporary = Path(
+            tempfile.mkdtemp(
+                dir=target.parent, prefix=f".{_short(target.stem)}-", suffix=target.suffix
+            )
+        )
+        new, old = temporary / "new", temporary / "old"
+        new.mkdir()
+        yield new
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
+    except OSError as error:
+        if error.errno in (None, errno.EINVAL):  # of what the block reads
+            raise
+        raise DiskError(
+            f"cannot write {target.name}: {error.strerror}",
+            where=target.parent,
+            remedy="free some space or choose another folder, then run the same command again",
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text as UTF-8, whole or not at all.
 
@@ -177,12 +224,6 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def gigabytes(count: float) -> str:

@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 
 from naslora.core.errors import ManifestError
-from naslora.core.files import disk_errors, write_json, write_text
+from naslora.core.files import disk_errors, whole_folder, write_json, write_text
 from naslora.core.locking import exclusive
 from naslora.data.archives.bundles import recode_masks
 from naslora.data.archives.pins import pin_all
 from naslora.data.archives.sources import Choice, Files, choose, collect, generated_files
-from naslora.data.archives.unpack import unpack, whole_folder
+from naslora.data.archives.unpack import unpack
 from naslora.data.audit.checks import Audit, Source, audit, describe
 from naslora.data.audit.report import audit_json, audit_markdown
 from naslora.data.benchmarks.contract import Benchmark

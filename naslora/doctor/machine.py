@@ -14,6 +14,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from naslora.core.files import gigabytes
+from naslora.core.processors import available_cores
 from naslora.doctor.check import Check, short
 from naslora.planning.disk import Disk
 from naslora.sam.backbones import BACKBONES
@@ -66,7 +67,7 @@ def memory_check(study: Study) -> Check:
     """Memory, compared with what one job of the study is given."""
     need = BACKBONES[study.sam.backbone].memory_mb * 1_000_000
     free = _available_memory()
-    finding = f"{gigabytes(free)} available, {os.cpu_count()} cores; a job asks for"
+    finding = f"{gigabytes(free)} available, {available_cores()} cores; a job asks for"
     finding = f"{finding} {gigabytes(need)}"
     if free >= need:
         return Check("machine", "memory", "ok", finding)

@@ -178,21 +178,6 @@ class BinaryMetrics:
             values["BER"] = self._counts.ber()
         return {name: values[name] for name in self.names}
 
-    def merge(self, other: BinaryMetrics) -> None:
-        """Count the images that `other` has counted, as after a distributed evaluation.
-
-        Raises:
-            ValueError: `other` measures other metrics.
-        """
-        if other.names != self.names:
-            raise ValueError(f"cannot merge {other.names} into {self.names}")
-        self.images += other.images
-        self._counts += other._counts
-        for name, mean in self._means.items():
-            mean.merge(other._means[name])
-        for mine, theirs in zip(self._curve, other._curve, strict=True):
-            mine.merge(theirs)
-
 
 def _checked(
     probability: FloatArray, target: LabelArray

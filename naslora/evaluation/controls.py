@@ -87,9 +87,9 @@ def binary_controls(mean: NDArray[np.float32], threshold: float) -> dict[str, Co
         "control_blank": lambda size: np.zeros(size, np.float32),
         "control_foreground": lambda size: np.ones(size, np.float32),
         "control_mean_mask": lambda size: _resized(mean[None], size)[0],
-        "control_mean_mask_best": lambda size: (_resized(mean[None], size)[0] > threshold).astype(
-            np.float32
-        ),
+        "control_mean_mask_best": lambda size: _above(
+            _resized(mean[None], size)[0], threshold
+        ).astype(np.float32),
     }
 
 
@@ -135,7 +135,7 @@ def least_ber_threshold(mean: NDArray[np.float32]) -> float:
     foreground, background = mean.astype(np.float64), 1 - mean.astype(np.float64)
     errors = []
     for threshold in THRESHOLDS:
-        chosen = mean > threshold
+        chosen = _above(mean, threshold)
         misses = foreground[~chosen].sum() / max(foreground.sum(), 1e-12)
         alarms = background[chosen].sum() / max(background.sum(), 1e-12)
         errors.append(misses + alarms)
@@ -169,9 +169,14 @@ def _from_above(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(counts[::-1].cumsum()[::-1][1:])
 
 
+def _above(mean: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+    """Whether values are above a threshold, in float64: 0.3 in float32 is above 0.3."""
+    return mean > np.float64(threshold)
+
+
 def _cut(mean: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
     """The commonest foreground class of each pixel whose foreground share is above a threshold."""
-    foreground = mean[1:].sum(axis=0) > threshold
+    foreground = _above(mean[1:].sum(axis=0), threshold)
     return np.where(foreground, 1 + mean[1:].argmax(axis=0), 0).astype(np.uint8)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps
 
 from naslora.core.errors import SettingsError
 from naslora.data.images import UnreadableImageError
@@ -148,56 +149,89 @@ def _pillow_pages(path: Path) -> Iterator[Page]:
     wanted = FORMATS.get(path.suffix.lower())
     # A file may have another format than its name says, but none outside the list.
     formats = list(dict.fromkeys([*([wanted] if wanted else []), *FORMATS.values()]))
+    with _opened(path, formats) as image:
+        tiff = image.format == "TIFF" and path.suffix.lower() not in (".tif", ".tiff")
+        single = image.format in _ALSO or getattr(image, "n_frames", 1) == 1
+        count = 1 if single else int(getattr(image, "n_frames", 1))
+        if not tiff:
+            for index in range(count):
+                yield Page(None if single else index + 1, _frame(image, index))
+    if tiff:
+        yield from _tiff_pages(path)
+
+
+@contextmanager
+def _opened(path: Path, formats: list[str] | tuple[str, ...]) -> Iterator[Image.Image]:
+    """Open a file with Pillow, up to `MAX_PIXELS`.
+
+    Pillow's own limit, which holds for the whole process, is moved for the call of `open` alone.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
         try:
-            with Image.open(path, formats=formats) as image:
-                if image.format == "TIFF" and path.suffix.lower() not in (".tif", ".tiff"):
-                    yield from _tiff_pages(path)
-                    return
-                single = image.format in _ALSO or getattr(image, "n_frames", 1) == 1
-                frames = [image] if single else ImageSequence.Iterator(image)
-                for number, frame in enumerate(frames, 1):
-                    frame.load()
-                    upright = ImageOps.exif_transpose(frame)
-                    yield Page(None if single else number, _pillow_pixels(upright))
+            image = Image.open(path, formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        yield image
 
 
-def _pillow_pixels(image: Image.Image) -> NDArray[Any]:
-    """Grey of more than 8 bits as it is; all else as 8-bit RGB."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return np.array(image)
-    return np.array(image.convert("RGB"))
+def _frame(image: Image.Image, index: int) -> NDArray[Any]:
+    """A frame of an image, upright: grey of more than 8 bits as it is, all else as 8-bit RGB."""
+    if index:
+        image.seek(index)
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImageError(f"has more than {MAX_PIXELS:,} pixels")
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;"):
+        return np.array(upright)
+    return np.array(upright.convert("RGB"))
 
 
 def _tiff_pages(path: Path) -> Iterator[Page]:
-    try:
-        with tifffile.TiffFile(path) as file:
-            every: list[Any] = list(file.pages)
-            pages = [page for page in every if not page.is_reduced]  # without overviews
-            for number, page in enumerate(pages, 1):
-                if page.size > 4 * MAX_PIXELS:
-                    raise UnreadableImageError(f"has more than {MAX_PIXELS:,} pixels")
-                pixels = _channels_last(page.asarray(), page.axes)
-                if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-                    pixels = np.invert(pixels) if pixels.dtype.kind in "bu" else -pixels
-                elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-                    pixels = np.moveaxis(page.colormap[:, pixels] >> 8, 0, -1).astype(np.uint8)
-                elif page.photometric not in _PLAIN:
-                    raise ValueError("a colour space that tifffile leaves as it is")
-                yield Page(number if len(pages) > 1 else None, _grey_or_rgb(pixels), _geo(page))
-    except UnreadableImageError:
-        raise
-    except ValueError:  # a compression or colour space that tifffile leaves to other packages
-        with Image.open(path, formats=_TIFF) as image:
-            single = getattr(image, "n_frames", 1) == 1
-            for number, frame in enumerate(ImageSequence.Iterator(image), 1):
-                frame.load()
-                pixels = _pillow_pixels(ImageOps.exif_transpose(frame))
-                yield Page(None if single else number, pixels)
+    """The pages of a TIFF without its overviews, which show a page in a lower resolution."""
+    with tifffile.TiffFile(path) as file:
+        every: list[Any] = list(file.pages)
+        pages = [(index, page) for index, page in enumerate(every) if not page.is_reduced]
+        for number, (index, page) in enumerate(pages, 1):
+            if page.size > 4 * MAX_PIXELS:
+                raise UnreadableImageError(f"has more than {MAX_PIXELS:,} pixels")
+            try:
+                pixels = _tifffile_pixels(page)
+            except ValueError:  # a compression or colour space that tifffile does not decode itself
+                with _opened(path, _TIFF) as image:
+                    pixels = _frame(image, index)
+            yield Page(number if len(pages) > 1 else None, _grey_or_rgb(pixels), _geo(page))
+
+
+def _tifffile_pixels(page: Any) -> NDArray[Any]:
+    """The pixels of a page, channels last and upright.
+
+    Raises:
+        ValueError: its compression or colour space is one that tifffile leaves to other packages.
+    """
+    pixels = _channels_last(page.asarray(), page.axes)
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        pixels = np.invert(pixels) if pixels.dtype.kind in "bu" else -pixels
+    elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+        pixels = np.moveaxis(page.colormap[:, pixels] >> 8, 0, -1).astype(np.uint8)
+    elif page.photometric not in _PLAIN:
+        raise ValueError("a colour space that tifffile leaves as it is")
+    orientation = page.tags.get("Orientation")
+    return _upright(pixels, int(orientation.value) if orientation is not None else 1)
+
+
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Pixels (H, W) or (H, W, C) of an Exif or TIFF orientation, turned as they are meant."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
 _PLAIN = (

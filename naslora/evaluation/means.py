@@ -9,7 +9,7 @@ class ExactMean:
     """Streaming mean of floats, rounded once, at the end.
 
     The sum is an exact fraction, whose size is bounded by the range of a float. So the mean of a
-    set is the same number, to the last bit, in any order and on any number of processes.
+    set is the same number, to the last bit, in any order.
     """
 
     def __init__(self) -> None:
@@ -25,11 +25,6 @@ class ExactMean:
         """
         self._sum += Fraction(float(value))
         self.count += 1
-
-    def merge(self, other: ExactMean) -> None:
-        """Count the values that `other` has counted."""
-        self._sum += other._sum
-        self.count += other.count
 
     def value(self) -> float:
         """The mean.

@@ -101,20 +101,6 @@ class MultiClassMetrics:
             raise ValueError(f"undefined without foreground: {', '.join(undefined)}")
         return {name: values[name] for name in self.names if name in values}
 
-    def merge(self, other: MultiClassMetrics) -> None:
-        """Count the images that `other` has counted, as after a distributed evaluation.
-
-        Raises:
-            ValueError: `other` has other classes or metrics.
-        """
-        if (other.classes, other.names) != (self.classes, self.names):
-            raise ValueError("cannot merge metrics of other classes or names")
-        self.images += other.images
-        self._confusion += other._confusion
-        self._mae.merge(other._mae)
-        for name, mean in self._errors.items():
-            mean.merge(other._errors[name])
-
     def _confusion_of(
         self, predicted: npt.NDArray[np.integer], target: npt.NDArray[np.integer]
     ) -> Confusion:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from naslora.core.errors import SettingsError
-from naslora.data.archives.unpack import whole_folder
+from naslora.core.files import whole_folder
 from naslora.methods.dora import DoRALinear
 from naslora.methods.layers import AdaptedLinear, LowRankLinear, plain_linear
 from naslora.methods.registry import adaptation_of, get_method

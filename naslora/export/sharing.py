@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from naslora.core.errors import RecordError, StateError
-from naslora.core.files import sha256
+from naslora.core.files import sha256, whole_folder
 from naslora.data.archives.catalogue import load_archives
-from naslora.data.archives.unpack import whole_folder
 from naslora.data.benchmarks.contract import Benchmark, benchmark_names, get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.evaluation.names import metric_name

@@ -102,6 +102,7 @@ def adapt_vit(
         if any(isinstance(module, AdaptedLinear) for module in model.modules()):
             raise ValueError(f"this {type(model).__name__} carries a method already")
         raise ValueError(f"{type(model).__name__} has no fused qkv layer")
+    also_trained = _parameters_below(model, train)
     before = {name: attention.qkv for name, attention in attentions.items()}
     required = {name: p.requires_grad for name, p in model.named_parameters()}
     model.requires_grad_(False)
@@ -126,18 +127,21 @@ def adapt_vit(
     for attention in adapted.values():
         if sees_neighbours(cast(AdaptedLinear, attention.qkv)):
             attention.qkv = OnTokens(cast(AdaptedLinear, attention.qkv), prefix_tokens)
-    for start in train:
-        parameters = [
-            parameter
-            for name, parameter in model.named_parameters()
-            if f"{name}.".startswith(f"{start}.")
-        ]
-        if not parameters:
-            raise ValueError(f"{type(model).__name__} has no parameter or module named {start!r}")
-        for parameter in parameters:
-            parameter.requires_grad_(True)
+    for parameter in also_trained:
+        parameter.requires_grad_(True)
     model.train(model.training)  # new layers start in training mode, whatever the model is in
     return [f"{name}.qkv" for name in adapted]
+
+
+def _parameters_below(model: nn.Module, starts: Iterable[str]) -> list[nn.Parameter]:
+    """The parameters of these names, or of modules of these names."""
+    found: list[nn.Parameter] = []
+    for start in starts:
+        below = [p for name, p in model.named_parameters() if f"{name}.".startswith(f"{start}.")]
+        if not below:
+            raise ValueError(f"{type(model).__name__} has no parameter or module named {start!r}")
+        found += below
+    return found
 
 
 def fused_qkv(model: nn.Module) -> dict[str, nn.Module]:

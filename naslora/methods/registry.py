@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from naslora.core.errors import SettingsError
 from naslora.core.registry import Registry
 from naslora.core.validation import Settings, readable_errors
 from naslora.methods.names import METHOD_NAMES, NETWORK_NAMES
@@ -153,9 +154,15 @@ def adapt(
     chosen = get_method(method)
     parsed = chosen.parse(settings or {})
     before = _persistent_buffers(sam)
+    required = {name: p.requires_grad for name, p in sam.named_parameters()}
     sam.requires_grad_(False)
-    with new_weights(seed):
-        chosen.apply(sam, parsed)
+    try:
+        with new_weights(seed):
+            chosen.apply(sam, parsed)
+    except SettingsError:
+        for name, parameter in sam.named_parameters():
+            parameter.requires_grad_(required.get(name, True))
+        raise
     sam.train(sam.training)  # new layers start in training mode, whatever the SAM is in
     if chosen.trains_decoder:
         sam.mask_decoder.requires_grad_(True)

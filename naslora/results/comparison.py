@@ -8,7 +8,6 @@ intervals contains zero.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -241,14 +240,14 @@ class Comparisons:
             for seed in self._seeds_done(scores, name)
             if (found := self._set_metric(task, name, seed, test_set, metric)) is not None
         }
-        counts = {len(found.sums) for found in sets.values()}
+        images = {self._images(task, name, seed, test_set) for name, seed in sets}
         whole = [
             name
             for name in names
             if all((name, seed) in sets for seed in self._seeds_done(scores, name))
         ]
         replicates = None
-        if len(counts) == 1 and whole:
+        if len(images) == 1 and whole:
             by_row = {
                 name: [sets[name, seed] for seed in self._seeds_done(scores, name)]
                 for name in whole
@@ -260,7 +259,7 @@ class Comparisons:
             metric=metric,
             scores=scores,
             replicates=replicates,
-            images=max(counts, default=0),
+            images=max(map(len, images), default=0),
             pooled=tuple(
                 name for name in study.run_names(task) if name in scores and _adapts(study, name)
             ),
@@ -288,6 +287,12 @@ class Comparisons:
         rows = self._per_image(task, name, seed)
         rows = rows[rows["test_set"] == test_set]
         return set_metric(metric, rows) if len(rows) else None
+
+    def _images(self, task: str, name: str, seed: int, test_set: str) -> tuple[str, ...]:
+        """The images of a run's per-image metrics, in their order."""
+        rows = self._per_image(task, name, seed)
+        rows = rows[rows["test_set"] == test_set]
+        return tuple(map(str, rows.get("id", rows.index)))
 
     def _per_image(self, task: str, name: str, seed: int) -> pd.DataFrame:
         key = (task, name, seed)
@@ -341,29 +346,12 @@ def bootstrap(rows: Mapping[str, Sequence[SetMetric]]) -> pd.DataFrame:
     Returns:
         (resamples, rows): means over seeds.
     """
-    from scipy import stats
-
     number = len(next(iter(rows.values()))[0].sums)
-
-    def statistic(drawn: NDArray[np.int64], axis: int = -1) -> NDArray[np.float64]:
-        flat = np.atleast_2d(drawn)
-        weights = np.stack([np.bincount(one, minlength=number) for one in flat]).astype(float)
-        means = [_mean(one.weighted(weights) for one in seeds) for seeds in rows.values()]
-        return np.stack(means).reshape(len(rows), *np.shape(drawn)[:-1])
-
-    with warnings.catch_warnings():
-        # Raised for a row with the same value on every image, such as a blank mask.
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        result = stats.bootstrap(
-            (np.arange(number),),
-            statistic,
-            n_resamples=RESAMPLES,
-            batch=100,
-            vectorized=True,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        )
-    return pd.DataFrame(result.bootstrap_distribution.T, columns=list(rows))
+    rng = np.random.default_rng(0)
+    # How often each image is drawn.
+    weights = rng.multinomial(number, np.full(number, 1 / number), RESAMPLES).astype(float)
+    means = {name: _mean(one.weighted(weights) for one in seeds) for name, seeds in rows.items()}
+    return pd.DataFrame(means)
 
 
 def _mean(values: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from naslora.core.errors import NasloraError, RecordError
 from naslora.core.files import sha256
+from naslora.core.processors import available_cores
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, Record, read_record
 from naslora.study.settings import RunSettings, Study
@@ -66,16 +66,11 @@ def readings(study: Study) -> list[Reading | Problem]:
         task: sha256(path) for task in study.tasks if (path := layout.manifest(task)).is_file()
     }
     read = partial(_read, study=study, manifests=manifests)
-    processes = min(_cores(), len(paths) // WORTH_A_PROCESS)
+    processes = min(available_cores(), len(paths) // WORTH_A_PROCESS)
     if processes < 2:
         return list(map(read, paths))
     with ProcessPoolExecutor(processes) as pool:
         return list(pool.map(read, paths, chunksize=_AT_ONCE))
-
-
-def _cores() -> int:
-    known = getattr(os, "sched_getaffinity", None)
-    return len(known(0)) if known else os.cpu_count() or 1
 
 
 def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | Problem:
@@ -185,12 +180,14 @@ def verify_metrics(record: Record, path: Path) -> None:
     for test_set, values in record.metrics.items():
         rows = by_set[test_set]
         for metric, value in values.items():
-            if metric == "E_measure_max" and metric in rows:
+            found = set_metric(metric, rows)
+            if found is not None:
+                same = abs(found.value() - value) <= _ROUNDING
+            elif metric == "E_measure_max" and metric in rows:
                 low, high = values.get("E_measure", 0.0), float(rows[metric].mean())
                 same = low - _ROUNDING <= value <= high + _ROUNDING
             else:
-                found = set_metric(metric, rows)
-                same = found is None or abs(found.value() - value) <= _ROUNDING
+                same = metric == "E_measure_max"  # older files do not have it by image
             if not same:
                 raise RecordError(
                     f"{metric} on {test_set} is {value}, which its per-image metrics do not give",

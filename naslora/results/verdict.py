@@ -53,11 +53,15 @@ def judge(comparison: Comparison, method: str) -> Verdict | None:
     sign = difference.significant_sign()
     score, control_score = float(means[method]), float(controls[best])
     gain, digits = difference.mean, name.decimals
-    range_ = f" (95 % interval: {interval[0]:.1f} to {interval[1]:.1f})" if interval else ""
+
+    def points(value: float) -> str:
+        return f"{value:.{digits}f}"
+
+    range_ = f" (95 % interval: {points(interval[0])} to {points(interval[1])})" if interval else ""
     sentence = (
-        f"{name.title} {score:.{digits}f} on {comparison.images} held-out images, against"
-        f" {control_score:.{digits}f} of the best prediction that looks at no image"
-        f" ({CONTROLS[best]}): {abs(gain):.1f} {'better' if gain >= 0 else 'worse'}{range_}. "
+        f"{name.title} {points(score)} on {comparison.images} held-out images, against"
+        f" {points(control_score)} of the best prediction that looks at no image"
+        f" ({CONTROLS[best]}): {points(abs(gain))} {'better' if gain >= 0 else 'worse'}{range_}. "
     ) + _READING[sign]
     return Verdict(score, CONTROLS[best], control_score, gain, interval, sign, sentence)
 

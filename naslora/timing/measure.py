@@ -67,9 +67,7 @@ def time_methods(
     """
     began, load = time.perf_counter(), _load_average()
     load_method_files(study.method_files.values())
-    fabric = launch_fabric(
-        study.training.model_copy(update={"devices": 1, "num_nodes": 1}), unused_parameters=True
-    )
+    fabric = launch_fabric(study.training.model_copy(update={"devices": 1, "num_nodes": 1}))
     session = _Session(study, fabric, tell)
     methods = session.measure()
     with fabric.autocast():

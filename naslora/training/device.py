@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from naslora.core.errors import SettingsError
+from naslora.core.processors import available_cores
 from naslora.study.settings import TrainingSettings
 from naslora.training.slurm import cluster_environment
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _PER_CORE = 4
 
 
-def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False) -> Fabric:
+def launch_fabric(settings: TrainingSettings) -> Fabric:
     """Start the processes of a run and make its arithmetic repeatable.
 
     Results on a CPU are the same bit for bit for the same number of threads. On a GPU a few
@@ -27,8 +28,6 @@ def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False
 
     Args:
         settings: accelerator, devices, nodes, precision and threads.
-        unused_parameters: whether a step may leave trainable parameters without a gradient, which
-            distributed training must know.
 
     Raises:
         SettingsError: this machine lacks the accelerator, as many devices or as many cores; or
@@ -55,9 +54,7 @@ def launch_fabric(settings: TrainingSettings, *, unused_parameters: bool = False
                 devices=settings.devices,
                 num_nodes=settings.num_nodes,
                 precision=settings.precision,
-                strategy=DDPStrategy(find_unused_parameters=unused_parameters)
-                if distributed
-                else "auto",
+                strategy=DDPStrategy(find_unused_parameters=True) if distributed else "auto",
                 plugins=[] if environment is None else [environment],
             )
     except (MisconfigurationException, RuntimeError, ValueError) as error:
@@ -82,9 +79,9 @@ def make_repeatable() -> None:
 
 def _check_cores(settings: TrainingSettings) -> None:
     """Check that the settings do not ask for far more than this machine has."""
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     for name, value in (("threads", settings.threads), ("workers", settings.workers)):
-        if value > max(_PER_CORE * cores, 1):
+        if value > _PER_CORE * cores:
             raise SettingsError(
                 f"training.{name} is {value}, and this machine has {cores} cores",
                 remedy=f"set it to at most {cores}",

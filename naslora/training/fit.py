@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -14,7 +16,7 @@ from naslora.methods.state import adapter_state
 from naslora.nas.cell import operation_shares
 from naslora.sam.building import Sam
 from naslora.training.learner import Learner, diverged
-from naslora.training.loaders import Loaders
+from naslora.training.loaders import Batch, Loaders
 from naslora.training.pending import READ_EVERY, PendingLosses
 from naslora.training.progress import EpochProgress
 from naslora.training.resume.saving import Saver
@@ -60,19 +62,18 @@ def fit(
             step = progress.step + 1
             optimiser.set_progress(progress.steps / total)
 
-            # Stage 1: update the weights w, with alpha fixed.
-            with optimiser.weights_step(epoch, step):
-                loss = learner.loss(batch)
-                fabric.backward(loss)
-            losses.add(loss, progress.losses.append, f"epoch {epoch}, step {step}")
-
-            # Stage 2: update alpha, with w fixed, on the same batch or on other images.
-            if optimiser.second_pass(epoch, step):
-                with optimiser.alpha_step():
-                    loss = learner.loss(next(alpha_batches) if alpha_batches else batch)
-                    fabric.backward(loss)
-                at = f"epoch {epoch}, step {step}, architecture"
-                losses.add(loss, progress.architecture_losses.append, at)
+            # The step of alpha is on the same batch, or on other images.
+            loss, alpha_loss = optimiser.step(
+                epoch,
+                step,
+                partial(learner.loss, batch),
+                partial(_next_loss, learner, alpha_batches) if alpha_batches else None,
+                fabric.backward,
+            )
+            at = f"epoch {epoch}, step {step}"
+            losses.add(loss, progress.losses.append, at)
+            if alpha_loss is not None:
+                losses.add(alpha_loss, progress.architecture_losses.append, f"{at}, architecture")
 
             progress.step, progress.steps = step, progress.steps + 1
             progress.seconds = time.perf_counter() - began
@@ -102,6 +103,10 @@ def fit(
     if progress.best is not None:
         load_tensors(learner.sam, progress.best)
     check_weights(learner.sam)
+
+
+def _next_loss(learner: Learner, batches: Iterator[Batch]) -> Tensor:
+    return learner.loss(next(batches))
 
 
 def check_weights(sam: Sam) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import psutil
 import torch
 
+from naslora.core.processors import available_cores
 from naslora.sam.backbones import BACKBONES, Backbone
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
@@ -81,7 +81,7 @@ def defaults_for(device: torch.device, backbone: str, image_size: int) -> Hardwa
     """
     available = _available_bytes(device)
     precision = _precision(device)
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     on_gpu = device.type == "cuda"
     choices = [(size, checkpointing) for size in _BATCH_SIZES for checkpointing in (False, True)]
     found = [

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from naslora.core.errors import SettingsError
+from naslora.methods.registry import new_weights
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.checkpoints import find_checkpoint, load_checkpoint
 from naslora.study.layout import Layout
@@ -44,8 +43,7 @@ def initial_sam(
     """
     settings = study.sam
     check_decoder(settings, classes, most_classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with new_weights(seed):
         sam = build_sam(
             settings.backbone,
             settings.image_size,

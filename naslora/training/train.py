@@ -65,9 +65,15 @@ def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
     run = study.run(task, variant, seed)
     load_method_files(study.method_files.values())
     get_method(run.method)
-    fabric = launch_fabric(run.training, unused_parameters=True)
+    fabric = launch_fabric(run.training)
     with attempt(fabric, Layout.of(study), run) as ongoing:
-        return _Run(study, run, fabric, ongoing, began).finish()
+        try:
+            return _Run(study, run, fabric, ongoing, began).finish()
+        except torch.OutOfMemoryError as error:
+            raise SettingsError(
+                f"the GPU's memory is too small for this run: {str(error).splitlines()[0]}",
+                remedy=_TOO_LARGE,
+            ) from error
 
 
 class _Run:
@@ -127,11 +133,6 @@ class _Run:
                 self._fit(checkpoints, stop, output)
             except DivergedError as error:
                 divergence = error
-            except torch.OutOfMemoryError as error:
-                raise SettingsError(
-                    f"the GPU's memory is too small for this run: {str(error).splitlines()[0]}",
-                    remedy=_TOO_LARGE,
-                ) from error
             if self._ongoing is not None:
                 with self._ongoing.lock.guard():
                     self._write_results(self._ongoing.number, divergence)

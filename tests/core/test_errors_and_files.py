@@ -24,7 +24,7 @@ from naslora.core.errors import (
     SettingsError,
     StoppedError,
 )
-from naslora.data.archives.unpack import whole_folder
+from naslora.core.files import whole_folder
 
 JSON = st.recursive(
     st.none()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 
 import numpy as np
 import py_sod_metrics
@@ -236,19 +235,12 @@ def test_overlap_is_symmetric(pair: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(PAIRS, min_size=2, max_size=5), st.randoms(use_true_random=False), st.data())
-def test_order_and_partition_change_no_bit(images, random, data) -> None:  # type: ignore[no-untyped-def]
+@given(st.lists(PAIRS, min_size=2, max_size=5), st.randoms(use_true_random=False))
+def test_order_changes_no_bit(images, random) -> None:  # type: ignore[no-untyped-def]
     whole = evaluate(images)
     shuffled = list(images)
     random.shuffle(shuffled)
-    cut = data.draw(st.integers(1, len(images) - 1))
-    first, second = BinaryMetrics(), BinaryMetrics()
-    for part, pairs in ((first, shuffled[:cut]), (second, shuffled[cut:])):
-        for pair in pairs:
-            part.update(*pair)
-    first.merge(pickle.loads(pickle.dumps(second)))  # as another process would send it
-    assert first.compute() == whole
-    assert first.images == len(images)
+    assert evaluate(shuffled) == whole
 
 
 def test_rows_are_the_images_own_values() -> None:
@@ -306,5 +298,3 @@ def test_bad_input_is_refused() -> None:
         metrics.compute()
     with pytest.raises(ValueError, match="unknown metrics"):
         BinaryMetrics(["iou"])
-    with pytest.raises(ValueError, match="cannot merge"):
-        metrics.merge(BinaryMetrics(["Dice"]))

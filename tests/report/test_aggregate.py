@@ -264,7 +264,7 @@ def test_reading_in_several_processes_gives_the_same(
     alone = aggregate(full_study)
     monkeypatch.setattr(reading, "WORTH_A_PROCESS", 1)
     monkeypatch.setattr(reading, "_AT_ONCE", 3)
-    monkeypatch.setattr(reading, "_cores", lambda: 2)
+    monkeypatch.setattr(reading, "available_cores", lambda: 2)
     together = aggregate(full_study)
     for name in ("runs", "scores", "losses"):
         pd.testing.assert_frame_equal(getattr(together, name), getattr(alone, name))

@@ -8,7 +8,6 @@ import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ import rarfile
 
 from naslora.core.download import looks_like_html
 from naslora.core.errors import ArchiveError, DiskError
-from naslora.core.files import remove_leftovers
+from naslora.core.files import whole_folder
 from naslora.data.archives.entries import Entry, Limits, checked, is_from_mac
 from naslora.data.archives.rar import opened_rar
 from naslora.data.archives.tar import opened_tar
@@ -109,46 +108,6 @@ def file_names(path: Path) -> Iterator[str]:
             yield from (entry.name for entry in entries if not entry.is_folder)
     except _DAMAGE as error:
         raise _damaged(path, error) from error
-
-
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `target`, and rename it to `target` when the block succeeds.
-
-    A folder that is at `target` already is replaced. When the block raises, the temporary folder
-    is removed and `target` is as it was. A process that is killed leaves it behind, for the next
-    one to remove.
-
-    Raises:
-        DiskError: a file or folder cannot be written.
-    """
-    temporary = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(target.parent, target)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-        new, old = temporary / "new", temporary / "old"
-        new.mkdir()
-        yield new
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except BaseException:
-            if old.exists():
-                old.rename(target)
-            raise
-    except OSError as error:
-        if error.errno in _NO_DISK_ERROR:
-            raise
-        raise DiskError(
-            f"cannot write {target.name}: {error.strerror}",
-            where=target.parent,
-            remedy="free some space or choose another folder, then run the same command again",
-        ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ archive.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from naslora.core.errors import AuditError
+from naslora.core.processors import available_cores
 from naslora.data.audit.alike import divided_sources
 from naslora.data.audit.duplicates import find_duplicates
 from naslora.data.audit.inspection import Inspected, inspect
@@ -110,7 +110,7 @@ def audit(benchmark: Benchmark, root: Path, listing: Listing, seed: int, source:
         source: where the archives are from.
     """
     findings = [*listing.findings, *_bad_ids(listing.samples), *_shared(listing.samples)]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, available_cores())) as pool:
         pairs = list(pool.map(partial(inspect, benchmark, root), listing.samples))
     pairs.sort(key=lambda pair: pair.sample.id)
     findings += [finding for pair in pairs for finding in pair.findings]

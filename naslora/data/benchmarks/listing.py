@@ -85,10 +85,10 @@ class Pairs:
             root,
             home / image.parent,
             home / mask.parent,
-            {image.suffix},
+            {image.suffix.lower()},
             self.part,
             ending,
-            mask_suffixes={mask.suffix},
+            mask_suffixes={mask.suffix.lower()},
         )
 
     def names(self, stem: str) -> tuple[str, str]:

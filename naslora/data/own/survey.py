@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from naslora.core.errors import AuditError
+from naslora.core.processors import available_cores
 from naslora.data.images import FORMATS, ORIENTATION, UnreadableImageError, decode
 from naslora.data.own.pairs import OwnPair, listed
 
@@ -76,7 +76,7 @@ def survey(pairs: Sequence[OwnPair]) -> Survey:
         AuditError: a file cannot be read, or a mask has pixels that are not levels, indices or
             colours; names the first few.
     """
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, available_cores())) as pool:
         found = list(pool.map(_look, pairs))
     if problems := [one for one in found if isinstance(one, str)]:
         raise AuditError(

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
 
 from naslora.training.losses import bce_loss, dice_loss
 from naslora.training.pretraining.model import Masks
 
-_FOCAL, _GAMMA, _ALPHA = 20.0, 2.0, 0.25
+_FOCAL = 20.0  # weight of the focal loss; that of Dice is 1
 
 
 def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Focal loss, mean over the pixels (..., h, w); targets may be shares of a pixel in [0, 1]."""
-    probability = logits.sigmoid()
-    surprise = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    missed = probability + target - 2 * probability * target
-    weight = _ALPHA * target + (1 - _ALPHA) * (1 - target)
-    return (weight * missed**_GAMMA * surprise).flatten(-2).mean(-1)
+    loss: Tensor = sigmoid_focal_loss(logits, target, alpha=0.25, gamma=2.0)
+    return loss.flatten(-2).mean(-1)
 
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:

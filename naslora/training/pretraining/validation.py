@@ -31,11 +31,12 @@ def validate(model: PromptableSam, stacks: Sequence[Stack]) -> dict[str, float]:
         one that the model scores highest), `box`, and `prompt_free` (over scenes, what stands out).
     """
     model.eval()
+    device = next(model.parameters()).device
     found: dict[str, list[float]] = {"click": [], "box": [], "prompt_free": []}
     with torch.inference_mode():
         for at in range(0, len(stacks), _TOGETHER):
             batch = SceneBatch.of(list(stacks[at : at + _TOGETHER]))
-            embeddings = model.encode(batch.images)
+            embeddings = model.encode(batch.images.to(device))
             found["prompt_free"] += _iou(model.without_prompts(embeddings), batch.foreground)
             for embedding, instances in zip(embeddings, batch.instances, strict=True):
                 masks = np.stack(list(_some(instances)))
@@ -88,6 +89,6 @@ def _some(instances: NDArray[np.uint8]) -> Iterator[NDArray[np.bool_]]:
 def _iou(logits: Tensor, masks: NDArray[np.bool_]) -> list[float]:
     size = (masks.shape[-2], masks.shape[-1])
     resized = F.interpolate(logits[:, None], size, mode="bilinear", align_corners=False)
-    target = torch.from_numpy(masks.astype(np.float32))
+    target = torch.from_numpy(masks.astype(np.float32)).to(logits.device)
     values: list[float] = intersection_over_union(resized, target)[:, 0].tolist()
     return values

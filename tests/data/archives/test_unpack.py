@@ -14,8 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from naslora.core.errors import ArchiveError, DiskError
+from naslora.core.files import whole_folder
 from naslora.data.archives.entries import Limits
-from naslora.data.archives.unpack import Unpacked, unpack, whole_folder
+from naslora.data.archives.unpack import Unpacked, unpack
 
 
 def test_zip_and_tar_unpack_to_the_same_files(kit: SimpleNamespace, tmp_path: Path) -> None:
