@@ -164,3 +164,11 @@ def test_binary_controls_are_probabilities_of_any_size() -> None:
     assert values == [0, 1, 0.25, 1]
     assert {predict((4, 6)).shape for predict in made.values()} == {(4, 6)}
     assert {predict((4, 6)).dtype for predict in made.values()} == {np.dtype(np.float32)}
+
+
+def test_a_threshold_cuts_as_it_was_chosen() -> None:
+    """0.3 in float32 is above 0.3 in float64, in which thresholds are chosen."""
+    mean = np.array([[0.3, 0.295]], np.float32)
+    threshold = controls.best_iou_threshold(mean, [np.array([[1, 0]], np.uint8)])
+    control = controls.binary_controls(mean, threshold)["control_mean_mask_best"]
+    assert np.array_equal(control((1, 2)), [[1, 0]])

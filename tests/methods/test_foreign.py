@@ -160,7 +160,8 @@ def test_the_head_is_trained_if_it_is_named() -> None:
     trained = {name for name in trainable_parameters(model) if ".qkv." not in name}
     assert trained == {"head.weight", "head.bias", "norm.bias"}
     with pytest.raises(ValueError, match="no parameter or module named 'hea'"):
-        adapt_vit(vit(), "lora", train=["hea"])
+        adapt_vit(model := vit(), "lora", train=["hea"])
+    adapt_vit(model, "lora", train=["head"])  # as it was
 
 
 @pytest.mark.parametrize("method", sorted({*method_names()} - {*METHODS}))

@@ -44,6 +44,14 @@ def test_a_sam_takes_one_method(plain: Callable[..., Sam]) -> None:
         adapt(sam, "lora")
 
 
+def test_a_refused_setting_leaves_the_sam_as_it_was(plain: Callable[..., Sam]) -> None:
+    sam = plain()
+    with pytest.raises(SettingsError, match="has no block 99"):
+        adapt(sam, "lora", {"layers": [99]})
+    assert all(parameter.requires_grad for parameter in sam.parameters())
+    adapt(sam, "lora")
+
+
 def test_settings_of_another_kind_are_refused() -> None:
     with pytest.raises(TypeError, match=r"settings of mine .* naslora\.core\.validation\.Settings"):
         register("mine", title="Mine", settings=dict)  # type: ignore[arg-type]

@@ -1,0 +1,95 @@
+"""Pages of TIFF files: compressed ones, overviews, orientations and places on the ground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, TiffImagePlugin
+
+from naslora.data.images import decode
+from naslora.evaluation import image_files
+from naslora.evaluation.image_files import read_pages
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
+SCALE, PLACE = (0.5, 0.5, 0.0), (0.0, 0.0, 0.0, 350000.0, 5600000.0, 0.0)
+
+
+def saved_by_pillow(path: Path, compression: str) -> Path:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for code, value in ((33550, SCALE), (33922, PLACE)):
+        tags.tagtype[code] = 12  # double
+        tags[code] = value
+    Image.fromarray(PIXELS).save(path, compression=compression, tiffinfo=tags)
+    return path
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "raw"])
+def test_compressed_pages_keep_their_place(compression: str, tmp_path: Path) -> None:
+    (page,) = read_pages(saved_by_pillow(tmp_path / "a.tif", compression))
+    assert np.array_equal(page.pixels if page.pixels.ndim == 2 else page.pixels[..., 0], PIXELS)
+    assert {code: value for code, _, _, value, _ in page.geo} == {33550: SCALE, 33922: PLACE}
+
+
+def test_each_page_is_read_once_whatever_its_compression(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.tif"
+    pages = [PIXELS, PIXELS[::-1].copy(), PIXELS[:, ::-1].copy()]
+    saved_by_pillow(tmp_path / "lzw.tif", "tiff_lzw")
+    first, second, third = (Image.fromarray(page) for page in pages)
+    first.save(path, save_all=True, append_images=[second, third], compression="tiff_lzw")
+    found = list(read_pages(path))
+    assert [page.number for page in found] == [1, 2, 3]
+    for page, pixels in zip(found, pages, strict=True):
+        assert np.array_equal(page.pixels[..., 0], pixels)
+    raw = tmp_path / "raw_then_lzw.tif"
+    with tifffile.TiffWriter(raw) as writer:
+        writer.write(pages[0], photometric="minisblack")
+    second.save(tmp_path / "second.tif", compression="tiff_lzw")
+    with (
+        Image.open(tmp_path / "second.tif") as image,
+        raw.open("rb+") as file,
+        TiffImagePlugin.AppendingTiffWriter(file) as appending,
+    ):
+        image.save(appending, "TIFF", compression="tiff_lzw")
+        appending.newFrame()
+    found = list(read_pages(raw))
+    assert [page.number for page in found] == [1, 2]
+    assert np.array_equal(found[0].pixels, pages[0])
+    assert np.array_equal(found[1].pixels[..., 0], pages[1])
+
+
+def test_overviews_are_no_pages(tmp_path: Path) -> None:
+    path = tmp_path / "overview.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(PIXELS, photometric="minisblack")
+        writer.write(PIXELS[::2, ::2], photometric="minisblack", subfiletype=1)
+    (page,) = read_pages(path)
+    assert (page.number, page.pixels.shape) == (None, PIXELS.shape)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_every_orientation_is_turned_as_in_training(
+    orientation: int, compression: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "turned.tif"
+    rgb = np.stack([PIXELS, PIXELS // 2, 255 - PIXELS], axis=2)
+    Image.fromarray(rgb).save(path, compression=compression, tiffinfo={274: orientation})
+    (page,) = read_pages(path)
+    assert np.array_equal(page.pixels, np.asarray(decode(path.read_bytes()).convert("RGB")))
+
+
+def test_the_limit_of_pillow_is_as_before_while_pages_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    before = Image.MAX_IMAGE_PIXELS
+    for _ in read_pages(tmp_path / "a.png"):
+        assert before == Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 100)
+    for name, compression in (("b.png", None), ("c.tif", "tiff_lzw"), ("d.tif", "raw")):
+        Image.fromarray(PIXELS).save(tmp_path / name, compression=compression)
+        with pytest.raises(image_files.UnreadableImageError, match="pixels"):
+            list(read_pages(tmp_path / name))
