@@ -26,8 +26,8 @@ from naslora.data.manifest import ManifestArchive
 from naslora.data.masks import Labels, PaletteMask
 from naslora.data.own.coco import read_coco
 from naslora.data.own.options import OwnOptions
-from naslora.data.own.pairs import Found, OwnPair, distinct_names, find_pairs
-from naslora.data.own.reading import Reading
+from naslora.data.own.pairs import OwnPair, PairListing, distinct_names, find_pairs
+from naslora.data.own.reading import MaskMapping
 from naslora.data.own.survey import read_raw, upright_size
 
 BINARY_METRICS = ("IoU", "Dice", "S_measure", "E_measure", "weighted_F", "Acc")
@@ -65,7 +65,7 @@ class OwnDescription(Settings):
     data: Path
     data_sha256: str | None
     options: OwnOptions
-    reading: Reading | None
+    reading: MaskMapping | None
     classes: tuple[str, ...]
     test_sets: tuple[str, ...]
     expected: dict[str, int]
@@ -181,7 +181,7 @@ def register_own_data(description: OwnDescription) -> None:
     BENCHMARKS.register(description.name, make_benchmark(description))
 
 
-def find_all(data: Path, options: OwnOptions) -> Found:
+def find_all(data: Path, options: OwnOptions) -> PairListing:
     """The pairs of a folder, a CSV file or a COCO JSON file.
 
     Raises:
@@ -201,7 +201,7 @@ def find_all(data: Path, options: OwnOptions) -> Found:
     lines = [f"{len(pairs)} images with {count} annotations in {data.absolute()}"]
     if coco.crowds:
         lines.append(f"{coco.crowds} annotations are crowds; they are {options.crowd} (--crowd)")
-    return Found(sorted(pairs, key=lambda pair: pair.id), lines, coco.classes)
+    return PairListing(sorted(pairs, key=lambda pair: pair.id), lines, coco.classes)
 
 
 def label_reader(description: OwnDescription) -> Callable[[OwnPair], Labels]:

@@ -24,7 +24,7 @@ from naslora.data.own.benchmark import (
     split_pairs,
 )
 from naslora.data.own.options import OwnOptions
-from naslora.data.own.pairs import Found, OwnPair, listed
+from naslora.data.own.pairs import OwnPair, PairListing, listed
 from naslora.data.own.survey import Survey, survey
 from naslora.data.own.understand import understand
 
@@ -105,7 +105,7 @@ def own_data(
 
 
 def _annotated(
-    found: Found, options: OwnOptions, path: Path
+    found: PairListing, options: OwnOptions, path: Path
 ) -> tuple[tuple[str, ...], list[frozenset[int]], Counter[int], list[str]]:
     """Classes, labels in each image, pixels of each label and lines, of a COCO file."""
     if options.mask_values is not None or options.ignore is not None:

@@ -13,7 +13,7 @@ from naslora.data.own.survey import Kind, RawMask
 
 
 @dataclass(frozen=True)
-class Reading:
+class MaskMapping:
     """A rule that converts mask values to labels.
 
     Attributes:
@@ -54,7 +54,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Understood:
+class MaskInterpretation:
     """A reading, and what follows from it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Understood:
         pixels: of each label.
     """
 
-    reading: Reading
+    reading: MaskMapping
     classes: tuple[str, ...]
     lines: list[str]
     pixels: Counter[int] = field(default_factory=Counter)
