@@ -33,9 +33,9 @@ class AlternatingOptimizer:
     Args:
         model: holds the parameters; those with `requires_grad` now are optimised.
         settings: learning rates, weight decays and the schedule.
-        idle_gradients: compute the gradients of the fixed parameters too, and drop them. A model
-            in several processes needs it, since `DistributedDataParallel` waits for the gradient
-            of every parameter.
+        keep_frozen_gradients: compute the gradients of the fixed parameters too, and drop them. A
+            model in several processes needs it, since `DistributedDataParallel` waits for the
+            gradient of every parameter.
 
     Attributes:
         weights: the optimiser of w; simultaneously, of w and alpha.
@@ -43,11 +43,11 @@ class AlternatingOptimizer:
     """
 
     def __init__(
-        self, model: nn.Module, settings: OptimiserSettings, *, idle_gradients: bool = False
+        self, model: nn.Module, settings: OptimiserSettings, *, keep_frozen_gradients: bool = False
     ):
         self._settings = settings.architecture
         self._learning_rate, self._decay_start = settings.learning_rate, settings.decay_start
-        self._idle_gradients = idle_gradients
+        self._keep_frozen_gradients = keep_frozen_gradients
         self._w = weight_parameters(model)
         self._alpha = architecture_parameters(model)
         self.weights: torch.optim.Optimizer = torch.optim.Adam(
@@ -175,8 +175,8 @@ class AlternatingOptimizer:
 
     @contextmanager
     def _fixed(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-        """Compute no gradients of these parameters in the block, unless `idle_gradients` is set."""
-        fixed = [] if self._idle_gradients else parameters
+        """Compute no gradients of these parameters, unless `keep_frozen_gradients` is set."""
+        fixed = [] if self._keep_frozen_gradients else parameters
         for parameter in fixed:
             parameter.requires_grad_(False)
         try:
