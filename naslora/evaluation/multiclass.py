@@ -155,9 +155,9 @@ class MultiClassMetrics:
         right, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
         union = true + predicted - right
         iou = {
-            name: float(both / either)
-            for name, both, either in zip(self.classes, right, union, strict=True)
-            if either
+            name: float(hits / total)
+            for name, hits, total in zip(self.classes, right, union, strict=True)
+            if total
         }
         values = {
             "Acc": float(right.sum() / true.sum()),

@@ -172,10 +172,10 @@ def build_loaders(
         for_alpha = loader(images, others)
     elif alpha_data == "val" and validation is not None:
         for_alpha = loader(validation, range(len(validation)))
-    held = None
+    validation_loader = None
     if validating and validation is not None:
-        held = _validation_loader(fabric, run, sam, validation, cache, batch_size)
-    return Loaders(loader(images, for_weights), for_alpha, held), images
+        validation_loader = _validation_loader(fabric, run, sam, validation, cache, batch_size)
+    return Loaders(loader(images, for_weights), for_alpha, validation_loader), images
 
 
 def _validation_loader(

@@ -125,13 +125,13 @@ def one_image_loss(
         + equation_10(masks[token][valid], (labels[valid] == label).float())
         for token, label in chosen.items()
     ]
-    surprise = -class_logits.log_softmax(-1)
+    nll = -class_logits.log_softmax(-1)
     total = weights = 0.0
     for token in range(len(masks)):
         weight = training.no_object_weight
         if token in chosen:
             weight = class_weights[chosen[token]] if class_weights else 1.0
-        total += weight * surprise[token, chosen.get(token, nothing)].item()
+        total += weight * nll[token, chosen.get(token, nothing)].item()
         weights += weight
     return training.lambda_seg * sum(segmentation) / len(segmentation) + (
         training.lambda_cls * total / weights
