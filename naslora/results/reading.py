@@ -42,7 +42,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Reading:
+class RecordSummary:
     """The part of a record that tables and figures need; a whole record is a hundred times larger.
 
     Attributes:
@@ -58,7 +58,7 @@ class Reading:
     epochs: dict[str, list[Any]]
 
 
-def readings(study: Study) -> list[Reading | Problem]:
+def readings(study: Study) -> list[RecordSummary | Problem]:
     """All records of a study, in path order."""
     layout = Layout.of(study)
     paths = sorted(layout.records.glob("*/*/*.json"))
@@ -78,7 +78,7 @@ def _cores() -> int:
     return len(known(0)) if known else os.cpu_count() or 1
 
 
-def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | Problem:
+def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> RecordSummary | Problem:
     try:
         record = read_record(path)
         start = check_record(record, path, study, manifests)
@@ -88,7 +88,7 @@ def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | P
     except OSError as error:
         return Problem(path, f"cannot be read: {error.strerror}", _run_of(path))
     key = (record.task, record.variant, record.seed)
-    return Reading(key, _run_row(record), _score_rows(record), _epochs(record, start))
+    return RecordSummary(key, _run_row(record), _score_rows(record), _epochs(record, start))
 
 
 def check_record(record: Record, path: Path, study: Study, manifests: Mapping[str, str]) -> int:
