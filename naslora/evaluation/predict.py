@@ -38,14 +38,14 @@ class PredictOptions:
     Attributes:
         products: of "mask", "probability" (binary tasks), "overlay" and "coco".
         tile: the side of tiles in pixels; 0 for none; None for the rule of `tile_size`.
-        natural: the longer side in pixels of the images that the model was trained on.
+        training_side: the longer side in pixels of the images that the model was trained on.
         rescale: for pixels of more than 8 bits; see `choose_rescaling`.
         overwrite: replace files that are there already.
     """
 
     products: Sequence[Product] = ("mask",)
     tile: int | None = None
-    natural: int | None = None
+    training_side: int | None = None
     rescale: str = "auto"
     overwrite: bool = False
 
@@ -55,7 +55,7 @@ def predict_files(
     images: Iterable[Path],
     folder: Path,
     options: PredictOptions | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Predict image files, each at its own size, and write masks below `folder`.
 
@@ -69,7 +69,7 @@ def predict_files(
         images: image files, or folders of them with all below.
         folder: where masks go; a folder's masks keep its tree.
         options: how to predict, and what to write.
-        tell: called with a line for each finished image.
+        log: called with a line for each finished image.
 
     Returns:
         The files written, in the order of the images.
@@ -92,7 +92,7 @@ def predict_files(
         raise SettingsError(f"a tile of {options.tile} pixels", remedy="give 0 or a positive size")
     files = find_images(images)
     _check_outputs(files, folder, options)
-    rescaling = _choose_rescaling(files, options.rescale, tell)
+    rescaling = _choose_rescaling(files, options.rescale, log)
     coco = CocoFile(sam.classes) if "coco" in options.products else None
     written: list[Path] = []
     problems: list[str] = []
@@ -115,7 +115,7 @@ def predict_files(
             coco.add(_named(file, page), mask)
         done += 1
         share = np.count_nonzero(mask) / mask.size
-        tell(f"{file.path}: {_size(pixels)} pixels, {share:.1%} foreground")
+        log(f"{file.path}: {_size(pixels)} pixels, {share:.1%} foreground")
     if coco is not None and done:
         coco.write(folder / COCO_NAME)
         written.append(folder / COCO_NAME)
@@ -188,7 +188,7 @@ def _predict(
     tile = options.tile or None
     if options.tile is None:
         height, width = pixels.shape[:2]
-        tile = tile_size((height, width), options.natural or max(sam.image_size))
+        tile = tile_size((height, width), options.training_side or max(sam.image_size))
     masks, probabilities = [], []
     for strip in predict_tiled(sam, pixels, tile):
         masks.append((strip > THRESHOLD).astype(np.uint8) if sam.classes == 1 else strip)
@@ -225,7 +225,7 @@ def _write(
 
 
 def _choose_rescaling(
-    files: Sequence[ImageFile], text: str, tell: Callable[[str], None]
+    files: Sequence[ImageFile], text: str, log: Callable[[str], None]
 ) -> Rescaling:
     """Read all images of more than 8 bits once, if their common range is asked for."""
     if text != "auto":
@@ -242,7 +242,7 @@ def _choose_rescaling(
 
     rescaling = choose_rescaling(text, deep_pages())
     for name, (low, high) in sorted(rescaling.ranges.items()):
-        tell(
+        log(
             f"pixels of type {name}: {low:g} becomes black and {high:g} white, in all images"
             " (--rescale changes this)"
         )

@@ -14,7 +14,7 @@ from naslora.core.errors import SettingsError
 from naslora.methods.settings import PROJECTIONS, Layers
 from naslora.sam.building import Sam
 from naslora.sam.image_encoder import Block
-from naslora.sam.windows import then_partition, window_partition
+from naslora.sam.windows import apply_then_partition, window_partition
 
 
 class AdaptedLinear(nn.Module):
@@ -165,7 +165,7 @@ class LowRankLinear(AdaptedLinear):
         Returns:
             (B * windows, size, size, out).
         """
-        y = then_partition(self.base, x, size)
+        y = apply_then_partition(self.base, x, size)
         for name, branch in self.named_branches():
             self._add(y, name, branch.up(window_partition(branch.down(x), size)))
         return y

@@ -154,7 +154,7 @@ def adapt(
     parsed = chosen.parse(settings or {})
     before = _persistent_buffers(sam)
     sam.requires_grad_(False)
-    with new_weights(seed):
+    with seeded_init(seed):
         chosen.apply(sam, parsed)
     sam.train(sam.training)  # new layers start in training mode, whatever the SAM is in
     if chosen.trains_decoder:
@@ -179,7 +179,7 @@ def trainable_parameters(sam: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @contextmanager
-def new_weights(seed: int) -> Iterator[None]:
+def seeded_init(seed: int) -> Iterator[None]:
     """Draw weights from a seed alone, in float32 under any default dtype.
 
     The global random state is restored afterwards.

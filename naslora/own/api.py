@@ -43,7 +43,7 @@ def fit(
     seed: int = 0,
     masks: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Fit:
     """Adapt a SAM to images of your own, as `naslora fit` does.
 
@@ -63,7 +63,7 @@ def fit(
         masks: what the files alone do not show, such as `{"ignore": 255}`; see
             `naslora.data.own.OwnOptions`.
         settings: further settings of the study, such as `{"training.patience": 20}`.
-        tell: called with lines to print.
+        log: called with lines to print.
 
     Returns:
         The run's folder, its scores on the held-out images, and whether anything was learnt.
@@ -85,7 +85,7 @@ def fit(
         data=own,
         overrides=dict(settings or {}),
     )
-    return fit_study(Path(data), Path(out), method, options, tell)
+    return fit_study(Path(data), Path(out), method, options, log)
 
 
 def load(run: StrPath, checkpoint: StrPath | None = None, *, device: str = "auto") -> LoadedRun:
@@ -146,7 +146,7 @@ def predict(
     else:
         pixels = _read(Path(image))
     if tile is None:
-        tile = tile_size(pixels.shape[:2], loaded.natural_size or max(sam.image_size))
+        tile = tile_size(pixels.shape[:2], loaded.training_side or max(sam.image_size))
     predicted = predict_image(sam, pixels, tile or None)
     if probability or sam.classes > 1:
         return predicted

@@ -39,7 +39,7 @@ def compare(
     seeds: Sequence[int],
     options: FitOptions | None = None,
     profile: str = "local",
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Winner:
     """Train several methods with several seeds, and say which one is the best.
 
@@ -50,7 +50,7 @@ def compare(
         seeds: of the runs; the first is also that of the split.
         options: backbone, image size, training, and how masks are read.
         profile: local, slurm, or a Snakemake profile of one's own.
-        tell: called with lines to print.
+        log: called with lines to print.
 
     Raises:
         AuditError: the images are not a data set, or masks are ambiguous.
@@ -59,7 +59,7 @@ def compare(
     """
     options = options or FitOptions()
     study, settings = make_study(
-        data, out, methods, seeds, options, tell, here=profile == "local", threads=False
+        data, out, methods, seeds, options, log, here=profile == "local", threads=False
     )
     code = run_snakemake(STUDY, settings, profile, "all_tables")
     if code:
@@ -70,9 +70,9 @@ def compare(
         )
     winner = find_winner(study)
     for name, mean in winner.means.items():
-        tell(f"  {name:16} {mean:6.1f}")
-    tell(winner.sentence)
-    tell(f"report: {Layout.of(study).report}")
+        log(f"  {name:16} {mean:6.1f}")
+    log(winner.sentence)
+    log(f"report: {Layout.of(study).report}")
     return winner
 
 

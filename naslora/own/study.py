@@ -75,7 +75,7 @@ def make_study(
     methods: Sequence[str],
     seeds: Sequence[int],
     options: FitOptions,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     here: bool = True,
     threads: bool = True,
@@ -91,7 +91,7 @@ def make_study(
         methods: by name, or the files of methods from outside the package.
         seeds: of the runs.
         options: the rest.
-        tell: called with lines to print.
+        log: called with lines to print.
         here: runs are trained on this machine, and its hardware decides on precision, batch and
             image size; else they are those of `own.yaml`.
         threads: a run may use all cores of this machine.
@@ -114,12 +114,12 @@ def make_study(
         )
     benchmark, lines = own_data(data, options.data, options.seed)
     for line in lines:
-        tell(line)
+        log(line)
     out = out.absolute()
     most_classes = benchmark.description.most_classes
     settings = _settings(options, out, methods, seeds, most_classes)
     if here:
-        settings = {**_hardware(out, options, settings, threads, tell), **settings}
+        settings = {**_hardware(out, options, settings, threads, log), **settings}
     settings.setdefault("sam.image_size", _SIZES.get(options.backbone, _OFFICIAL_SIZE))
     with BENCHMARKS.undone_on_error():
         # Nothing is written to `out` if settings are wrong.
@@ -175,7 +175,7 @@ def _hardware(
     options: FitOptions,
     settings: Mapping[str, Any],
     threads: bool,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Settings that fit this machine; those of an earlier call, if `out` has its settings."""
     saved = out / _SETTINGS
@@ -197,13 +197,13 @@ def _hardware(
     if not threads or not BACKBONES[options.backbone].multithreaded:
         del values["training.threads"]
     merged = {**values, "sam.image_size": size, **settings}
-    tell(
+    log(
         f"{device.type}: images of {merged['sam.image_size']} px, batches of"
         f" {merged['training.batch_size']}, precision {merged['training.precision']}"
         + (", gradient checkpointing" if merged["training.gradient_checkpointing"] else "")
     )
     if not chosen.fits:
-        tell(
+        log(
             f"warning: training may need {chosen.needed_bytes / 1e9:.0f} GB of memory, and"
             f" {chosen.available_bytes / 1e9:.0f} GB are free: a smaller --image-size or --backbone"
             " needs less"

@@ -169,7 +169,7 @@ class _Run:
             run.training.checkpoint_minutes,
             lambda: capture(fabric, self._sam, learner.optimiser, self._measured()),
             resumed=self._progress if state is not None else None,
-            tell=output.print,
+            log=output.print,
         )
         self._warn_if_alpha_is_never_trained(title, output)
         steps, done = len(self._loaders.weights), self._progress.epoch - 1

@@ -151,13 +151,15 @@ def find(archive: Archive, folder: Path) -> Path | None:
         ) from error
 
 
-def obtain(archive: Archive, folder: Path, instead: str | None = None, attempts: int = 4) -> Path:
+def obtain(
+    archive: Archive, folder: Path, replacement_hint: str | None = None, attempts: int = 4
+) -> Path:
     """Find an archive in a folder, or download it there if that needs no login.
 
     Args:
         archive: the archive.
         folder: where it lies, or goes.
-        instead: what can be used in its place, for the message.
+        replacement_hint: what can be used in its place, for the message.
         attempts: how often in succession a download may break without a new byte.
 
     Raises:
@@ -173,7 +175,7 @@ def obtain(archive: Archive, folder: Path, instead: str | None = None, attempts:
             f"(terms: {archive.licence})",
             where=path,
             remedy=f"{by_hand(archive)}, then run the same command again"
-            + (f"; or {instead}" if instead else ""),
+            + (f"; or {replacement_hint}" if replacement_hint else ""),
         )
 
     def check(file: Path) -> None:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from naslora.core.errors import SettingsError
 from naslora.methods.layers import AdaptedLinear, LowRankLinear
-from naslora.methods.registry import adapt, get_method, new_weights
+from naslora.methods.registry import adapt, get_method, seeded_init
 from naslora.sam.building import Sam
-from naslora.sam.foreign import from_huggingface, from_meta, is_huggingface
+from naslora.sam.third_party import from_huggingface, from_meta, is_huggingface
 
 
 def adapt_model(
@@ -32,7 +32,7 @@ def adapt_model(
 
     - a `naslora` SAM, which is changed in place, as by `naslora.methods.registry.adapt`;
     - Meta's SAM, as `sam_model_registry` makes it, or HF transformers' `SamModel`: a `naslora` SAM
-      is made of it by `naslora.sam.foreign`, which Meta's `SamPredictor` takes;
+      is made of it by `naslora.sam.third_party`, which Meta's `SamPredictor` takes;
     - a vision transformer with fused qkv layers, such as timm's, which is changed in place; see
       `adapt_vit`.
 
@@ -106,7 +106,7 @@ def adapt_vit(
     required = {name: p.requires_grad for name, p in model.named_parameters()}
     model.requires_grad_(False)
     try:
-        with new_weights(seed):
+        with seeded_init(seed):
             chosen.apply(cast(Sam, _OnlyQKV(chosen.title, attentions.values())), parsed)
         adapted = {
             name: attention
@@ -124,8 +124,8 @@ def adapt_vit(
     if prefix_tokens is None:
         prefix_tokens = int(getattr(model, "num_prefix_tokens", 0))
     for attention in adapted.values():
-        if sees_neighbours(cast(AdaptedLinear, attention.qkv)):
-            attention.qkv = OnTokens(cast(AdaptedLinear, attention.qkv), prefix_tokens)
+        if is_spatial(cast(AdaptedLinear, attention.qkv)):
+            attention.qkv = TokenMapAdapter(cast(AdaptedLinear, attention.qkv), prefix_tokens)
     for start in train:
         parameters = [
             parameter
@@ -149,7 +149,7 @@ def fused_qkv(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def sees_neighbours(layer: AdaptedLinear) -> bool:
+def is_spatial(layer: AdaptedLinear) -> bool:
     """Whether a layer's output at a position depends on other positions."""
     return not layer.pointwise or (
         isinstance(layer, LowRankLinear)
@@ -157,7 +157,7 @@ def sees_neighbours(layer: AdaptedLinear) -> bool:
     )
 
 
-class OnTokens(nn.Module):
+class TokenMapAdapter(nn.Module):
     """A layer on maps (B, H, W, C), called with tokens (B, P + H*W, C) or with maps.
 
     The P tokens before the patches are maps of one position each. Maps are square, unless qkv is
