@@ -128,7 +128,7 @@ class MultiClassMetrics:
         if not counted.all():
             predicted, target = predicted[counted], target[counted]
         if not target.size:
-            raise ValueError("a mask of void pixels alone")
+            raise ValueError("every pixel of the mask is void")
         for numbers in (predicted, target):
             if not np.issubdtype(numbers.dtype, np.integer):
                 raise ValueError(f"class numbers are whole numbers, not {numbers.dtype}")

@@ -40,7 +40,7 @@ class PredictOptions:
         tile: the side of tiles in pixels; 0 for none; None for the rule of `tile_size`.
         training_side: the longer side in pixels of the images that the model was trained on.
         rescale: for pixels of more than 8 bits; see `choose_rescaling`.
-        overwrite: replace files that are there already.
+        overwrite: replace files that already exist.
     """
 
     products: Sequence[Product] = ("mask",)
@@ -76,7 +76,7 @@ def predict_files(
 
     Raises:
         SettingsError: a file or folder is missing, or holds no image; two images would have one
-            mask; a file is there already, or would replace an image; an option is invalid. Nothing
+            mask; a file already exists, or would replace an image; an option is invalid. Nothing
             is written then.
         AuditError: some images could not be predicted; it names each. All others are done.
         DivergedError: a prediction is not finite.
@@ -85,11 +85,13 @@ def predict_files(
     options = options or PredictOptions()
     if "probability" in options.products and sam.classes > 1:
         raise SettingsError(
-            f"this adapter tells {sam.classes} classes apart, and has no one probability",
+            f"this adapter has {sam.classes} classes, so there is no single foreground probability",
             remedy="ask for masks, which hold class numbers",
         )
     if options.tile is not None and options.tile < 0:
-        raise SettingsError(f"a tile of {options.tile} pixels", remedy="give 0 or a positive size")
+        raise SettingsError(
+            f"tile must be 0 or positive, got {options.tile}", remedy="give 0 or a positive size"
+        )
     files = find_images(images)
     _check_outputs(files, folder, options)
     rescaling = _choose_rescaling(files, options.rescale, log)
@@ -277,9 +279,9 @@ def _check_outputs(files: Sequence[ImageFile], folder: Path, options: PredictOpt
 
 def _exists(path: Path) -> SettingsError:
     return SettingsError(
-        "this file is there already",
+        "this file already exists",
         where=path.absolute(),
-        remedy="choose another folder, or say --overwrite if it is an older mask",
+        remedy="choose another folder, or pass --overwrite if it is an older mask",
     )
 
 

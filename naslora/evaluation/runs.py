@@ -69,7 +69,8 @@ def load_run(run: Path, checkpoint: Path | None = None) -> LoadedRun:
         except (CheckpointError, StateError) as error:
             tried.append(f"{candidate}: {error.what}")
     raise CheckpointError(
-        f"{missing.what}, and none that fits is found: {'; '.join(tried) or 'no file to try'}",
+        f"{missing.what}, and no matching checkpoint was found: "
+        + ("; ".join(tried) or "no file to try"),
         where=adapter.absolute(),
         remedy="give the SAM that the run was trained on with --checkpoint",
     )

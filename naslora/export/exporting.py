@@ -72,7 +72,7 @@ def export(
         raise SettingsError(f"no format {to!r}", remedy=f"choose one of {', '.join(FORMATS)}")
     if out.exists():
         raise SettingsError(
-            "this is there already", where=out, remedy="delete it, or give another name"
+            "this already exists", where=out, remedy="delete it, or give another name"
         )
     if estimator is not None and to in ("peft", "adapter"):
         raise SettingsError("an adapter is not merged", remedy="give no estimator")

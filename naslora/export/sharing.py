@@ -37,7 +37,7 @@ def write_shared(run: Path, out: Path, log: Callable[[str], None]) -> Path:
 
     Raises:
         StateError: this is no run of a study on one of the package's benchmarks, it has no adapter,
-            or another one than its receipt says.
+            or one that does not match its receipt.
         RecordError: the receipt is damaged, or the record is of another training.
         DiskError: the folder cannot be written.
     """
@@ -54,7 +54,7 @@ def write_shared(run: Path, out: Path, log: Callable[[str], None]) -> Path:
         )
     if receipt.adapter is None or receipt.adapter.sha256 != sha256(adapter):
         raise StateError(
-            "the adapter is another one than its receipt says",
+            "the adapter does not match its receipt",
             where=adapter.absolute(),
             remedy="train the run again, with the same command",
         )

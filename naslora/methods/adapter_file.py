@@ -113,7 +113,7 @@ def read_tensor_specs(path: Path) -> dict[str, TensorSpec]:
             dtype = (_FLOATS | _INTEGERS).get(view.get_dtype())
             if dtype is None:
                 raise StateError(
-                    f"{name} holds numbers of type {view.get_dtype()}, which no adapter has",
+                    f"{name} has dtype {view.get_dtype()}, which no adapter has",
                     where=path,
                     remedy="give a file saved by naslora",
                 )

@@ -54,10 +54,10 @@ def check_base(sam: Sam, base: BaseWeights, trained: Container[str], path: Path)
     found = weights_sha256(sam, exclude=_left_out(sam, trained), dtype=dtype)
     if base.weights_sha256.get(_key(dtype)) == found:
         return
-    has = f" (it has those of {sam.checkpoint.name})" if sam.checkpoint else ""
+    has = f" (which are those of {sam.checkpoint.name})" if sam.checkpoint else ""
     file = f"{base.file}, SHA-256 {(base.file_sha256 or '')[:12]}…" if base.file else None
     raise StateError(
-        f"this adapter was trained on other weights than the model has{has}",
+        f"this adapter was trained on weights that differ from the model's{has}",
         where=path,
         remedy=f"load {file} into the SAM first"
         if file

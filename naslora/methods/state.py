@@ -231,7 +231,7 @@ def _check_shapes(state: Mapping[str, Tensor], saved: Mapping[str, TensorSpec], 
             )
         if spec.dtype.is_floating_point != tensor.dtype.is_floating_point:
             raise StateError(
-                f"{name} holds numbers of type {spec.dtype}, and the model needs {tensor.dtype}",
+                f"{name} has dtype {spec.dtype}, and the model needs {tensor.dtype}",
                 where=path,
             )
 

@@ -168,7 +168,9 @@ class AlternatingOptimizer:
             ValueError: the state is of a model with other parameters.
         """
         if (state["architecture"] is None) != (self.architecture is None):
-            raise ValueError("one of the state and the model has architecture parameters")
+            raise ValueError(
+                "only one of the saved state and the model has architecture parameters"
+            )
         self.weights.load_state_dict(state["weights"])
         if self.architecture is not None:
             self.architecture.load_state_dict(state["architecture"])

@@ -50,7 +50,7 @@ def fit(
     Args:
         data: a folder with `images` and `masks`; a CSV file with the columns image and mask, and
             perhaps split and group; or a COCO JSON file.
-        out: the folder of the run; the same call goes on with one that was stopped.
+        out: the folder of the run; the same call resumes one that was stopped.
         method: a method by name, or the file of one.
         backbone: vit_h, vit_l, vit_b (Meta's weights), small or tiny (weights of this package).
         image_size: side of the square that images are resized to; by default one that fits the
@@ -138,7 +138,9 @@ def predict(
     loaded = run if isinstance(run, LoadedRun) else load(run)
     sam = loaded.sam
     if probability and sam.classes > 1:
-        raise ValueError(f"this run tells {sam.classes} classes apart, and has no one probability")
+        raise ValueError(
+            f"this run has {sam.classes} classes, so there is no single foreground probability"
+        )
     if isinstance(image, Image.Image):
         pixels = np.asarray(image.convert("RGB"))
     elif isinstance(image, np.ndarray):
@@ -160,7 +162,8 @@ def _read(path: Path) -> NDArray[np.uint8]:
             raise AuditError(
                 f"this file has {len(pages)} pages",
                 where=path.absolute(),
-                remedy="give one of them as an array, or say naslora predict, which takes all",
+                remedy="give one of them as an array, or run naslora predict, which reads all"
+                " pages",
             )
         pixels = pages[0].pixels
         deep = pixels.dtype not in (np.uint8, np.bool_)

@@ -45,7 +45,7 @@ def compare(
 
     Args:
         data: see `naslora.own.fit.fit`.
-        out: the folder of the comparison; the same call goes on with one that was stopped.
+        out: the folder of the comparison; the same call resumes one that was stopped.
         methods: by name, or the files of methods from outside the package.
         seeds: of the runs; the first is also that of the split.
         options: backbone, image size, training, and how masks are read.
@@ -64,9 +64,9 @@ def compare(
     code = run_snakemake(STUDY, settings, profile, "all_tables")
     if code:
         raise WorkflowError(
-            f"the comparison did not end well: Snakemake's exit code is {code}",
+            f"the comparison failed: Snakemake's exit code is {code}",
             where=Layout.of(study).root,
-            remedy="see the messages above; the same command goes on with what is left",
+            remedy="see the messages above; the same command continues with the rest",
         )
     winner = find_winner(study)
     for name, mean in winner.means.items():
@@ -106,7 +106,7 @@ def find_winner(study: Study) -> Winner:
     else:
         listed = ", ".join(leaders[1:])
         sentence = (
-            f"There is no winner ({name.title}, {seeds}): {best} has the best mean, and cannot be"
-            f" told from {listed}."
+            f"There is no winner ({name.title}, {seeds}): {best} has the best mean, but is"
+            f" not significantly better than {listed}."
         )
     return Winner({str(k): float(v) for k, v in means.items()}, tuple(leaders), sentence)

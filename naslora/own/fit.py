@@ -63,7 +63,7 @@ def fit(
     """Adapt a SAM to images of one's own: split, audit, train, evaluate, report.
 
     It is a study of one task, which takes the same way as the benchmarks. Stopped by Ctrl-C, it
-    saves; the same call goes on.
+    saves; the same call resumes.
 
     Args:
         data: a folder with `images` and `masks`; a CSV file with the columns image and mask, and
@@ -86,7 +86,7 @@ def fit(
     manifest = _prepared(study, task, log)
     log(f"{len(manifest.samples)} images prepared; audit: {layout.audit(task).with_suffix('.md')}")
     if is_trained(study, task, name, seed):
-        log("this run has been trained already; its scores are made anew")
+        log("this run has been trained already; its scores are recomputed")
     record = train_and_evaluate(study, task, name, seed)
     if record.status == "diverged":
         raise DivergedError(

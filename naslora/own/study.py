@@ -83,7 +83,7 @@ def make_study(
     """Understand the images, and make the study of the one task that they are.
 
     The folder `out` keeps the task's description and the settings. If both are there already, they
-    must be the same: the study then goes on where it stopped.
+    must be the same: the study then resumes where it stopped.
 
     Args:
         data: a folder, a CSV file or a COCO JSON file; see `naslora.data.own.own_data`.
@@ -219,7 +219,7 @@ def _checkpoint(setting: str | None) -> str | None:
 
 
 def _check_same(out: Path, task: str, described: str, settings: Mapping[str, Any]) -> None:
-    """Refuse to go on with a study of other images or settings.
+    """Refuse to resume a study of other images or settings.
 
     Raises:
         SettingsError: `out` holds one.
@@ -228,7 +228,7 @@ def _check_same(out: Path, task: str, described: str, settings: Mapping[str, Any
     if not old_settings.is_file():
         if out.is_dir() and any(out.iterdir()):
             raise SettingsError(
-                "this folder is not empty, and holds no run to go on with",
+                "this folder is not empty, and does not contain a run to resume",
                 where=out,
                 remedy="choose another --out",
             )

@@ -129,7 +129,7 @@ def check_record(record: Record, path: Path, study: Study, manifests: Mapping[st
     if receipt is None:
         return start
     if record.training is None:
-        raise RecordError("a trained run without the receipt of its training", where=path)
+        raise RecordError("a trained run must include its training receipt", where=path)
     if record.training.fingerprint != receipt:
         raise RecordError("trained with other settings than the study has now", where=path)
     _check_settings(record.training.settings, path)
@@ -172,7 +172,7 @@ def verify_metrics(record: Record, path: Path) -> None:
 
     if record.per_image is None:
         if record.metrics:
-            raise RecordError("it has no per-image metrics that its scores follow from", where=path)
+            raise RecordError("it has scores but no per-image metrics", where=path)
         return
     file = path.with_name(record.per_image.name)
     try:

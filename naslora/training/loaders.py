@@ -122,7 +122,7 @@ def build_loaders(
     training = run.training
     if training.batch_size % fabric.world_size:
         raise SettingsError(
-            f"training.batch_size {training.batch_size} is not shared evenly by"
+            f"training.batch_size {training.batch_size} is not divisible by"
             f" {fabric.world_size} processes"
         )
     batch_size = training.batch_size // fabric.world_size

@@ -117,7 +117,7 @@ def test_cells_merge_approximately_with_the_loss_printed(
 def test_what_is_there_stays(adapted: Build, tmp_path: Path) -> None:
     out = tmp_path / "sam.pth"
     out.write_text("mine")
-    with pytest.raises(SettingsError, match="there already"):
+    with pytest.raises(SettingsError, match="already exists"):
         export(adapted("lora"), "meta", out)
     assert out.read_text() == "mine"
     with pytest.raises(SettingsError, match="no format 'tflite'"):

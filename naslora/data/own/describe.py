@@ -165,7 +165,7 @@ def _sizes(seen: Survey, options: OwnOptions, path: Path) -> list[str]:
         raise AuditError(
             f"{len(skewed)} masks are of another shape than their image: {listed(skewed)}",
             where=path,
-            remedy="they may be turned or cropped; make them anew",
+            remedy="they may be turned or cropped; regenerate them",
         )
     return [f"{what}; they are resized, by nearest neighbour"]
 
@@ -179,7 +179,7 @@ def _told_split(pairs: Sequence[OwnPair], splits: dict[str, list[str]], seed: in
         how += f", with the {len(groups)} groups kept together"
     lines = [f"split: {counts}, {how}"]
     if "test" not in splits:
-        lines.append("no test images: results are of the validation images, and may flatter")
+        lines.append("no test images: results are of the validation images, and may be optimistic")
     return lines
 
 

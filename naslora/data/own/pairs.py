@@ -192,7 +192,7 @@ def _from_csv(path: Path) -> PairListing:
     masks = [_resolve(path, name) for name in table[mask]]
     if missing := [str(file) for file in (*images, *masks) if not file.is_file()]:
         raise AuditError(
-            f"{len(missing)} files that it lists are not there: {listed(missing)}",
+            f"{len(missing)} files that it lists are not found: {listed(missing)}",
             where=path,
             remedy="correct the paths; they are relative to the folder of the CSV file",
         )

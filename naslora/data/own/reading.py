@@ -36,8 +36,8 @@ class MaskMapping:
         """Labels uint8 (H, W).
 
         Raises:
-            UnreadableImageError: the mask holds a value that was not there when masks were read
-                first.
+            UnreadableImageError: the mask holds a value that was not in any mask when the data were
+                described.
         """
         values = raw.values
         if self.kind == "colour" and raw.kind != "colour":
@@ -48,7 +48,8 @@ class MaskMapping:
         if (labels < 0).any():
             unknown = np.unique(values[labels < 0])[:3]
             raise UnreadableImageError(
-                f"has values that no mask had before: {', '.join(map(str, unknown))}"
+                "has values that were not in any mask when the data were described: "
+                + ", ".join(map(str, unknown))
             )
         return labels.astype(np.uint8)
 

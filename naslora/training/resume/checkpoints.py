@@ -89,12 +89,12 @@ class Checkpoints:
             try:
                 return self._read(file)
             except CheckpointError as error:
-                self._log(f"{error}\n  going on from the one before, or from the beginning")
+                self._log(f"{error}\n  resuming from the previous one, or from the beginning")
                 file.path.unlink()
         if not own and any(_NAME.fullmatch(path.name) for path in self._folder.iterdir()):
             self._log(
                 "the checkpoints in this folder are of other settings, images, weights or"
-                " versions: the run starts anew"
+                " versions: the run restarts"
             )
         return None
 

@@ -123,14 +123,14 @@ class Saver:
             except DiskError as error:  # there may be space again when the run ends
                 self._log(
                     f"{error.what}\n  where: {error.where}\n"
-                    "  training goes on without this checkpoint; free some space for the next"
+                    "  training continues without this checkpoint; free some space for the next"
                 )
         self._saved_at = time.perf_counter()
         self._took = self._saved_at - began
 
     def _stopped(self, progress: Progress) -> StoppedError:
         by = self._stop.received or "a signal to one of its processes"
-        then = f"goes on after {self._last}" if self._last else "starts anew"
+        then = f"resumes after {self._last}" if self._last else "restarts from the beginning"
         return StoppedError(
             f"training was stopped by {by} after {progress}",
             remedy=f"run the same command again: it {then}",
