@@ -1,4 +1,4 @@
-"""Commands for images of one's own."""
+"""Commands for user-supplied images."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def adapt(
 ) -> Adaptation:
     """Freeze a SAM, apply a method to it, and unfreeze what the method trains.
 
-    New layers are initialised from `seed` alone, whatever random numbers were drawn before.
+    New layers are initialised only from `seed`, whatever random numbers were drawn before.
 
     Raises:
         SettingsError: the method or one of its settings is unknown or invalid.
@@ -180,7 +180,7 @@ def trainable_parameters(sam: nn.Module) -> dict[str, nn.Parameter]:
 
 @contextmanager
 def seeded_init(seed: int) -> Iterator[None]:
-    """Draw weights from a seed alone, in float32 under any default dtype.
+    """Draw weights from a seed only, in float32 under any default dtype.
 
     The global random state is restored afterwards.
     """

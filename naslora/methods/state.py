@@ -76,7 +76,7 @@ def load_adapter(sam: Sam, path: Path) -> None:
 
     Args:
         sam: a fresh SAM with the same pre-trained weights, or one with the same method on it.
-            After an error it may be partly adapted: build it anew.
+            After an error it may be partly adapted: build it again.
         path: what `save_adapter` wrote.
 
     Raises:
@@ -129,7 +129,7 @@ def load_adapted_sam(path: Path, checkpoint: Path | None = None) -> Sam:
 
     Raises:
         StateError: the adapter is missing, damaged, of a method that is not registered, or was
-            trained on other weights than the checkpoint's.
+            trained on weights that differ from the checkpoint's.
         CheckpointError: the checkpoint is missing, damaged or of another backbone.
     """
     metadata = read_metadata(path)

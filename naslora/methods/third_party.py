@@ -75,7 +75,7 @@ def adapt_vit(
 ) -> list[str]:
     """Freeze a vision transformer, and put a method on its fused qkv layers.
 
-    It takes the methods that change qkv alone: LoRA, DoRA, VeRA, Conv-LoRA, NAS-LoRA. The layers
+    It takes the methods that change only qkv: LoRA, DoRA, VeRA, Conv-LoRA, NAS-LoRA. The layers
     are found by `fused_qkv`. Cells and convolutions see the patches as a map, or those of a window
     where qkv is called with windows; class and register tokens have no neighbours.
 

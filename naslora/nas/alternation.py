@@ -84,7 +84,7 @@ class AlternatingOptimizer:
         return any(self.alpha_active(epochs, step) for step in range(1, steps + 1))
 
     def second_pass(self, epoch: int, step: int) -> bool:
-        """Whether this step has a second forward and backward pass, for alpha alone."""
+        """Whether this step has a second forward and backward pass, for alpha only."""
         return self._settings.alternation == "stage_wise" and self.alpha_active(epoch, step)
 
     def set_progress(self, done: float) -> None:

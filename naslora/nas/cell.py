@@ -27,7 +27,7 @@ def selected_channels(channels: int, ratio: float) -> int:
 class NASCell(nn.Module):
     """y = sum_i softmax(alpha)_i O_i(x) on ceil(ratio * r) channels; the rest is unchanged.
 
-    The operations are built on those channels alone: masking with zeros, as eq. 3 is written,
+    The operations are built on those channels only: masking with zeros, as eq. 3 is written,
     would let pointwise convolutions write into the unchanged channels.
 
     All operations that have a kernel are applied as one convolution with the weighted sum of the

@@ -12,7 +12,7 @@ from naslora.nas.cell import NASCell, apply_selected
 class CollapsedCell(nn.Module):
     """The inference form of a `NASCell`: fixed kernel, plus the weighted operations without one.
 
-    With the default operations the kernel is 9 x 9 and max-pooling alone remains. Average pooling
+    With the default operations the kernel is 9 x 9 and only max-pooling remains. Average pooling
     that does not count its padding remains too.
 
     Args:

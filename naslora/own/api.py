@@ -60,7 +60,7 @@ def fit(
         batch_size: by default one that fits the memory.
         learning_rate: by default the study's.
         seed: of the run and of the split.
-        masks: what the files alone do not show, such as `{"ignore": 255}`; see
+        masks: what the files do not show by themselves, such as `{"ignore": 255}`; see
             `naslora.data.own.OwnOptions`.
         settings: further settings of the study, such as `{"training.patience": 20}`.
         log: called with lines to print.

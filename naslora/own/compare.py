@@ -1,4 +1,4 @@
-"""Compare methods on images of one's own, through the workflow."""
+"""Compare methods on user-supplied images, through the workflow."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def compare(
         methods: by name, or the files of methods from outside the package.
         seeds: of the runs; the first is also that of the split.
         options: backbone, image size, training, and how masks are read.
-        profile: local, slurm, or a Snakemake profile of one's own.
+        profile: local, slurm, or a Snakemake profile of the user's.
         log: called with lines to print.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Adapt a SAM to images of one's own with one method."""
+"""Adapt a SAM to user-supplied images with one method."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fit(
     options: FitOptions | None = None,
     log: Callable[[str], None] = print,
 ) -> Fit:
-    """Adapt a SAM to images of one's own: split, audit, train, evaluate, report.
+    """Adapt a SAM to user-supplied images: split, audit, train, evaluate, report.
 
     It is a study of one task, which takes the same way as the benchmarks. Stopped by Ctrl-C, it
     saves; the same call resumes.

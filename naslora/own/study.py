@@ -1,4 +1,4 @@
-"""The study that adapts a SAM to images of one's own."""
+"""The study that adapts a SAM to user-supplied images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FitOptions(Settings):
         epochs, learning_rate: of training; by default as `own.yaml` says.
         batch_size: by default 4, or less where the memory is too small.
         seed: of the run, and of the split of the images.
-        data: what the files alone do not show.
+        data: what the files do not show by themselves.
         overrides: further settings of the study, by dotted names.
     """
 
@@ -80,7 +80,7 @@ def make_study(
     here: bool = True,
     threads: bool = True,
 ) -> tuple[Study, dict[str, Any]]:
-    """Understand the images, and make the study of the one task that they are.
+    """Interpret the images, and make a study with them as its only task.
 
     The folder `out` keeps the task's description and the settings. If both are there already, they
     must be the same: the study then resumes where it stopped.
@@ -165,7 +165,7 @@ def _settings(
         "training.learning_rate": options.learning_rate,
     }
     settings |= {key: value for key, value in chosen.items() if value is not None}
-    if options.epochs is not None:  # as many of them as the paper's 10 of 40
+    if options.epochs is not None:  # in proportion to the paper's 10 of 40
         settings["training.architecture.start_epoch"] = options.epochs // 4
     return {**settings, **options.overrides}
 

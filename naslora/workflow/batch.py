@@ -25,7 +25,7 @@ def run_batch(
     """Train and evaluate all methods and variants of a study on a task.
 
     With the study's first seed, the task's controls are evaluated too, and the models of Table 4
-    are analysed. What is up to date is left as it is. An error ends one step alone.
+    are analysed. What is up to date is left as it is. An error ends one step only.
 
     Args:
         study: the study.

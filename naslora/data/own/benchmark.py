@@ -1,4 +1,4 @@
-"""Images of one's own as a benchmark: a study's task like any other."""
+"""User-supplied images as a benchmark: a study's task like any other."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ register_own_data(
 
 
 class OwnDescription(Settings):
-    """Description of a task of one's own images.
+    """Description of a task of user-supplied images.
 
     Attributes:
         name, title: of the task.
@@ -74,7 +74,7 @@ class OwnDescription(Settings):
 
 
 class OwnData(Benchmark):
-    """A benchmark of images that lie in a folder of one's own.
+    """A benchmark of images that lie in a user's folder.
 
     It has no archives: `import_pairs` copies images to the prepared folder, and writes their masks
     as PNG files of class numbers, 255 for void.

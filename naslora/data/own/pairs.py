@@ -125,7 +125,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], int]:
         found[stem] = path
     if twice:
         raise AuditError(
-            f"files that differ in their suffix alone: {listed(twice)}",
+            f"files that differ only in their suffix: {listed(twice)}",
             where=folder,
             remedy="keep one of each",
         )

@@ -79,7 +79,7 @@ class Checkpoints:
         """Read the last checkpoint that is whole, and remove damaged ones after it.
 
         Returns:
-            The state as it was saved, with tensors on the CPU; None where there is none.
+            The state as it was saved, with tensors on the CPU; None if there are no checkpoints.
 
         Raises:
             OSError: a file is there and cannot be read at the moment.

@@ -38,7 +38,7 @@ class Saver:
 
     Args:
         fabric: all its processes save and stop at the same step.
-        checkpoints: where to; used by the first process alone.
+        checkpoints: where to; used only by the first process.
         ongoing: the attempt, in the first process; else None.
         stop: may ask to stop.
         minutes: between checkpoints; 0 for one after every step.
