@@ -1,4 +1,4 @@
-"""Images of one's own: fit, compare, and the page, on a few drawn images and a tiny SAM."""
+"""User-supplied images: fit, compare, and the page, on a few drawn images and a tiny SAM."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def test_a_fresh_sam_is_not_adapted():
         (("vit_x", 64), {}, "no backbone 'vit_x'; there are vit_h"),
         (("tiny", 100), {}, "multiple of 8, not 100x100"),
         (("tiny", (64, 0)), {}, "multiple of 8, not 64x0"),
-        (("tiny", 64), {"classes": 0}, "at least one class"),
+        (("tiny", 64), {"classes": 0}, "classes and mask_tokens must be at least 1"),
         (
             ("tiny", 64),
             {"classes": 3, "mask_tokens": 0},

@@ -1,4 +1,4 @@
-"""How images and masks of one's own are paired and split."""
+"""How user-supplied images and masks are paired and split."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ REFUSED = {
     ),
     "two suffixes": (
         broken(lambda folder: (folder / "images" / "3.jpg").write_bytes(b"x")),
-        r"differ in their suffix alone: 3\.png and 3\.jpg",
+        r"differ only in their suffix: 3\.png and 3\.jpg",
     ),
     "damaged mask": (
         broken(lambda folder: (folder / "masks" / "3.png").write_bytes(b"x" * 99)),

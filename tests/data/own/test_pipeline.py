@@ -1,4 +1,4 @@
-"""Images of one's own go the way of every benchmark: prepared, audited, trained on, evaluated."""
+"""User-supplied images go the way of every benchmark: prepared, audited, trained on, evaluated."""
 
 from __future__ import annotations
 

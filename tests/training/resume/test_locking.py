@@ -59,7 +59,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     folder = tmp_path / "made" / "anew"
     with held(folder) as lock:
         lock.check()
-        with pytest.raises(LockError, match=f"at work on this run: process {os.getpid()} on ") as e:
+        with pytest.raises(LockError, match=f"working on this run: process {os.getpid()} on ") as e:
             RunLock.acquire(folder)
         assert e.value.exit_code == TRY_AGAIN
         assert e.value.where == folder
