@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from naslora.methods.foreign import adapt_model as adapt
+    from naslora.methods.third_party import adapt_model as adapt
     from naslora.own.api import fit, load, predict
 
 __all__ = ["__version__", "adapt", "fit", "load", "predict"]
@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 # Imported when they are used, since torch takes seconds to import.
 _PUBLIC = {
-    "adapt": ("naslora.methods.foreign", "adapt_model"),
+    "adapt": ("naslora.methods.third_party", "adapt_model"),
     "fit": ("naslora.own.api", "fit"),
     "load": ("naslora.own.api", "load"),
     "predict": ("naslora.own.api", "predict"),

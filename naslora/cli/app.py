@@ -56,7 +56,7 @@ def show(text: str) -> None:
     Console().print(Markdown(text))
 
 
-def say(what: str, path: Path) -> None:
+def echo_path(what: str, path: Path) -> None:
     """Print the path of a file that was written."""
     typer.echo(f"{what}: {path}")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from naslora.cli.app import OWN, app, say
+from naslora.cli.app import OWN, app, echo_path
 
 
 class To(StrEnum):
@@ -72,6 +72,6 @@ def export(
         checkpoint=checkpoint,
         estimator=estimator.value if estimator else None,
         images=images or [],
-        tell=typer.echo,
+        log=typer.echo,
     )
-    say(to.value, written)
+    echo_path(to.value, written)

@@ -1,4 +1,4 @@
-"""Commands for images of one's own."""
+"""Commands for user-supplied images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from naslora.cli.app import OWN, SeedOption, SetOption, app, say
+from naslora.cli.app import OWN, SeedOption, SetOption, app, echo_path
 
 if TYPE_CHECKING:
     from naslora.own.study import FitOptions
@@ -136,7 +136,7 @@ def example(
     """Generate a small folder of images and masks, to try the other commands on."""
     from naslora.own.example import write_example
 
-    say(f"{len(write_example(folder, task, count))} images with masks", folder)
+    echo_path(f"{len(write_example(folder, task, count))} images with masks", folder)
 
 
 @app.command(rich_help_panel=OWN)
@@ -167,8 +167,8 @@ def fit(
         resize_masks, test_share, val_share, crowd, name, set_,
     )  # fmt: skip
     done = fit_images(data, out, method, options, typer.echo)
-    say("run", done.folder)
-    say("report", done.report)
+    echo_path("run", done.folder)
+    echo_path("report", done.report)
 
 
 @app.command(rich_help_panel=OWN)
@@ -257,12 +257,12 @@ def predict(
     options = PredictOptions(
         products=tuple(dict.fromkeys(what.value for what in save or [Save.mask])),
         tile=tile,
-        natural=loaded.natural_size,
+        training_side=loaded.training_side,
         rescale=rescale,
         overwrite=overwrite,
     )
     written = predict_files(to_device(loaded.sam, device), images, out, options, typer.echo)
-    say(f"{len(written)} files", out)
+    echo_path(f"{len(written)} files", out)
 
 
 @app.command(rich_help_panel=OWN)

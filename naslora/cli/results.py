@@ -11,8 +11,8 @@ from naslora.cli.app import (
     SetOption,
     StudyOption,
     app,
+    echo_path,
     load,
-    say,
     show,
 )
 
@@ -34,7 +34,7 @@ def table(
 
     settings = load(study, set_)
     for path in write_tables(settings, names):
-        say("table", path)
+        echo_path("table", path)
     print_results(settings, aggregate(settings), Console())
 
 
@@ -54,7 +54,10 @@ def figure(
     from naslora.report.figures.catalogue import write_figures
 
     write_figures(
-        load(study, set_), names, allow_empty=allow_empty, written=lambda path: say("figure", path)
+        load(study, set_),
+        names,
+        allow_empty=allow_empty,
+        written=lambda path: echo_path("figure", path),
     )
 
 
@@ -63,7 +66,7 @@ def report(study: StudyOption = None, set_: SetOption = None) -> None:
     """Write report.html: all tables, figures, claims and runs in one file, for any browser."""
     from naslora.report.page.build import write_report
 
-    say("report", write_report(load(study, set_)))
+    echo_path("report", write_report(load(study, set_)))
 
 
 @app.command(rich_help_panel=RESULTS)

@@ -16,8 +16,8 @@ from naslora.cli.app import (
     TaskOption,
     VariantOption,
     app,
+    echo_path,
     load,
-    say,
 )
 from naslora.core.errors import DivergedError
 from naslora.study.layout import Layout
@@ -29,7 +29,7 @@ def generate(task: TaskOption, study: StudyOption = None, set_: SetOption = None
     from naslora.data.generated import generate_archives
 
     for archive in generate_archives(load(study, set_), task):
-        say("generated", archive)
+        echo_path("generated", archive)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -50,7 +50,7 @@ def data(
     settings = load(study, set_)
     words = ["naslora", "data", "--study", settings.study]
     words += [word for pair in set_ or [] for word in ("--set", pair)]
-    outcomes = acquire(settings, tell=typer.echo, repinned=repin or [])
+    outcomes = acquire(settings, log=typer.echo, repinned=repin or [])
     check_complete(outcomes, settings, shlex.join(words))
 
 
@@ -62,8 +62,8 @@ def prepare(task: TaskOption, study: StudyOption = None, set_: SetOption = None)
     settings = load(study, set_)
     manifest = prepare_task(settings, task)
     layout = Layout.of(settings)
-    say("audit", layout.audit(task).with_suffix(".md"))
-    say(f"{len(manifest.samples)} images", layout.manifest(task))
+    echo_path("audit", layout.audit(task).with_suffix(".md"))
+    echo_path(f"{len(manifest.samples)} images", layout.manifest(task))
 
 
 @app.command(rich_help_panel=STEPS)
@@ -76,7 +76,7 @@ def fetch(
     from naslora.sam.checkpoints import fetch_checkpoint
 
     sam = load(study, set_).sam
-    say("checkpoint", fetch_checkpoint(backbone or sam.backbone, sam.checkpoints))
+    echo_path("checkpoint", fetch_checkpoint(backbone or sam.backbone, sam.checkpoints))
 
 
 @app.command(rich_help_panel=STEPS)
@@ -97,12 +97,12 @@ def pretrain(
     if publish is not None:
         from naslora.training.pretraining.publishing import publish as publish_weights
 
-        say("weights", publish_weights(settings, publish))
+        echo_path("weights", publish_weights(settings, publish))
         return
     from naslora.training.pretraining.run import pretrain as pretrain_backbone
 
     pretrain_backbone(settings)
-    say("backbone", Layout.of(settings).backbone())
+    echo_path("backbone", Layout.of(settings).backbone())
 
 
 @app.command(rich_help_panel=STEPS)
@@ -130,7 +130,7 @@ def train(
         if not record_divergence:
             raise
         typer.echo(str(error))
-    say("receipt", receipt)
+    echo_path("receipt", receipt)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -146,7 +146,7 @@ def evaluate(
 
     settings = load(study, set_)
     evaluate_run(settings, task, variant, seed)
-    say("record", Layout.of(settings).record(task, variant, seed))
+    echo_path("record", Layout.of(settings).record(task, variant, seed))
 
 
 @app.command(rich_help_panel=STEPS)
@@ -176,7 +176,7 @@ def controls(task: TaskOption, study: StudyOption = None, set_: SetOption = None
     from naslora.evaluation.controls import evaluate_controls
 
     for path in evaluate_controls(load(study, set_), task):
-        say("record", path)
+        echo_path("record", path)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -194,7 +194,7 @@ def analyse(
 
     settings = load(study, set_)
     done = analyse_model(settings, model, task, seed)
-    say("analysis", Layout.of(settings).analysis(done.task, done.model, done.seed))
+    echo_path("analysis", Layout.of(settings).analysis(done.task, done.model, done.seed))
 
 
 @app.command("time", rich_help_panel=STEPS)
@@ -209,4 +209,4 @@ def time_(
     """Time training and inference of all methods on this machine (Table 5); needs no images."""
     from naslora.timing.measure import time_methods
 
-    say("timing", time_methods(load(study, set_), output, typer.echo))
+    echo_path("timing", time_methods(load(study, set_), output, typer.echo))

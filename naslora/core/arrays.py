@@ -76,7 +76,7 @@ class ArrayFile:
             raise ManifestError(
                 f"this file of {self._noun} is damaged",
                 where=self._path,
-                remedy="delete it and run the same command again, which writes it anew",
+                remedy="delete it and run the same command again, which writes it again",
             )
         self._checked[index] = True
         return pixels
@@ -110,7 +110,7 @@ def array_file(
         make: returns array i.
         noun: what the arrays are, for messages.
         without: what happens without the file, for messages.
-        threads: number of threads that call `make`; 0 for the calling thread alone.
+        threads: number of threads that call `make`; 0 for the calling thread only.
     """
     try:
         return ArrayFile(path, key, count, shape, noun)

@@ -115,7 +115,7 @@ class Download:
             try:
                 return self._attempt(partial, show)
             except _BrokenError as broken:
-                # A server that ignores ranges begins anew each time, which is no progress.
+                # A server that ignores ranges starts over each time, which is no progress.
                 failures = 1 if _size(partial) > most else failures + 1
                 most = max(most, _size(partial))
                 if failures >= self.attempts:

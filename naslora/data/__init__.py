@@ -1,1 +1,1 @@
-"""Benchmarks and images of one's own: archives, audit, splits, manifests, data sets."""
+"""Benchmarks and user-supplied images: archives, audit, splits, manifests, data sets."""

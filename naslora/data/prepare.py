@@ -101,7 +101,7 @@ def prepared_images(study: Study, manifest: Manifest, config: Path = CONFIG_FOLD
 
 
 def _check_same(manifest: Manifest, archives: list[ManifestArchive], study: Study) -> None:
-    """Compare archives with those of a manifest; images of one's own are compared after copying.
+    """Compare archives with those of a manifest; user-supplied images are compared after copying.
 
     Raises:
         ManifestError: they are others.
@@ -111,7 +111,7 @@ def _check_same(manifest: Manifest, archives: list[ManifestArchive], study: Stud
         raise ManifestError(
             f"the archives of {manifest.task} are not those of its manifest",
             where=Layout.of(study).manifest(manifest.task),
-            remedy=f"bring the archives back: {_names(manifest)}; or prepare the task anew",
+            remedy=f"bring the archives back: {_names(manifest)}; or prepare the task again",
         )
 
 
@@ -120,7 +120,7 @@ def _names(manifest: Manifest) -> str:
 
 
 def _filled(choice: Choice, used: Files, folder: Path) -> tuple[Listing, list[ManifestArchive]]:
-    """Unpack all archives of a task to a folder, or copy images of one's own; list what is there.
+    """Unpack all archives of a task to a folder, or copy user-supplied images; list what is there.
 
     Returns:
         The listing, and the records of the archives or of the source.
@@ -152,7 +152,7 @@ def _files(choice: Choice, study: Study, config: Path) -> Files:
 
 
 def _where(benchmark: Benchmark, used: Files) -> Path:
-    """The archive, or the source of images of one's own, for messages."""
+    """The archive, or the source of user-supplied images, for messages."""
     if isinstance(benchmark, OwnData):
         return benchmark.description.data
     return next(path for path, _ in used.values())

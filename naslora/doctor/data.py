@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from naslora.core.errors import CheckpointError, NasloraError
 from naslora.core.files import gigabytes, sha256
-from naslora.data.archives.acquire import standing
+from naslora.data.archives.acquire import official_status
 from naslora.data.archives.bundles import find_bundle
 from naslora.data.archives.catalogue import Archive, find, verify
 from naslora.data.archives.pins import Pin, read_pins
@@ -82,7 +82,7 @@ def _archive(choice: Choice, archive: Archive, study: Study, verifying: bool) ->
         # A file larger than its pin is another file, and verifying it says the rest.
         if verifying or (pin is not None and path.stat().st_size > pin.bytes):
             record = verify(archive, path)
-            kind = standing(archive, record)
+            kind = official_status(archive, record)
             bad = record.official is False
             finding = f"{short(path)}, {gigabytes(record.bytes)}, {kind}"
         else:

@@ -102,8 +102,8 @@ def _render(console: Console, checks: Sequence[Check], study: str) -> None:
 def _verdict(checks: Sequence[Check], study: str) -> Text:
     problems = sum(check.state == "problem" for check in checks)
     warnings = sum(check.state == "warning" for check in checks)
-    noted = f", {warnings} to know about" if warnings else ""
+    noted = f", {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
     if problems:
-        missing = f"{problems} thing{'s' if problems > 1 else ''} to put right"
+        missing = f"{problems} problem{'s' * (problems > 1)}"
         return Text(f"Study {study} cannot run: {missing}{noted}.", style="bold red")
     return Text(f"Study {study} can run{noted}.", style="bold green")

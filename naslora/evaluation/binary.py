@@ -199,7 +199,7 @@ def _checked(
     void = truth == IGNORE
     if void.any():
         if void.all():
-            raise ValueError("a mask of void pixels alone")
+            raise ValueError("every pixel of the mask is void")
         truth = np.where(void, 0, truth)
     if truth.max() > 1 or truth.min() < 0:
         raise ValueError(f"a binary mask holds 0 and 1, not {truth.min()} to {truth.max()}")

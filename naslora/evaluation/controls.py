@@ -123,10 +123,10 @@ def best_iou_threshold(mean: NDArray[np.float32], masks: Iterable[NDArray[np.uin
     total = np.zeros(len(THRESHOLDS))
     for mask in masks:
         flat, void = mask.ravel() == 1, mask.ravel() == IGNORE
-        both = _from_above(np.bincount(below[flat], minlength=size))
+        intersection = _from_above(np.bincount(below[flat], minlength=size))
         predicted = everywhere - _from_above(np.bincount(below[void], minlength=size))
-        either = predicted + np.count_nonzero(flat) - both
-        total += np.divide(both, either, out=np.ones(len(both)), where=either > 0)
+        union = predicted + np.count_nonzero(flat) - intersection
+        total += np.divide(intersection, union, out=np.ones(len(intersection)), where=union > 0)
     return float(THRESHOLDS[total.argmax()])
 
 
@@ -156,10 +156,10 @@ def best_miou_threshold(mean: NDArray[np.float32]) -> float:
         iou = []
         for index in range(1, number):
             chosen = predicted == index
-            both = shares[index][chosen].sum()
-            either = chosen.sum() + shares[index].sum() - both
-            if either > 0:
-                iou.append(both / either)
+            intersection = shares[index][chosen].sum()
+            union = chosen.sum() + shares[index].sum() - intersection
+            if union > 0:
+                iou.append(intersection / union)
         scores.append(np.mean(iou) if iou else 0.0)
     return float(THRESHOLDS[int(np.argmax(scores))])
 

@@ -114,7 +114,7 @@ class MultiClassMetrics:
         if not counted.all():
             predicted, target = predicted[counted], target[counted]
         if not target.size:
-            raise ValueError("a mask of void pixels alone")
+            raise ValueError("every pixel of the mask is void")
         for numbers in (predicted, target):
             if not np.issubdtype(numbers.dtype, np.integer):
                 raise ValueError(f"class numbers are whole numbers, not {numbers.dtype}")
@@ -141,9 +141,9 @@ class MultiClassMetrics:
         right, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
         union = true + predicted - right
         iou = {
-            name: float(both / either)
-            for name, both, either in zip(self.classes, right, union, strict=True)
-            if either
+            name: float(hits / total)
+            for name, hits, total in zip(self.classes, right, union, strict=True)
+            if total
         }
         values = {
             "Acc": float(right.sum() / true.sum()),

@@ -38,14 +38,14 @@ class PredictOptions:
     Attributes:
         products: of "mask", "probability" (binary tasks), "overlay" and "coco".
         tile: the side of tiles in pixels; 0 for none; None for the rule of `tile_size`.
-        natural: the longer side in pixels of the images that the model was trained on.
+        training_side: the longer side in pixels of the images that the model was trained on.
         rescale: for pixels of more than 8 bits; see `choose_rescaling`.
-        overwrite: replace files that are there already.
+        overwrite: replace files that already exist.
     """
 
     products: Sequence[Product] = ("mask",)
     tile: int | None = None
-    natural: int | None = None
+    training_side: int | None = None
     rescale: str = "auto"
     overwrite: bool = False
 
@@ -55,7 +55,7 @@ def predict_files(
     images: Iterable[Path],
     folder: Path,
     options: PredictOptions | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Predict image files, each at its own size, and write masks below `folder`.
 
@@ -69,14 +69,14 @@ def predict_files(
         images: image files, or folders of them with all below.
         folder: where masks go; a folder's masks keep its tree.
         options: how to predict, and what to write.
-        tell: called with a line for each finished image.
+        log: called with a line for each finished image.
 
     Returns:
         The files written, in the order of the images.
 
     Raises:
         SettingsError: a file or folder is missing, or holds no image; two images would have one
-            mask; a file is there already, or would replace an image; an option is invalid. Nothing
+            mask; a file already exists, or would replace an image; an option is invalid. Nothing
             is written then.
         AuditError: some images could not be predicted; it names each. All others are done.
         DivergedError: a prediction is not finite.
@@ -85,14 +85,16 @@ def predict_files(
     options = options or PredictOptions()
     if "probability" in options.products and sam.classes > 1:
         raise SettingsError(
-            f"this adapter tells {sam.classes} classes apart, and has no one probability",
+            f"this adapter has {sam.classes} classes, so there is no single foreground probability",
             remedy="ask for masks, which hold class numbers",
         )
     if options.tile is not None and options.tile < 0:
-        raise SettingsError(f"a tile of {options.tile} pixels", remedy="give 0 or a positive size")
+        raise SettingsError(
+            f"tile must be 0 or positive, got {options.tile}", remedy="give 0 or a positive size"
+        )
     files = find_images(images)
     _check_outputs(files, folder, options)
-    rescaling = _choose_rescaling(files, options.rescale, tell)
+    rescaling = _choose_rescaling(files, options.rescale, log)
     coco = CocoFile(sam.classes) if "coco" in options.products else None
     written: list[Path] = []
     problems: list[str] = []
@@ -115,7 +117,7 @@ def predict_files(
             coco.add(_named(file, page), mask)
         done += 1
         share = np.count_nonzero(mask) / mask.size
-        tell(f"{file.path}: {_size(pixels)} pixels, {share:.1%} foreground")
+        log(f"{file.path}: {_size(pixels)} pixels, {share:.1%} foreground")
     if coco is not None and done:
         coco.write(folder / COCO_NAME)
         written.append(folder / COCO_NAME)
@@ -188,7 +190,7 @@ def _predict(
     tile = options.tile or None
     if options.tile is None:
         height, width = pixels.shape[:2]
-        tile = tile_size((height, width), options.natural or max(sam.image_size))
+        tile = tile_size((height, width), options.training_side or max(sam.image_size))
     masks, probabilities = [], []
     for strip in predict_tiled(sam, pixels, tile):
         masks.append((strip > THRESHOLD).astype(np.uint8) if sam.classes == 1 else strip)
@@ -225,7 +227,7 @@ def _write(
 
 
 def _choose_rescaling(
-    files: Sequence[ImageFile], text: str, tell: Callable[[str], None]
+    files: Sequence[ImageFile], text: str, log: Callable[[str], None]
 ) -> Rescaling:
     """Read all images of more than 8 bits once, if their common range is asked for."""
     if text != "auto":
@@ -242,7 +244,7 @@ def _choose_rescaling(
 
     rescaling = choose_rescaling(text, deep_pages())
     for name, (low, high) in sorted(rescaling.ranges.items()):
-        tell(
+        log(
             f"pixels of type {name}: {low:g} becomes black and {high:g} white, in all images"
             " (--rescale changes this)"
         )
@@ -277,9 +279,9 @@ def _check_outputs(files: Sequence[ImageFile], folder: Path, options: PredictOpt
 
 def _exists(path: Path) -> SettingsError:
     return SettingsError(
-        "this file is there already",
+        "this file already exists",
         where=path.absolute(),
-        remedy="choose another folder, or say --overwrite if it is an older mask",
+        remedy="choose another folder, or pass --overwrite if it is an older mask",
     )
 
 

@@ -92,7 +92,7 @@ def choose_rescaling(text: str, pages: Iterable[Page]) -> Rescaling:
         text: "auto", one range for all images of a type of pixels, from the least of their 0.1
             percentiles to the greatest of their 99.9; "image" or "type", see `Rescaling`; or
             "LOW,HIGH".
-        pages: all pictures of more than 8 bits; read for "auto" alone.
+        pages: all pictures of more than 8 bits; read for "auto" only.
 
     Raises:
         SettingsError: the text is none of these.

@@ -10,7 +10,7 @@ import yaml
 
 import naslora.sam
 from naslora.core.errors import CheckpointError, StateError
-from naslora.methods.adapter_file import read_content
+from naslora.methods.adapter_file import read_metadata
 from naslora.methods.state import load_adapted_sam
 from naslora.sam.building import Sam
 
@@ -25,12 +25,12 @@ class LoadedRun:
 
     Attributes:
         sam: adapted, in evaluation mode, on the CPU.
-        natural_size: median of the longer sides in pixels of the images that it was trained on;
+        training_side: median of the longer sides in pixels of the images that it was trained on;
             None if the adapter file does not say.
     """
 
     sam: Sam
-    natural_size: int | None = None
+    training_side: int | None = None
 
 
 def load_run(run: Path, checkpoint: Path | None = None) -> LoadedRun:
@@ -52,24 +52,25 @@ def load_run(run: Path, checkpoint: Path | None = None) -> LoadedRun:
             where=run.absolute(),
             remedy="give the folder of a trained run, or its adapter file",
         )
-    content = read_content(adapter)
+    metadata = read_metadata(adapter)
     if checkpoint is not None:
-        return LoadedRun(load_adapted_sam(adapter, checkpoint), content.image_side)
+        return LoadedRun(load_adapted_sam(adapter, checkpoint), metadata.image_side)
     try:
         return LoadedRun(
-            load_adapted_sam(adapter), content.image_side
+            load_adapted_sam(adapter), metadata.image_side
         )  # a method that starts from random weights
     except CheckpointError as error:
         missing = error
-    name = content.base.file if content.base else None
+    name = metadata.base.file if metadata.base else None
     tried = []
     for candidate in sorted(_candidates(adapter), key=lambda path: path.name != name):
         try:
-            return LoadedRun(load_adapted_sam(adapter, candidate), content.image_side)
+            return LoadedRun(load_adapted_sam(adapter, candidate), metadata.image_side)
         except (CheckpointError, StateError) as error:
             tried.append(f"{candidate}: {error.what}")
     raise CheckpointError(
-        f"{missing.what}, and none that fits is found: {'; '.join(tried) or 'no file to try'}",
+        f"{missing.what}, and no matching checkpoint was found: "
+        + ("; ".join(tried) or "no file to try"),
         where=adapter.absolute(),
         remedy="give the SAM that the run was trained on with --checkpoint",
     )

@@ -20,7 +20,7 @@ _BATCH = 4
 _LEAST_WEIGHT = 1e-3  # at a tile's border
 
 
-def tile_size(image: tuple[int, int], natural: int) -> int | None:
+def tile_size(image: tuple[int, int], training_side: int) -> int | None:
     """The side of tiles for an image of a height and width; None to predict it as a whole.
 
     An image of up to twice the size that the model was trained on is resized as a whole, as in
@@ -28,10 +28,10 @@ def tile_size(image: tuple[int, int], natural: int) -> int | None:
 
     Args:
         image: height and width in pixels.
-        natural: the longer side in pixels of the images that the model was trained on, or the
+        training_side: the longer side in pixels of the images that the model was trained on, or the
             model's input size where that is unknown.
     """
-    return natural if max(image) > 2 * natural else None
+    return training_side if max(image) > 2 * training_side else None
 
 
 def tile_starts(length: int, tile: int, overlap: float = OVERLAP) -> list[int]:

@@ -35,7 +35,7 @@ def export(
     checkpoint: Path | None = None,
     estimator: Estimator | None = None,
     images: Iterable[Path] = (),
-    tell: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Export a trained run in the format of another program.
 
@@ -56,7 +56,7 @@ def export(
         estimator: merges NAS cells into plain layers, approximately; see `naslora.nas.dense`.
         images: image files or folders to measure the loss of such a merge on, at most 32; they
             are also what an ONNX model is checked on.
-        tell: called with each line about what is exported, and with the measured loss.
+        log: called with each line about what is exported, and with the measured loss.
 
     Returns:
         What was written.
@@ -72,24 +72,24 @@ def export(
         raise SettingsError(f"no format {to!r}", remedy=f"choose one of {', '.join(FORMATS)}")
     if out.exists():
         raise SettingsError(
-            "this is there already", where=out, remedy="delete it, or give another name"
+            "this already exists", where=out, remedy="delete it, or give another name"
         )
     if estimator is not None and to in ("peft", "adapter"):
         raise SettingsError("an adapter is not merged", remedy="give no estimator")
     if to == "adapter":
         if isinstance(run, Sam):
             raise SettingsError("a card is made of the folder of a run", remedy="give that folder")
-        return write_shared(run, out, tell)
+        return write_shared(run, out, log)
     sam = run if isinstance(run, Sam) else load_run(run, checkpoint).sam
     if to == "peft":
-        return write_peft(sam, out, tell)
+        return write_peft(sam, out, log)
     paths = list(images)
     files = find_images(paths)[:_MAX_IMAGES] if paths else []
     batches = [_tensor(file.path, sam.image_size) for file in files]
-    merged = merged_copy(sam, estimator, batches, tell, collapse=to == "onnx")
+    merged = merged_copy(sam, estimator, batches, log, collapse=to == "onnx")
     if to == "meta":
-        return write_meta(merged, out, tell)
-    return write_onnx(merged, out, batches[:1], tell)
+        return write_meta(merged, out, log)
+    return write_onnx(merged, out, batches[:1], log)
 
 
 def _tensor(path: Path, size: tuple[int, int]) -> Tensor:

@@ -21,7 +21,7 @@ def merged_copy(
     sam: Sam,
     estimator: Estimator | None,
     images: Sequence[Tensor],
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     collapse: bool,
 ) -> Sam:
@@ -32,7 +32,7 @@ def merged_copy(
         estimator: of an approximate merge of NAS cells; by default they merge only where that
             changes no output.
         images: batches (B, 3, H, W) in 0..255 to measure an approximate merge on.
-        tell: called with what was done, and with the measured loss.
+        log: called with what was done, and with the measured loss.
         collapse: whether layers that do not merge may stay, cells in their collapsed form.
 
     Raises:
@@ -54,16 +54,16 @@ def merged_copy(
                 remedy="give some images of the domain",
             )
         before = [_decided(found, batch) for batch in images]
-        merge(found, "dense", estimator=estimator, images=images, tell=tell)
+        merge(found, "dense", estimator=estimator, images=images, log=log)
         after = [_decided(found, batch) for batch in images]
         changed = torch.cat([(a != b).flatten() for a, b in zip(after, before, strict=True)])
-        tell(
+        log(
             f"on {len(images)} images, the merge changes {changed.double().mean().item():.2%} of"
             " the pixels of the masks"
         )
         return found
     if "exact" in method.merges:
-        tell(f"{method.title} is merged into the weights, which changes no output")
+        log(f"{method.title} is merged into the weights, which changes no output")
         return merge(found)
     if not collapse:
         approximate = "dense" in method.merges
@@ -76,9 +76,9 @@ def merged_copy(
             else "export to onnx",
         )
     if "collapsed" in method.merges and adaptation.settings.get("style") != "darts":
-        tell(f"the cells of {method.title} are collapsed, which changes no output")
+        log(f"the cells of {method.title} are collapsed, which changes no output")
         return merge(found, "collapsed")
-    tell(f"{method.title} stays as it was trained")
+    log(f"{method.title} stays as it was trained")
     return found
 
 

@@ -15,14 +15,14 @@ from naslora.sam.conversion import convert
 _SIZE = (1024, 1024)  # of the models that Meta's registry builds
 
 
-def write_meta(sam: Sam, out: Path, tell: Callable[[str], None]) -> Path:
+def write_meta(sam: Sam, out: Path, log: Callable[[str], None]) -> Path:
     """Write a plain SAM as a checkpoint of Meta's.
 
     Args:
         sam: plain, with the original decoder. Tables of positions are interpolated to 1024 pixels,
             the size of the models that Meta's registry builds.
         out: the file to write.
-        tell: called with what was changed.
+        log: called with what was changed.
 
     Raises:
         SettingsError: the SAM has the semantic decoder, which has no place in Meta's model.
@@ -38,14 +38,14 @@ def write_meta(sam: Sam, out: Path, tell: Callable[[str], None]) -> Path:
             " onnx or peft",
         )
     if sam.backbone not in sam_model_registry:
-        tell(
+        log(
             f"Meta's registry has no {sam.backbone}; the file has Meta's names, for a model of"
             " these sizes that is built by hand"
         )
         save_checkpoint(sam, out)
         return out
     if sam.image_size != _SIZE:
-        tell(
+        log(
             f"tables of positions are interpolated from {sam.image_size[0]} x {sam.image_size[1]}"
             " pixels to 1024 x 1024, the size of Meta's models; masks differ from those at the"
             " size of training"

@@ -50,7 +50,7 @@ class Scores(nn.Module):
         return semantic_probabilities(prediction, self.size)
 
 
-def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], tell: Callable[[str], None]) -> Path:
+def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], log: Callable[[str], None]) -> Path:
     """Write a SAM as an ONNX model, and compare onnxruntime's outputs with torch's.
 
     The model takes `images`, float32 (B, 3, H, W) in 0..255 at the size of training, with any B,
@@ -61,7 +61,7 @@ def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], tell: Callable[[st
         sam: in float32 on the CPU; its layers may be adapted.
         out: the file to write.
         images: batches (B, 3, H, W) to compare on; noise by default.
-        tell: called with the difference that was found.
+        log: called with the difference that was found.
 
     Raises:
         SettingsError: a package that exporting needs is not installed.
@@ -124,7 +124,7 @@ def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], tell: Callable[[st
                 where=out,
                 remedy="report this, with the versions of torch, onnxscript and onnxruntime",
             )
-        tell(f"onnxruntime's scores differ from torch's by at most {difference:.1e}")
+        log(f"onnxruntime's scores differ from torch's by at most {difference:.1e}")
         with disk_errors(out):
             for part in sorted(folder.iterdir(), key=lambda part: part.name == out.name):
                 part.replace(out.parent / part.name)  # the file that names the other one last

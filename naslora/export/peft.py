@@ -23,7 +23,7 @@ from naslora.sam.building import Sam
 _METHODS = ("lora", "dora", "vera")
 
 
-def write_peft(sam: Sam, out: Path, tell: Callable[[str], None]) -> Path:
+def write_peft(sam: Sam, out: Path, log: Callable[[str], None]) -> Path:
     """Write a SAM's method and mask decoder as an adapter of PEFT.
 
     `PeftModel.from_pretrained(plain, out)` then gives the same outputs, where `plain` is the SAM
@@ -33,7 +33,7 @@ def write_peft(sam: Sam, out: Path, tell: Callable[[str], None]) -> Path:
     Args:
         sam: adapted by LoRA, DoRA with a magnitude per output, or VeRA; it stays as it is.
         out: the folder to write, with `adapter_config.json` and `adapter_model.safetensors`.
-        tell: called with what loads the adapter.
+        log: called with what loads the adapter.
 
     Raises:
         SettingsError: PEFT has no layer that is the method's, or is not installed.
@@ -78,7 +78,7 @@ def write_peft(sam: Sam, out: Path, tell: Callable[[str], None]) -> Path:
         config.inference_mode = True
         text = {name: _json(value) for name, value in config.to_dict().items()}
         (folder / "adapter_config.json").write_text(json.dumps(text, indent=2, sort_keys=True))
-    tell(
+    log(
         f"load it with peft.PeftModel.from_pretrained(sam, {str(out)!r}), where sam is the plain"
         f" {sam.backbone} with the {sam.decoder} decoder that was adapted"
     )

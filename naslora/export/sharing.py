@@ -14,7 +14,7 @@ from naslora.data.benchmarks.contract import Benchmark, benchmark_names, get_ben
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.evaluation.names import metric_name
 from naslora.evaluation.runs import ADAPTER_NAME
-from naslora.methods.adapter_file import AdapterContent, read_content
+from naslora.methods.adapter_file import AdapterMetadata, read_metadata
 from naslora.nas.settings import rate_text
 from naslora.study.records import CONTROLS, Receipt, Record, read_receipt, read_record
 
@@ -22,7 +22,7 @@ _RECEIPT = "training.json"
 _CARD = "README.md"
 
 
-def write_shared(run: Path, out: Path, tell: Callable[[str], None]) -> Path:
+def write_shared(run: Path, out: Path, log: Callable[[str], None]) -> Path:
     """Copy a run's adapter and receipt into a folder, and write a model card beside them.
 
     The card states the task and the terms of its images, the SAM that the adapter belongs to, how
@@ -32,11 +32,11 @@ def write_shared(run: Path, out: Path, tell: Callable[[str], None]) -> Path:
     Args:
         run: the folder of a run of a study, `runs/TASK/VARIANT/seedN`.
         out: the folder to write.
-        tell: called with each line about what is left out.
+        log: called with each line about what is left out.
 
     Raises:
         StateError: this is no run of a study on one of the package's benchmarks, it has no adapter,
-            or another one than its receipt says.
+            or one that does not match its receipt.
         RecordError: the receipt is damaged, or the record is of another training.
         DiskError: the folder cannot be written.
     """
@@ -53,25 +53,25 @@ def write_shared(run: Path, out: Path, tell: Callable[[str], None]) -> Path:
         )
     if receipt.adapter is None or receipt.adapter.sha256 != sha256(adapter):
         raise StateError(
-            "the adapter is another one than its receipt says",
+            "the adapter does not match its receipt",
             where=adapter.absolute(),
             remedy="train the run again, with the same command",
         )
-    content = read_content(adapter)
+    metadata = read_metadata(adapter)
     record, controls = _scores(run, receipt)
     if record is None:
-        tell("the card has no scores: there is no record of this run beside it")
+        log("the card has no scores: there is no record of this run beside it")
     with whole_folder(out) as folder:
         for path in (adapter, run / _RECEIPT):
             shutil.copyfile(path, folder / path.name)
-        text = card_text(receipt, content, _manifest(run, receipt), record, controls)
+        text = card_text(receipt, metadata, _manifest(run, receipt), record, controls)
         (folder / _CARD).write_text(text, encoding="utf-8")
     return out
 
 
 def card_text(
     receipt: Receipt,
-    content: AdapterContent,
+    metadata: AdapterMetadata,
     manifest: Manifest | None,
     record: Record | None,
     controls: Mapping[str, Record],
@@ -80,14 +80,14 @@ def card_text(
 
     Args:
         receipt: of the run.
-        content: metadata of its adapter file.
+        metadata: metadata of its adapter file.
         manifest: of its images, if it is known.
         record: of its evaluation, if there is one.
         controls: records of the predictions that look at no image, by name.
     """
     settings, benchmark = receipt.settings, get_benchmark(receipt.settings["task"])
-    training, title = settings["training"], record.title if record else content.method
-    adapter, base = receipt.adapter, content.base
+    training, title = settings["training"], record.title if record else metadata.method
+    adapter, base = receipt.adapter, metadata.base
     rate = rate_text(training["learning_rate"], training["decay_start"])
     assert adapter is not None
     sam = f"SAM `{settings['sam']['backbone']}` at {settings['sam']['image_size']} px"

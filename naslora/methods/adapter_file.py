@@ -26,7 +26,7 @@ class _Part(Document):
     model_config = ConfigDict(strict=True)
 
 
-class ModelFacts(_Part):
+class ModelSpec(_Part):
     """The SAM that an adapter fits; see `naslora.sam.building.build_sam`."""
 
     backbone: str
@@ -37,7 +37,7 @@ class ModelFacts(_Part):
     hypernetworks: Literal["shared", "per_token"]
 
 
-class BaseFacts(_Part):
+class BaseWeights(_Part):
     """The weights that an adapter was trained on.
 
     Attributes:
@@ -52,7 +52,7 @@ class BaseFacts(_Part):
     weights_sha256: dict[str, Sha256]
 
 
-class AdapterContent(_Part):
+class AdapterMetadata(_Part):
     """Metadata of an adapter file.
 
     Attributes:
@@ -68,12 +68,12 @@ class AdapterContent(_Part):
     method: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=100)]
     settings: dict[str, Any]
     seed: Annotated[int, Field(ge=0, lt=2**64)]
-    model: ModelFacts
-    base: BaseFacts | None
+    model: ModelSpec
+    base: BaseWeights | None
     image_side: Annotated[int, Field(ge=1)] | None = None
 
 
-class TensorFacts(_Part):
+class TensorSpec(_Part):
     """Shape and dtype of a tensor in a file."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -82,7 +82,7 @@ class TensorFacts(_Part):
     dtype: torch.dtype
 
 
-def read_content(path: Path) -> AdapterContent:
+def read_metadata(path: Path) -> AdapterMetadata:
     """Read the metadata of an adapter file.
 
     Raises:
@@ -95,11 +95,11 @@ def read_content(path: Path) -> AdapterContent:
             "this safetensors file holds no adapter", where=path, remedy="give one saved by naslora"
         )
     return parse_document(
-        text.encode(), AdapterContent, path, "adapter", "train the method again", StateError
+        text.encode(), AdapterMetadata, path, "adapter", "train the method again", StateError
     )
 
 
-def read_tensor_facts(path: Path) -> dict[str, TensorFacts]:
+def read_tensor_specs(path: Path) -> dict[str, TensorSpec]:
     """Shapes and dtypes of the tensors in an adapter file, which are not loaded.
 
     Raises:
@@ -113,11 +113,11 @@ def read_tensor_facts(path: Path) -> dict[str, TensorFacts]:
             dtype = (_FLOATS | _INTEGERS).get(view.get_dtype())
             if dtype is None:
                 raise StateError(
-                    f"{name} holds numbers of type {view.get_dtype()}, which no adapter has",
+                    f"{name} has dtype {view.get_dtype()}, which no adapter has",
                     where=path,
                     remedy="give a file saved by naslora",
                 )
-            found[name] = TensorFacts(shape=tuple(view.get_shape()), dtype=dtype)
+            found[name] = TensorSpec(shape=tuple(view.get_shape()), dtype=dtype)
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from naslora.core.errors import StateError
-from naslora.methods.adapter_file import BaseFacts
+from naslora.methods.adapter_file import BaseWeights
 from naslora.sam.building import Sam
 from naslora.sam.fingerprint import weights_sha256
 
@@ -16,7 +16,7 @@ from naslora.sam.fingerprint import weights_sha256
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def base_facts(sam: Sam, trained: Container[str]) -> BaseFacts:
+def describe_base(sam: Sam, trained: Container[str]) -> BaseWeights:
     """Describe the weights of a SAM that no method changes.
 
     The hash covers all of them except position embeddings, which are interpolated to the image size
@@ -28,7 +28,7 @@ def base_facts(sam: Sam, trained: Container[str]) -> BaseFacts:
     """
     left_out = _left_out(sam, trained)
     file = sam.checkpoint
-    return BaseFacts(
+    return BaseWeights(
         file=file.name if file else None,
         file_sha256=file.sha256 if file else None,
         weights_sha256={
@@ -37,7 +37,7 @@ def base_facts(sam: Sam, trained: Container[str]) -> BaseFacts:
     )
 
 
-def check_base(sam: Sam, base: BaseFacts, trained: Container[str], path: Path) -> None:
+def check_base(sam: Sam, base: BaseWeights, trained: Container[str], path: Path) -> None:
     """Check that a SAM has the weights that an adapter was trained on.
 
     Args:
@@ -54,10 +54,10 @@ def check_base(sam: Sam, base: BaseFacts, trained: Container[str], path: Path) -
     found = weights_sha256(sam, exclude=_left_out(sam, trained), dtype=dtype)
     if base.weights_sha256.get(_key(dtype)) == found:
         return
-    has = f" (it has those of {sam.checkpoint.name})" if sam.checkpoint else ""
+    has = f" (which are those of {sam.checkpoint.name})" if sam.checkpoint else ""
     file = f"{base.file}, SHA-256 {(base.file_sha256 or '')[:12]}…" if base.file else None
     raise StateError(
-        f"this adapter was trained on other weights than the model has{has}",
+        f"this adapter was trained on weights that differ from the model's{has}",
         where=path,
         remedy=f"load {file} into the SAM first"
         if file

@@ -65,7 +65,7 @@ class ConvolutionExperts(nn.Module):
     bicubically. Only the chosen expert is computed.
 
     The value of the gate does not multiply the expert's output, as in the authors' code. So the
-    router learns from the load-balance loss alone.
+    router learns only from the load-balance loss.
 
     In training, choices are noisy, and the loss is left in `auxiliary_loss`. An expert that no map
     of a batch chose has no gradient: `DistributedDataParallel` needs `find_unused_parameters`.

@@ -14,7 +14,7 @@ from naslora.core.errors import SettingsError
 from naslora.methods.settings import PROJECTIONS, Layers
 from naslora.sam.building import Sam
 from naslora.sam.image_encoder import Block
-from naslora.sam.windows import then_partition, window_partition
+from naslora.sam.windows import apply_then_partition, window_partition
 
 
 class AdaptedLinear(nn.Module):
@@ -24,9 +24,9 @@ class AdaptedLinear(nn.Module):
     names in the state dict. Subclasses override `forward`, and `merged` if they have one.
 
     Attributes:
-        pointwise: whether each position is treated alone. The encoder calls pointwise layers with
-            whole maps (B, H, W, C), and others with windows as the attention sees them, that is
-            (B * windows, h, w, C) with zeros where a window reaches over the map.
+        pointwise: whether each position is treated by itself. The encoder calls pointwise layers
+            with whole maps (B, H, W, C), and others with windows as the attention sees them, that
+            is (B * windows, h, w, C) with zeros where a window extends beyond the map.
     """
 
     def __init__(self, base: nn.Linear, pointwise: bool = True):
@@ -158,14 +158,14 @@ class LowRankLinear(AdaptedLinear):
     def in_windows(self, x: Tensor, size: int) -> Tensor:
         """The output of `forward` for the windows of a map (B, H, W, in), without work on padding.
 
-        A alone and the frozen layer see no neighbours, so they work on the map; A maps the padding
-        to zeros, as it does where windows are cut before it. A subclass with a `forward` of its own
-        that looks at neighbours has this of its own too.
+        A by itself and the frozen layer see no neighbours, so they work on the map; A maps the
+        padding to zeros, as it does where windows are cut before it. A subclass whose own `forward`
+        looks at neighbours overrides this method too.
 
         Returns:
             (B * windows, size, size, out).
         """
-        y = then_partition(self.base, x, size)
+        y = apply_then_partition(self.base, x, size)
         for name, branch in self.named_branches():
             self._add(y, name, branch.up(window_partition(branch.down(x), size)))
         return y

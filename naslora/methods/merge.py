@@ -53,7 +53,7 @@ def merge(
     *,
     estimator: Estimator = "centre",
     images: Iterable[Tensor] | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Sam:
     """Merge a method's layers into the SAM, in place; a second call changes nothing.
 
@@ -66,7 +66,7 @@ def merge(
         estimator: of the matrices of mode "dense", see `naslora.nas.dense`.
         images: batches (B, 3, H, W) in 0..255 on which the errors of mode "dense" are measured;
             the estimator least_squares needs them.
-        tell: called with a sentence on the errors of mode "dense".
+        log: called with a sentence on the errors of mode "dense".
 
     Returns:
         The same SAM.
@@ -91,7 +91,7 @@ def merge(
     matrices: Mapping[str, Mapping[str, Tensor]] = {}
     if mode == "dense":
         plan = plan_dense_merge(sam, estimator, images)
-        tell(plan.summary())
+        log(plan.summary())
         matrices = plan.matrices
     merged = {
         path: layer.merged(matrices.get(path))

@@ -36,7 +36,7 @@ class NASLoRASettings(CellSettings, LoRASettings):
         return self
 
 
-def put_cells(sam: Sam, settings: NASLoRASettings) -> None:
+def apply_cells(sam: Sam, settings: NASLoRASettings) -> None:
     """Put a low-rank branch with a cell on the qkv layer of every chosen block."""
 
     def cell() -> NASCell:
@@ -56,5 +56,5 @@ def put_cells(sam: Sam, settings: NASLoRASettings) -> None:
 
 
 register("nas_lora", title="NAS-LoRA", settings=NASLoRASettings, merges=("collapsed", "dense"))(
-    put_cells
+    apply_cells
 )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from naslora.methods.nas_lora import NASLoRASettings, put_cells
+from naslora.methods.nas_lora import NASLoRASettings, apply_cells
 from naslora.methods.registry import register
 
 
@@ -18,4 +18,4 @@ class NASPCLoRASettings(NASLoRASettings):
 
 register(
     "nas_pc_lora", title="NAS-PC-LoRA", settings=NASPCLoRASettings, merges=("collapsed", "dense")
-)(put_cells)
+)(apply_cells)

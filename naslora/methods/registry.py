@@ -143,7 +143,7 @@ def adapt(
 ) -> Adaptation:
     """Freeze a SAM, apply a method to it, and unfreeze what the method trains.
 
-    New layers are initialised from `seed` alone, whatever random numbers were drawn before.
+    New layers are initialised only from `seed`, whatever random numbers were drawn before.
 
     Raises:
         SettingsError: the method or one of its settings is unknown or invalid.
@@ -157,7 +157,7 @@ def adapt(
     required = {name: p.requires_grad for name, p in sam.named_parameters()}
     sam.requires_grad_(False)
     try:
-        with new_weights(seed):
+        with seeded_init(seed):
             chosen.apply(sam, parsed)
     except SettingsError:
         for name, parameter in sam.named_parameters():
@@ -186,8 +186,8 @@ def trainable_parameters(sam: nn.Module) -> dict[str, nn.Parameter]:
 
 
 @contextmanager
-def new_weights(seed: int) -> Iterator[None]:
-    """Draw weights from a seed alone, in float32 under any default dtype.
+def seeded_init(seed: int) -> Iterator[None]:
+    """Draw weights from a seed only, in float32 under any default dtype.
 
     The global random state is restored afterwards.
     """

@@ -16,14 +16,14 @@ from naslora.core.errors import CheckpointError, SettingsError, StateError
 from naslora.core.files import canonical_json, write_bytes
 from naslora.methods.adapter_file import (
     METADATA_KEY,
-    AdapterContent,
-    ModelFacts,
-    TensorFacts,
-    read_content,
-    read_tensor_facts,
+    AdapterMetadata,
+    ModelSpec,
+    TensorSpec,
+    read_metadata,
+    read_tensor_specs,
     read_tensors,
 )
-from naslora.methods.base_weights import base_facts, check_base
+from naslora.methods.base_weights import check_base, describe_base
 from naslora.methods.registry import (
     Adaptation,
     adapt,
@@ -39,7 +39,7 @@ def save_adapter(sam: Sam, path: Path, image_side: int | None = None) -> None:
     """Write trainable parameters and the method's buffers, with all that `load_adapter` needs.
 
     The file is in the format of safetensors, with a JSON text in its metadata under "naslora"; see
-    `naslora.methods.adapter_file.AdapterContent`.
+    `naslora.methods.adapter_file.AdapterMetadata`.
 
     Args:
         sam: with a method on it.
@@ -60,15 +60,15 @@ def save_adapter(sam: Sam, path: Path, image_side: int | None = None) -> None:
         raise StateError("the cells are collapsed", where=path, remedy="save before collapsing")
     tensors = {name: tensor.detach().contiguous() for name, tensor in adapter_state(sam).items()}
     pretrained = get_method(adaptation.method).pretrained
-    content = AdapterContent(
+    metadata = AdapterMetadata(
         method=adaptation.method,
         settings=adaptation.settings,
         seed=adaptation.seed,
         model=_model(sam),
-        base=base_facts(sam, tensors) if pretrained else None,
+        base=describe_base(sam, tensors) if pretrained else None,
         image_side=image_side,
     )
-    write_bytes(path, save(tensors, {METADATA_KEY: canonical_json(content.model_dump())}))
+    write_bytes(path, save(tensors, {METADATA_KEY: canonical_json(metadata.model_dump())}))
 
 
 def load_adapter(sam: Sam, path: Path) -> None:
@@ -76,7 +76,7 @@ def load_adapter(sam: Sam, path: Path) -> None:
 
     Args:
         sam: a fresh SAM with the same pre-trained weights, or one with the same method on it.
-            After an error it may be partly adapted: build it anew.
+            After an error it may be partly adapted: build it again.
         path: what `save_adapter` wrote.
 
     Raises:
@@ -84,10 +84,10 @@ def load_adapter(sam: Sam, path: Path) -> None:
             image size, number of classes, decoder, method or pre-trained weights; or its tensors
             do not fit.
     """
-    content = read_content(path)
-    facts = read_tensor_facts(path)
+    metadata = read_metadata(path)
+    specs = read_tensor_specs(path)
     for name, value in _model(sam):
-        saved = getattr(content.model, name)
+        saved = getattr(metadata.model, name)
         if saved != value:
             raise StateError(
                 f"this adapter was saved with {name} {_text(saved)}, and the model has"
@@ -97,20 +97,20 @@ def load_adapter(sam: Sam, path: Path) -> None:
             )
     carried = adaptation_of(sam)
     if carried is not None:
-        _check_same_method(carried, content, path)
-        _check_shapes(adapter_state(sam), facts, path)
+        _check_same_method(carried, metadata, path)
+        _check_shapes(adapter_state(sam), specs, path)
     else:
         # On a copy without memory first: settings that do not fit the file's tensors may ask for
         # more memory than there is.
-        without_memory = _without_memory(sam)
+        on_meta = _meta_copy(sam)
         with torch.device("meta"):
-            _adapt(without_memory, content, path)
-        _check_shapes(adapter_state(without_memory), facts, path)
-    if content.base is not None:
-        check_base(sam, content.base, facts, path)
+            _adapt(on_meta, metadata, path)
+        _check_shapes(adapter_state(on_meta), specs, path)
+    if metadata.base is not None:
+        check_base(sam, metadata.base, specs, path)
     tensors = read_tensors(path)
     if carried is None:
-        _adapt(sam, content, path)
+        _adapt(sam, metadata, path)
     with torch.no_grad():
         for name, tensor in adapter_state(sam).items():
             tensor.copy_(tensors[name])
@@ -129,13 +129,13 @@ def load_adapted_sam(path: Path, checkpoint: Path | None = None) -> Sam:
 
     Raises:
         StateError: the adapter is missing, damaged, of a method that is not registered, or was
-            trained on other weights than the checkpoint's.
+            trained on weights that differ from the checkpoint's.
         CheckpointError: the checkpoint is missing, damaged or of another backbone.
     """
-    content = read_content(path)
-    model = content.model
+    metadata = read_metadata(path)
+    model = metadata.model
     try:
-        method = get_method(content.method)
+        method = get_method(metadata.method)
     except SettingsError as error:
         raise StateError(f"cannot restore the method: {error}", where=path) from None
     if method.pretrained and checkpoint is None:
@@ -167,8 +167,8 @@ def adapter_state(sam: Sam) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in sam.state_dict().items() if name in names}
 
 
-def _model(sam: Sam) -> ModelFacts:
-    return ModelFacts(
+def _model(sam: Sam) -> ModelSpec:
+    return ModelSpec(
         backbone=sam.backbone,
         image_size=sam.image_size,
         decoder=sam.decoder,
@@ -178,7 +178,7 @@ def _model(sam: Sam) -> ModelFacts:
     )
 
 
-def _without_memory(sam: Sam) -> Sam:
+def _meta_copy(sam: Sam) -> Sam:
     """A copy of a SAM on the meta device."""
     tensors: dict[int, Tensor] = {
         id(p): nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad)
@@ -188,33 +188,31 @@ def _without_memory(sam: Sam) -> Sam:
     return copy.deepcopy(sam, tensors)
 
 
-def _adapt(sam: Sam, content: AdapterContent, path: Path) -> None:
+def _adapt(sam: Sam, metadata: AdapterMetadata, path: Path) -> None:
     try:
-        adapt(sam, content.method, content.settings, content.seed)
+        adapt(sam, metadata.method, metadata.settings, metadata.seed)
     except SettingsError as error:
         raise StateError(f"cannot restore the method: {error}", where=path) from None
 
 
-def _check_same_method(carried: Adaptation, content: AdapterContent, path: Path) -> None:
-    if not get_method(carried.method).pretrained and carried.seed != content.seed:
+def _check_same_method(carried: Adaptation, metadata: AdapterMetadata, path: Path) -> None:
+    if not get_method(carried.method).pretrained and carried.seed != metadata.seed:
         raise StateError(
-            f"this adapter began from seed {content.seed}, and the model from {carried.seed}",
+            f"this adapter began from seed {metadata.seed}, and the model from {carried.seed}",
             where=path,
             remedy="load it onto a fresh SAM",
         )
     same = json.loads(canonical_json(carried.settings))
-    if (carried.method, same) != (content.method, content.settings) or carried.collapsed:
+    if (carried.method, same) != (metadata.method, metadata.settings) or carried.collapsed:
         raise StateError(
-            f"this adapter is {content.method} with settings {content.settings}, and the"
+            f"this adapter is {metadata.method} with settings {metadata.settings}, and the"
             f" model carries {carried.method} with {same}",
             where=path,
             remedy="load it onto a fresh SAM",
         )
 
 
-def _check_shapes(
-    state: Mapping[str, Tensor], saved: Mapping[str, TensorFacts], path: Path
-) -> None:
+def _check_shapes(state: Mapping[str, Tensor], saved: Mapping[str, TensorSpec], path: Path) -> None:
     """Check that an adapter file has the tensors that the model needs.
 
     Raises:
@@ -225,15 +223,15 @@ def _check_shapes(
     if extra := sorted(set(saved) - set(state)):
         raise StateError(f"the model has no place for {_some(extra)}", where=path)
     for name, tensor in state.items():
-        facts = saved[name]
-        if facts.shape != tuple(tensor.shape):
+        spec = saved[name]
+        if spec.shape != tuple(tensor.shape):
             raise StateError(
-                f"{name} has shape {list(facts.shape)}, and the model needs {list(tensor.shape)}",
+                f"{name} has shape {list(spec.shape)}, and the model needs {list(tensor.shape)}",
                 where=path,
             )
-        if facts.dtype.is_floating_point != tensor.dtype.is_floating_point:
+        if spec.dtype.is_floating_point != tensor.dtype.is_floating_point:
             raise StateError(
-                f"{name} holds numbers of type {facts.dtype}, and the model needs {tensor.dtype}",
+                f"{name} has dtype {spec.dtype}, and the model needs {tensor.dtype}",
                 where=path,
             )
 

@@ -1,7 +1,7 @@
 """VeRA (Kopiczko et al., ICLR 2024, arXiv 2310.11454): shared random matrices, trained vectors per
 layer.
 
-The paper's 0.32 M parameters for VeRA are its vectors alone: with rank 2048 and q, k and v apart,
+The paper's 0.32 M parameters for VeRA are only its vectors: with rank 2048 and q, k and v apart,
 3 * (2048 + 1280) in each of 32 blocks are 319,488. The paper says that the mask decoder is fully
 tuned, as in all its other rows, so it is tuned here too, and our count on ViT-H is 3,825,024.
 """
@@ -119,7 +119,7 @@ class VeRALinear(AdaptedLinear):
     Args:
         base: the layer that has W and b.
         shared: A and B.
-        projections: parts of the output, with as many outputs as B each; None for all as one.
+        projections: parts of the output, each with the number of outputs of B; None for all as one.
         d_initial: where l_d starts.
 
     Attributes:

@@ -33,9 +33,9 @@ class AlternatingOptimizer:
     Args:
         model: holds the parameters; those with `requires_grad` now are optimised.
         settings: learning rates, weight decays and the schedule.
-        idle_gradients: compute the gradients of the fixed parameters too, and drop them. A model
-            in several processes needs it, since `DistributedDataParallel` waits for the gradient
-            of every parameter.
+        keep_frozen_gradients: compute the gradients of the fixed parameters too, and drop them. A
+            model in several processes needs it, since `DistributedDataParallel` waits for the
+            gradient of every parameter.
 
     Attributes:
         weights: the optimiser of w; simultaneously, of w and alpha.
@@ -43,11 +43,11 @@ class AlternatingOptimizer:
     """
 
     def __init__(
-        self, model: nn.Module, settings: OptimiserSettings, *, idle_gradients: bool = False
+        self, model: nn.Module, settings: OptimiserSettings, *, keep_frozen_gradients: bool = False
     ):
         self._settings = settings.architecture
         self._learning_rate, self._decay_start = settings.learning_rate, settings.decay_start
-        self._idle_gradients = idle_gradients
+        self._keep_frozen_gradients = keep_frozen_gradients
         self._w = weight_parameters(model)
         self._alpha = architecture_parameters(model)
         self.weights: torch.optim.Optimizer = torch.optim.Adam(
@@ -84,7 +84,7 @@ class AlternatingOptimizer:
         return any(self.alpha_active(epochs, step) for step in range(1, steps + 1))
 
     def second_pass(self, epoch: int, step: int) -> bool:
-        """Whether this step has a second forward and backward pass, for alpha alone."""
+        """Whether this step has a second forward and backward pass, for alpha only."""
         return self._settings.alternation == "stage_wise" and self.alpha_active(epoch, step)
 
     def set_progress(self, done: float) -> None:
@@ -168,15 +168,17 @@ class AlternatingOptimizer:
             ValueError: the state is of a model with other parameters.
         """
         if (state["architecture"] is None) != (self.architecture is None):
-            raise ValueError("one of the state and the model has architecture parameters")
+            raise ValueError(
+                "only one of the saved state and the model has architecture parameters"
+            )
         self.weights.load_state_dict(state["weights"])
         if self.architecture is not None:
             self.architecture.load_state_dict(state["architecture"])
 
     @contextmanager
     def _fixed(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-        """Compute no gradients of these parameters in the block, unless `idle_gradients` is set."""
-        fixed = [] if self._idle_gradients else parameters
+        """Compute no gradients of these parameters, unless `keep_frozen_gradients` is set."""
+        fixed = [] if self._keep_frozen_gradients else parameters
         for parameter in fixed:
             parameter.requires_grad_(False)
         try:

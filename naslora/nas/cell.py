@@ -27,7 +27,7 @@ def selected_channels(channels: int, ratio: float) -> int:
 class NASCell(nn.Module):
     """y = sum_i softmax(alpha)_i O_i(x) on ceil(ratio * r) channels; the rest is unchanged.
 
-    The operations are built on those channels alone: masking with zeros, as eq. 3 is written,
+    The operations are built on those channels only: masking with zeros, as eq. 3 is written,
     would let pointwise convolutions write into the unchanged channels.
 
     All operations that have a kernel are applied as one convolution with the weighted sum of the
@@ -41,8 +41,8 @@ class NASCell(nn.Module):
     Attributes:
         alpha: the architecture parameters before softmax, drawn from 0.001 * N(0, 1).
         fused: set False to apply the operations one by one.
-        selected: number of channels that go through the operations.
-        inside: these channels.
+        num_selected: number of channels that go through the operations.
+        channel_slice: these channels.
         normalised: whether operations have batch normalisation, in style darts.
     """
 
@@ -50,35 +50,37 @@ class NASCell(nn.Module):
         super().__init__()
         settings = settings or CellSettings()
         self.channels = channels
-        self.selected = selected_channels(channels, settings.ratio)
-        start = 0 if settings.channels == "first" else channels - self.selected
-        self.inside = slice(start, start + self.selected)
+        self.num_selected = selected_channels(channels, settings.ratio)
+        start = 0 if settings.channels == "first" else channels - self.num_selected
+        self.channel_slice = slice(start, start + self.num_selected)
         self.fused = True
         self.normalised = settings.style == "darts"
         self.operation_names = settings.operations
         self.alpha = nn.Parameter(_ALPHA_STD * torch.randn(len(self.operation_names)))
         self.operations = nn.ModuleList(
-            build_operation(name, self.selected, settings) for name in self.operation_names
+            build_operation(name, self.num_selected, settings) for name in self.operation_names
         )
 
-    def shares(self) -> Tensor:
+    def operation_weights(self) -> Tensor:
         """The weight of each operation, softmax(alpha)."""
         return self.alpha.softmax(0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix a channels-last map (B, H, W, r) into one of the same shape."""
-        shares = self.shares()
+        weights = self.operation_weights()
         operations = self.operation_list()
         if not self.fused:
-            return apply_selected(x, self.inside, None, shares, operations)
-        kernel, rest = self.decompose(shares)
-        return apply_selected(x, self.inside, kernel, shares[rest], [operations[i] for i in rest])
+            return apply_selected(x, self.channel_slice, None, weights, operations)
+        kernel, rest = self.decompose(weights)
+        return apply_selected(
+            x, self.channel_slice, kernel, weights[rest], [operations[i] for i in rest]
+        )
 
     def operation_list(self) -> list[Operation]:
         """The operations, in the order of alpha."""
         return list(cast("Iterable[Operation]", self.operations))
 
-    def decompose(self, shares: Tensor) -> tuple[Tensor | None, list[int]]:
+    def decompose(self, weights: Tensor) -> tuple[Tensor | None, list[int]]:
         """Split the mixture into one kernel and the operations that have none.
 
         Returns:
@@ -89,8 +91,8 @@ class NASCell(nn.Module):
         rest = [i for i, kernel in enumerate(kernels) if kernel is None]
         size = max((kernel.shape[-1] for kernel in kernels if kernel is not None), default=0)
         terms = [
-            F.pad(share * kernel, [(size - kernel.shape[-1]) // 2] * 4)
-            for share, kernel in zip(shares, kernels, strict=True)
+            F.pad(weight * kernel, [(size - kernel.shape[-1]) // 2] * 4)
+            for weight, kernel in zip(weights, kernels, strict=True)
             if kernel is not None
         ]
         return (torch.stack(terms).sum(0) if terms else None), rest
@@ -100,12 +102,14 @@ def apply_selected(
     x: Tensor,
     chosen: slice,
     kernel: Tensor | None,
-    shares: Tensor,
+    weights: Tensor,
     operations: Sequence[Operation],
 ) -> Tensor:
     """Put the chosen channels of (B, H, W, r) through a kernel plus some operations."""
     inside = x[..., chosen].permute(0, 3, 1, 2)
-    terms = [share * operation(inside) for share, operation in zip(shares, operations, strict=True)]
+    terms = [
+        weight * operation(inside) for weight, operation in zip(weights, operations, strict=True)
+    ]
     if kernel is not None:
         terms.append(F.conv2d(inside, kernel, padding=kernel.shape[-1] // 2))
     mixed: Tensor = terms[0]
@@ -135,4 +139,4 @@ def weight_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 def operation_shares(model: nn.Module) -> dict[str, list[float]]:
     """Softmax(alpha) of every cell by module name, in the order of its operations (Figure C2)."""
-    return {name: cell.shares().detach().tolist() for name, cell in cells(model).items()}
+    return {name: cell.operation_weights().detach().tolist() for name, cell in cells(model).items()}

@@ -12,7 +12,7 @@ from naslora.nas.cell import NASCell, apply_selected
 class CollapsedCell(nn.Module):
     """The inference form of a `NASCell`: fixed kernel, plus the weighted operations without one.
 
-    With the default operations the kernel is 9 x 9 and max-pooling alone remains. Average pooling
+    With the default operations the kernel is 9 x 9 and only max-pooling remains. Average pooling
     that does not count its padding remains too.
 
     Args:
@@ -30,18 +30,20 @@ class CollapsedCell(nn.Module):
                 remedy="keep the adapter as it is, merge it approximately, or train style linear",
             )
         self.channels = cell.channels
-        self.inside = cell.inside
+        self.channel_slice = cell.channel_slice
         with torch.no_grad():
-            shares = cell.shares()
-            kernel, rest = cell.decompose(shares)
+            weights = cell.operation_weights()
+            kernel, rest = cell.decompose(weights)
         self.register_buffer("kernel", kernel)
-        self.register_buffer("shares", shares[rest])
+        self.register_buffer("shares", weights[rest])
         self.operations = [cell.operation_list()[i] for i in rest]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, r) to (B, H, W, r), as the cell did."""
         kernel = self._buffers["kernel"]
-        return apply_selected(x, self.inside, kernel, self.get_buffer("shares"), self.operations)
+        return apply_selected(
+            x, self.channel_slice, kernel, self.get_buffer("shares"), self.operations
+        )
 
 
 def collapse(model: nn.Module) -> int:

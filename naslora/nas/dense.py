@@ -104,16 +104,18 @@ def cell_matrix(
         )
     matrix = torch.eye(cell.channels, dtype=torch.float64)
     with torch.no_grad():
-        kernel, rest = cell.decompose(cell.shares())
-        inside = torch.zeros(cell.selected, cell.selected, dtype=torch.float64)
+        kernel, rest = cell.decompose(cell.operation_weights())
+        inside = torch.zeros(cell.num_selected, cell.num_selected, dtype=torch.float64)
         if kernel is not None:
             middle = kernel.shape[-1] // 2
             taps = kernel.sum((-1, -2)) if estimator == "sum" else kernel[..., middle, middle]
             inside += taps.to("cpu", torch.float64)
         for i in rest:
             tap = _scalar_tap(cell.operations[i], estimator)
-            inside += tap * cell.shares()[i].double().item() * torch.eye(cell.selected)
-    matrix[cell.inside, cell.inside] = inside
+            inside += (
+                tap * cell.operation_weights()[i].double().item() * torch.eye(cell.num_selected)
+            )
+    matrix[cell.channel_slice, cell.channel_slice] = inside
     return matrix
 
 

@@ -40,9 +40,9 @@ class CellSettings(StrictSettings):
     Attributes:
         ratio: share of the channels that go through the operations: ceil(ratio * r) of them.
         channels: which ones, the "first" or the "last". The rows of A start alike, so that the
-            choice matters by chance alone; eq. 3 leaves it open.
+            choice matters by chance only; eq. 3 leaves it open.
         operations: candidates, in the order of alpha.
-        style: "linear" convolutions alone; "darts" puts a ReLU before and batch normalisation
+        style: "linear" convolutions only; "darts" puts a ReLU before and batch normalisation
             after each convolution, and batch normalisation after each pooling, as DARTS does
             during search. Only linear ones collapse.
         depth: how often a separable convolution is applied, 1 or 2. DARTS has 2; 1 reproduces
@@ -73,7 +73,7 @@ class ArchitectureSettings(Settings):
     """Stage 2 of Algorithm 1: Adam on the architecture parameters alpha.
 
     Attributes:
-        start_epoch: T_B, the number of epochs that train the weights w alone.
+        start_epoch: T_B, the number of epochs that train only the weights w.
         alternation: `stage_wise` makes a second pass for alpha; `simultaneous` updates w and alpha
             from one pass.
         data: what the second pass is on: the training batch, validation images, or the half of the

@@ -1,1 +1,1 @@
-"""Adaptation to images of one's own, as a study of one task."""
+"""Adaptation to user-supplied images, as a study of one task."""

@@ -43,14 +43,14 @@ def fit(
     seed: int = 0,
     masks: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Fit:
     """Adapt a SAM to images of your own, as `naslora fit` does.
 
     Args:
         data: a folder with `images` and `masks`; a CSV file with the columns image and mask, and
             perhaps split and group; or a COCO JSON file.
-        out: the folder of the run; the same call goes on with one that was stopped.
+        out: the folder of the run; the same call resumes one that was stopped.
         method: a method by name, or the file of one.
         backbone: vit_h, vit_l, vit_b (Meta's weights), small or tiny (weights of this package).
         image_size: side of the square that images are resized to; by default one that fits the
@@ -60,10 +60,10 @@ def fit(
         batch_size: by default one that fits the memory.
         learning_rate: by default the study's.
         seed: of the run and of the split.
-        masks: what the files alone do not show, such as `{"ignore": 255}`; see
+        masks: what the files do not show by themselves, such as `{"ignore": 255}`; see
             `naslora.data.own.OwnOptions`.
         settings: further settings of the study, such as `{"training.patience": 20}`.
-        tell: called with lines to print.
+        log: called with lines to print.
 
     Returns:
         The run's folder, its scores on the held-out images, and whether anything was learnt.
@@ -85,7 +85,7 @@ def fit(
         data=own,
         overrides=dict(settings or {}),
     )
-    return fit_study(Path(data), Path(out), method, options, tell)
+    return fit_study(Path(data), Path(out), method, options, log)
 
 
 def load(run: StrPath, checkpoint: StrPath | None = None, *, device: str = "auto") -> LoadedRun:
@@ -138,7 +138,9 @@ def predict(
     loaded = run if isinstance(run, LoadedRun) else load(run)
     sam = loaded.sam
     if probability and sam.classes > 1:
-        raise ValueError(f"this run tells {sam.classes} classes apart, and has no one probability")
+        raise ValueError(
+            f"this run has {sam.classes} classes, so there is no single foreground probability"
+        )
     if isinstance(image, Image.Image):
         pixels = np.asarray(image.convert("RGB"))
     elif isinstance(image, np.ndarray):
@@ -146,7 +148,7 @@ def predict(
     else:
         pixels = _read(Path(image))
     if tile is None:
-        tile = tile_size(pixels.shape[:2], loaded.natural_size or max(sam.image_size))
+        tile = tile_size(pixels.shape[:2], loaded.training_side or max(sam.image_size))
     predicted = predict_image(sam, pixels, tile or None)
     if probability or sam.classes > 1:
         return predicted
@@ -160,7 +162,8 @@ def _read(path: Path) -> NDArray[np.uint8]:
             raise AuditError(
                 f"this file has {len(pages)} pages",
                 where=path.absolute(),
-                remedy="give one of them as an array, or say naslora predict, which takes all",
+                remedy="give one of them as an array, or run naslora predict, which reads all"
+                " pages",
             )
         pixels = pages[0].pixels
         deep = pixels.dtype not in (np.uint8, np.bool_)

@@ -1,4 +1,4 @@
-"""Compare methods on images of one's own, through the workflow."""
+"""Compare methods on user-supplied images, through the workflow."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def compare(
     seeds: Sequence[int],
     options: FitOptions | None = None,
     profile: str = "local",
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Winner:
     """Train several methods with several seeds, and say which one is the best.
 
     Args:
         data: see `naslora.own.fit.fit`.
-        out: the folder of the comparison; the same call goes on with one that was stopped.
+        out: the folder of the comparison; the same call resumes one that was stopped.
         methods: by name, or the files of methods from outside the package.
         seeds: of the runs; the first is also that of the split.
         options: backbone, image size, training, and how masks are read.
-        profile: local, slurm, or a Snakemake profile of one's own.
-        tell: called with lines to print.
+        profile: local, slurm, or a Snakemake profile of the user's.
+        log: called with lines to print.
 
     Raises:
         AuditError: the images are not a data set, or masks are ambiguous.
@@ -59,20 +59,20 @@ def compare(
     """
     options = options or FitOptions()
     study, settings = make_study(
-        data, out, methods, seeds, options, tell, here=profile == "local", threads=False
+        data, out, methods, seeds, options, log, here=profile == "local", threads=False
     )
     code = run_snakemake(STUDY, settings, profile, "all_tables")
     if code:
         raise WorkflowError(
-            f"the comparison did not end well: Snakemake's exit code is {code}",
+            f"the comparison failed: Snakemake's exit code is {code}",
             where=Layout.of(study).root,
-            remedy="see the messages above; the same command goes on with what is left",
+            remedy="see the messages above; the same command continues with the rest",
         )
     winner = find_winner(study)
     for name, mean in winner.means.items():
-        tell(f"  {name:16} {mean:6.1f}")
-    tell(winner.sentence)
-    tell(f"report: {Layout.of(study).report}")
+        log(f"  {name:16} {mean:6.1f}")
+    log(winner.sentence)
+    log(f"report: {Layout.of(study).report}")
     return winner
 
 
@@ -106,7 +106,7 @@ def find_winner(study: Study) -> Winner:
     else:
         listed = ", ".join(leaders[1:])
         sentence = (
-            f"There is no winner ({name.title}, {seeds}): {best} has the best mean, and cannot be"
-            f" told from {listed}."
+            f"There is no winner ({name.title}, {seeds}): {best} has the best mean, but is"
+            f" not significantly better than {listed}."
         )
     return Winner({str(k): float(v) for k, v in means.items()}, tuple(leaders), sentence)

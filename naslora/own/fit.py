@@ -1,4 +1,4 @@
-"""Adapt a SAM to images of one's own with one method."""
+"""Adapt a SAM to user-supplied images with one method."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def fit(
     out: Path,
     method: str = "nas_pc_lora",
     options: FitOptions | None = None,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Fit:
-    """Adapt a SAM to images of one's own: split, audit, train, evaluate, report.
+    """Adapt a SAM to user-supplied images: split, audit, train, evaluate, report.
 
     It is a study of one task, which takes the same way as the benchmarks. Stopped by Ctrl-C, it
-    saves; the same call goes on.
+    saves; the same call resumes.
 
     Args:
         data: a folder with `images` and `masks`; a CSV file with the columns image and mask, and
@@ -71,7 +71,7 @@ def fit(
         out: the folder of the run; a new one, or that of the same call.
         method: a method by name, or the file of one from outside the package.
         options: backbone, image size, training, and how masks are read.
-        tell: called with lines to print.
+        log: called with lines to print.
 
     Raises:
         AuditError: the images are not a data set, or masks are ambiguous; says what settles it.
@@ -80,13 +80,13 @@ def fit(
         StoppedError: the run was stopped; it is saved.
     """
     options = options or FitOptions()
-    study, _ = make_study(data, out, [method], [options.seed], options, tell)
+    study, _ = make_study(data, out, [method], [options.seed], options, log)
     (task,), (name,) = study.tasks, study.methods
     layout, seed = Layout.of(study), options.seed
-    manifest = _prepared(study, task, tell)
-    tell(f"{len(manifest.samples)} images prepared; audit: {layout.audit(task).with_suffix('.md')}")
+    manifest = _prepared(study, task, log)
+    log(f"{len(manifest.samples)} images prepared; audit: {layout.audit(task).with_suffix('.md')}")
     if is_trained(study, task, name, seed):
-        tell("this run has been trained already; its scores are made anew")
+        log("this run has been trained already; its scores are recomputed")
     record = train_and_evaluate(study, task, name, seed)
     if record.status == "diverged":
         raise DivergedError(
@@ -102,10 +102,10 @@ def fit(
         shutil.copyfile(adapter, temporary)
     result = _judged(study, record, out.absolute(), report)
     receipt = read_receipt(layout.receipt(task, name, seed))
-    tell(f"trained {receipt.trainable_parameters:,} of {receipt.total_parameters:,} parameters")
+    log(f"trained {receipt.trainable_parameters:,} of {receipt.total_parameters:,} parameters")
     for metric, value in result.scores.items():
-        tell(f"  {metric:12} {value:6.1f}")
-    tell(result.summary)
+        log(f"  {metric:12} {value:6.1f}")
+    log(result.summary)
     return result
 
 
@@ -116,12 +116,12 @@ def audit_lines(study: Study, task: str) -> list[str]:
     return [f"audit: {one['text']} ({len(one['items'])})" for one in found]
 
 
-def _prepared(study: Study, task: str, tell: Callable[[str], None]) -> Manifest:
+def _prepared(study: Study, task: str, log: Callable[[str], None]) -> Manifest:
     """The manifest of the task; made, if an earlier call has not made it."""
     layout = Layout.of(study)
     if layout.manifest(task).is_file() and layout.prepared(task).is_dir():
         for line in audit_lines(study, task):  # which the first call printed as it prepared them
-            tell(line)
+            log(line)
         return read_manifest(layout.manifest(task))
     return prepare(study, task)
 

@@ -1,4 +1,4 @@
-"""The study that adapts a SAM to images of one's own."""
+"""The study that adapts a SAM to user-supplied images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FitOptions(Settings):
         epochs, learning_rate: of training; by default as `own.yaml` says.
         batch_size: by default 4, or less where the memory is too small.
         seed: of the run, and of the split of the images.
-        data: what the files alone do not show.
+        data: what the files do not show by themselves.
         overrides: further settings of the study, by dotted names.
     """
 
@@ -75,15 +75,15 @@ def make_study(
     methods: Sequence[str],
     seeds: Sequence[int],
     options: FitOptions,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     here: bool = True,
     threads: bool = True,
 ) -> tuple[Study, dict[str, Any]]:
-    """Understand the images, and make the study of the one task that they are.
+    """Interpret the images, and make a study with them as its only task.
 
     The folder `out` keeps the task's description and the settings. If both are there already, they
-    must be the same: the study then goes on where it stopped.
+    must be the same: the study then resumes where it stopped.
 
     Args:
         data: a folder, a CSV file or a COCO JSON file; see `naslora.data.own.own_data`.
@@ -91,7 +91,7 @@ def make_study(
         methods: by name, or the files of methods from outside the package.
         seeds: of the runs.
         options: the rest.
-        tell: called with lines to print.
+        log: called with lines to print.
         here: runs are trained on this machine, and its hardware decides on precision, batch and
             image size; else they are those of `own.yaml`.
         threads: a run may use all cores of this machine.
@@ -114,12 +114,12 @@ def make_study(
         )
     benchmark, lines = own_data(data, options.data, options.seed)
     for line in lines:
-        tell(line)
+        log(line)
     out = out.absolute()
     most_classes = benchmark.description.most_classes
     settings = _settings(options, out, methods, seeds, most_classes)
     if here:
-        settings = {**_hardware(out, options, settings, threads, tell), **settings}
+        settings = {**_hardware(out, options, settings, threads, log), **settings}
     settings.setdefault("sam.image_size", _SIZES.get(options.backbone, _OFFICIAL_SIZE))
     with BENCHMARKS.undone_on_error():
         # Nothing is written to `out` if settings are wrong.
@@ -165,7 +165,7 @@ def _settings(
         "training.learning_rate": options.learning_rate,
     }
     settings |= {key: value for key, value in chosen.items() if value is not None}
-    if options.epochs is not None:  # as many of them as the paper's 10 of 40
+    if options.epochs is not None:  # in proportion to the paper's 10 of 40
         settings["training.architecture.start_epoch"] = options.epochs // 4
     return {**settings, **options.overrides}
 
@@ -175,7 +175,7 @@ def _hardware(
     options: FitOptions,
     settings: Mapping[str, Any],
     threads: bool,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Settings that fit this machine; those of an earlier call, if `out` has its settings."""
     saved = out / _SETTINGS
@@ -197,13 +197,13 @@ def _hardware(
     if not threads or not BACKBONES[options.backbone].multithreaded:
         del values["training.threads"]
     merged = {**values, "sam.image_size": size, **settings}
-    tell(
+    log(
         f"{device.type}: images of {merged['sam.image_size']} px, batches of"
         f" {merged['training.batch_size']}, precision {merged['training.precision']}"
         + (", gradient checkpointing" if merged["training.gradient_checkpointing"] else "")
     )
     if not chosen.fits:
-        tell(
+        log(
             f"warning: training may need {chosen.needed_bytes / 1e9:.0f} GB of memory, and"
             f" {chosen.available_bytes / 1e9:.0f} GB are free: a smaller --image-size or --backbone"
             " needs less"
@@ -219,7 +219,7 @@ def _checkpoint(setting: str | None) -> str | None:
 
 
 def _check_same(out: Path, task: str, described: str, settings: Mapping[str, Any]) -> None:
-    """Refuse to go on with a study of other images or settings.
+    """Refuse to resume a study of other images or settings.
 
     Raises:
         SettingsError: `out` holds one.
@@ -228,7 +228,7 @@ def _check_same(out: Path, task: str, described: str, settings: Mapping[str, Any
     if not old_settings.is_file():
         if out.is_dir() and any(out.iterdir()):
             raise SettingsError(
-                "this folder is not empty, and holds no run to go on with",
+                "this folder is not empty, and does not contain a run to resume",
                 where=out,
                 remedy="choose another --out",
             )

@@ -127,7 +127,7 @@ def makespan(seconds: Iterable[float], jobs: int) -> float:
         ValueError: fewer than one job.
     """
     if jobs < 1:
-        raise ValueError(f"{jobs} jobs")
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
     free = [0.0] * jobs
     for one in sorted(seconds, reverse=True):
         heapq.heapreplace(free, free[0] + one)

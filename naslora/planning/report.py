@@ -50,7 +50,7 @@ def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
         + ", ".join(f"{hours(plan.wall_s(n))} h with {n} job{'s' * (n > 1)} at once" for n in jobs)
         + ".",
         "",
-        "Not in it: reading and checking archives, controls, tables; attempts that are repeated.",
+        "Not included: reading and checking archives, controls, tables; repeated attempts.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -82,7 +82,7 @@ def hours(seconds: float) -> str:
 
 
 def _partly(trained: int) -> str:
-    return f" and {trained} wait for their evaluation alone" if trained else ""
+    return f" and {trained} only wait for their evaluation" if trained else ""
 
 
 def _by_task(plan: Plan) -> str:
@@ -104,7 +104,7 @@ def _by_task(plan: Plan) -> str:
 
 
 def _by_method(plan: Plan) -> list[str]:
-    """A table, and below it where its rates are known from."""
+    """A table, and below it the sources of its rates."""
     lines = []
     sources = list(dict.fromkeys(rate.source for rate in plan.rates.values()))
     for name in plan.study.run_names():
@@ -121,7 +121,7 @@ def _by_method(plan: Plan) -> list[str]:
     head = ["method or variant", "runs", "done", f"{plan.on}-hours"]
     head += ["train s/image", "test s/image", "from"]
     listed = [f"{number}. {source}" for number, source in enumerate(sources, start=1)]
-    return [grid(head, lines), "", "Rates are known from:", "", *listed]
+    return [grid(head, lines), "", "Sources of the rates:", "", *listed]
 
 
 def _counts(plan: Plan, belongs: Callable[[PlannedRun], bool]) -> list[str]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from naslora.core.errors import RecordError
 from naslora.results.comparison import Comparisons
-from naslora.results.reading import Problem, Reading, readings
+from naslora.results.reading import Problem, RecordSummary, readings
 from naslora.study.layout import Layout
 from naslora.study.records import Attempt, read_attempt
 from naslora.study.settings import Study
@@ -160,7 +160,7 @@ def aggregate(study: Study) -> Aggregate:
     it lies, or was made with other settings than the study has now.
     """
     found = readings(study)
-    good = [one for one in found if isinstance(one, Reading)]
+    good = [one for one in found if isinstance(one, RecordSummary)]
     return Aggregate(
         scores=pd.DataFrame([row for one in good for row in one.scores], columns=_SCORE_COLUMNS),
         runs=pd.DataFrame([one.run for one in good], columns=_RUN_COLUMNS),
@@ -185,7 +185,7 @@ def _attempts(study: Study) -> dict[tuple[str, str, int], Attempt]:
     return found
 
 
-def _losses(found: Iterable[Reading]) -> pd.DataFrame:
+def _losses(found: Iterable[RecordSummary]) -> pd.DataFrame:
     columns: dict[str, list[object]] = {name: [] for name in _LOSS_COLUMNS}
     for one in found:
         for name, value in zip(("task", "variant", "seed"), one.key, strict=True):

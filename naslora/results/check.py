@@ -2,7 +2,7 @@
 
 Scores mean something where methods are clearly better than predictions that look at no image, where
 they differ from each other by more than chance, and where what is pretrained helps. Each of these
-is a point that a study passes or fails on its records alone.
+is a point that a study passes or fails from its records only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MARGINS = {
     "BER_image": 15.0,
     "mIoU_foreground": 10.0,
 }
-# Eleven classes to tell apart are harder.
+# Eleven classes are harder to distinguish.
 MARGINS_OF_TASK = {("trans10k_v2", "mIoU_foreground"): 8.0}
 FEWEST_IMAGES = 24
 FEWEST_VALUES = 8  # different ones among the methods of a table

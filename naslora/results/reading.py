@@ -44,7 +44,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Reading:
+class RecordSummary:
     """The part of a record that tables and figures need; a whole record is a hundred times larger.
 
     Attributes:
@@ -60,7 +60,7 @@ class Reading:
     epochs: dict[str, list[Any]]
 
 
-def readings(study: Study) -> list[Reading | Problem]:
+def readings(study: Study) -> list[RecordSummary | Problem]:
     """All records of a study, in path order."""
     layout = Layout.of(study)
     paths = sorted(layout.records.glob("*/*/*.json"))
@@ -75,7 +75,7 @@ def readings(study: Study) -> list[Reading | Problem]:
         return list(pool.map(read, paths, chunksize=_AT_ONCE))
 
 
-def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | Problem:
+def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> RecordSummary | Problem:
     try:
         record = read_record(path)
         start = check_record(record, path, study, manifests)
@@ -85,7 +85,7 @@ def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> Reading | P
     except OSError as error:
         return Problem(path, f"cannot be read: {error.strerror}", _run_of(path))
     key = (record.task, record.variant, record.seed)
-    return Reading(key, _run_row(record), _score_rows(record), _epochs(record, start))
+    return RecordSummary(key, _run_row(record), _score_rows(record), _epochs(record, start))
 
 
 def check_record(record: Record, path: Path, study: Study, manifests: Mapping[str, str]) -> int:
@@ -126,7 +126,7 @@ def check_record(record: Record, path: Path, study: Study, manifests: Mapping[st
     if receipt is None:
         return start
     if record.training is None:
-        raise RecordError("a trained run without the receipt of its training", where=path)
+        raise RecordError("a trained run must include its training receipt", where=path)
     if record.training.fingerprint != receipt:
         raise RecordError("trained with other settings than the study has now", where=path)
     _check_settings(record.training.settings, path)
@@ -169,7 +169,7 @@ def verify_metrics(record: Record, path: Path) -> None:
 
     if record.per_image is None:
         if record.metrics:
-            raise RecordError("it has no per-image metrics that its scores follow from", where=path)
+            raise RecordError("it has scores but no per-image metrics", where=path)
         return
     file = path.with_name(record.per_image.name)
     try:

@@ -68,6 +68,6 @@ def judge(comparison: Comparison, method: str) -> Verdict | None:
 
 _READING = {
     1: "Something was learnt.",
-    0: "The two cannot be told apart on these images: it is not shown that anything was learnt.",
-    -1: "Nothing was learnt that helps.",
+    0: "The difference is not significant: there is no evidence that anything was learnt.",
+    -1: "The model is worse than a constant prediction.",
 }

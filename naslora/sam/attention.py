@@ -6,10 +6,10 @@ inverse square root of the head's width. There are five exact ways to compute it
 - `folded`: the positions become H + W more channels of queries and keys,
   q' = [s q, q.Rh, q.Rw] and k' = [k, onehot(y), onehot(x)], for torch's fused kernel;
 - `banded`: a band of queries at a time, so that their logits stay in a CPU's cache;
-- `flex`: torch's FlexAttention, whose generated kernel adds the positions to the logits; it trains
-  on a GPU alone;
+- `flex`: torch's FlexAttention, whose generated kernel adds the positions to the logits; it can be
+  trained on a GPU only;
 - `chunked`: torch's fused kernel with the positions as its mask, for some queries at a time;
-- `reference`: the logits as written, for comparison. It alone keeps the N x N logits for the
+- `reference`: the logits as written, for comparison. Only it keeps the N x N logits for the
   backward pass.
 """
 

@@ -103,10 +103,10 @@ def _parts(q: Tensor) -> Iterator[tuple[slice, slice]]:
     """Slices of images (or windows) and heads, as many at a time as fit into one band."""
     B, heads, L, _ = q.shape
     fitting = _LOGITS // L**2
-    items, some = max(1, fitting // heads), max(1, min(heads, fitting))
+    items, head_step = max(1, fitting // heads), max(1, min(heads, fitting))
     for item in range(0, B, items):
-        for head in range(0, heads, some):
-            yield slice(item, item + items), slice(head, head + some)
+        for head in range(0, heads, head_step):
+            yield slice(item, item + items), slice(head, head + head_step)
 
 
 def _select(part: tuple[slice, slice], *wholes: Tensor) -> list[Tensor]:
@@ -117,10 +117,11 @@ def _select(part: tuple[slice, slice], *wholes: Tensor) -> list[Tensor]:
 def _bands(L: int, rows: Tensor, columns: Tensor) -> Iterator[_Band]:
     H, W = len(rows), len(columns)
     height = H if L**2 <= _LOGITS else max(1, _LOGITS // (L * W))
-    for y in range(0, H, height):
-        z = min(y + height, H)
-        prompts = 0 if y else L - H * W
-        yield _Band(slice(y, z), slice(L - (H - y) * W - prompts, L - (H - z) * W), prompts)
+    for first in range(0, H, height):
+        end = min(first + height, H)
+        prompts = 0 if first else L - H * W
+        tokens = slice(L - (H - first) * W - prompts, L - (H - end) * W)
+        yield _Band(slice(first, end), tokens, prompts)
 
 
 def _probabilities(q: Tensor, k: Tensor, rows: Tensor, columns: Tensor, band: _Band) -> Tensor:

@@ -162,9 +162,9 @@ def build_sam(
     sizes = BACKBONES[backbone]
     grid = sizes.grid((height, width))
     if classes < 1 or (mask_tokens is not None and mask_tokens < 1):
-        raise ValueError("there is at least one class, and one mask token")
+        raise ValueError("classes and mask_tokens must be at least 1")
     if decoder == "original" and classes != 1:
-        raise ValueError("the original decoder tells no classes apart")
+        raise ValueError("the original decoder cannot distinguish classes")
     if decoder == "original":
         tokens = ORIGINAL_MASK_TOKENS
     else:

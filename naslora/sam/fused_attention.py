@@ -33,7 +33,7 @@ def attend_flexibly(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tens
     if q.device.type == "cpu":
         if torch.is_grad_enabled() and _trains(q, k, v, rows, columns):
             raise SettingsError(
-                "the attention backend flex trains on a GPU alone",
+                "the attention backend flex can be trained on a GPU only",
                 remedy="set sam.attention to auto",
             )
         # Without gradients too, torch refuses tensors here that could have some.

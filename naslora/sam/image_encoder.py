@@ -23,8 +23,8 @@ from naslora.sam.attention import attend, choose_backend, relative_positions
 from naslora.sam.backends import AttentionBackend
 from naslora.sam.recompute import checkpointed
 from naslora.sam.windows import (
+    apply_then_partition,
     is_pointwise,
-    then_partition,
     window_partition,
     window_unpartition,
 )
@@ -97,7 +97,7 @@ class Attention(nn.Module):
         if not size:
             qkv: Tensor = self.qkv(x)
         elif is_pointwise(self.qkv):
-            qkv = then_partition(self.qkv, x, size)
+            qkv = apply_then_partition(self.qkv, x, size)
         elif in_windows := getattr(self.qkv, "in_windows", None):
             qkv = in_windows(x, size)
         else:

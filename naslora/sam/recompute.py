@@ -1,4 +1,4 @@
-"""Gradient checkpointing: keep a module's input alone, and compute the rest again for gradients."""
+"""Gradient checkpointing: keep only a module's input, and compute the rest again for gradients."""
 
 from __future__ import annotations
 

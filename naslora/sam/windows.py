@@ -14,7 +14,7 @@ def is_pointwise(layer: nn.Module) -> bool:
     return type(layer) is nn.Linear or bool(getattr(layer, "pointwise", False))
 
 
-def then_partition(layer: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
+def apply_then_partition(layer: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
     """Apply a pointwise layer to the windows of a map, without computing it on their padding.
 
     The padding of windows is zero before the layer, and the layer's output for zero after it.

@@ -28,7 +28,7 @@ class Layout:
         return self.root / "prepared" / task
 
     def resized(self, task: str) -> Path:
-        """Folder of a task's images at training size; whatever is missing there is made anew."""
+        """Folder of a task's images at training size; whatever is missing there is made again."""
         return self.root / "resized" / task
 
     def manifest(self, task: str) -> Path:

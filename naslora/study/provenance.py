@@ -57,7 +57,7 @@ def reset_peak_memory() -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError):  # of Linux alone
+    with contextlib.suppress(OSError):  # on Linux only
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

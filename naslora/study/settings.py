@@ -273,7 +273,7 @@ def load_study(
         name: a file `<name>.yaml` in `config`; by default, what `defaults.yaml` names.
         overrides: nested settings that win over both files; keys may be dotted paths. One of
             `training` wins over the file's `task_training`, too.
-        config: a folder of studies of one's own; those of the package are known everywhere.
+        config: a folder of the user's studies; those of the package are known everywhere.
 
     Raises:
         SettingsError: a file is missing or not valid YAML, a key is unknown, or a value is invalid.

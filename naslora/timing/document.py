@@ -72,7 +72,7 @@ class Measurement(Document):
 
     Attributes:
         settings: of the method, where they are not its defaults.
-        passes: `training` is with updates of w alone; `searching` with those of alpha too, for
+        passes: `training` is with updates of w only; `searching` with those of alpha too, for
             methods that have it; `inference` is the forward pass of the whole model.
         inference_form: whether the method was merged into plain layers for it, or its cells were
             collapsed.

@@ -45,7 +45,7 @@ _Key = tuple[str, PassName]
 
 
 def time_methods(
-    study: Study, output: Path | None = None, tell: Callable[[str], None] = lambda line: None
+    study: Study, output: Path | None = None, log: Callable[[str], None] = lambda line: None
 ) -> Path:
     """Time every method of a study on this machine, and write the measurements.
 
@@ -56,7 +56,7 @@ def time_methods(
     Args:
         study: its settings under `timing` say how often.
         output: the file; by default named after the hardware, in the study's folder of timings.
-        tell: called with lines about progress.
+        log: called with lines about progress.
 
     Returns:
         The file.
@@ -68,7 +68,7 @@ def time_methods(
     began, load = time.perf_counter(), _load_average()
     load_method_files(study.method_files.values())
     fabric = launch_fabric(study.training.model_copy(update={"devices": 1, "num_nodes": 1}))
-    session = _Session(study, fabric, tell)
+    session = _Session(study, fabric, log)
     methods = session.measure()
     with fabric.autocast():
         about = provenance(fabric.device, session.base)
@@ -102,10 +102,10 @@ class _Session:
 
     base: Sam
 
-    def __init__(self, study: Study, fabric: Fabric, tell: Callable[[str], None]):
+    def __init__(self, study: Study, fabric: Fabric, log: Callable[[str], None]):
         self._study = study
         self._fabric = fabric
-        self._tell = tell
+        self._log = log
         settings = study.timing
         self._batch_sizes = dict.fromkeys((study.training.batch_size, *settings.batch_sizes))
         self._searching = {m for m in study.methods if searches(study, m)}
@@ -114,12 +114,12 @@ class _Session:
     def measure(self) -> list[Measurement]:
         methods = self._study.methods
         peaks = {key: self._peak(key) for method in methods for key in self._trainings(method)}
-        self._tell("memory is measured")
+        self._log("memory is measured")
         self.base = random_sam(self._study, self._fabric)
         subjects = {m: Subject(self._study, m, self._fabric, self.base) for m in methods}
         for size in self._batch_sizes:
             self._time_training(subjects, size)
-        sizes = {method: subject.settle() for method, subject in subjects.items()}
+        sizes = {method: subject.finalize() for method, subject in subjects.items()}
         for size in self._batch_sizes:
             self._time_inference(subjects, size)
         return [
@@ -162,7 +162,7 @@ class _Session:
                 if size not in self._timed[key]:
                     calls[key] = subject.training(batch, searching=key[1] == "searching")
         self._time(calls, size)
-        self._tell(f"training is timed, {size} images a batch")
+        self._log(f"training is timed, {size} images a batch")
 
     def _time_inference(self, subjects: Mapping[str, Subject], size: int) -> None:
         images, _ = random_batch(self._study, size)
@@ -171,7 +171,7 @@ class _Session:
             for method, subject in subjects.items()
         }
         self._time(calls, size)
-        self._tell(f"inference is timed, {size} images a batch")
+        self._log(f"inference is timed, {size} images a batch")
 
     def _time(self, calls: Mapping[_Key, tuple[Call, int]], size: int) -> None:
         """Time calls with batches of a size; each is given with the images that it passes over."""

@@ -20,7 +20,7 @@ class DroppedError(Exception):
 
 
 @dataclass(frozen=True)
-class Turns:
+class Samples:
     """The seconds that a call took, one number per repeat.
 
     Attributes:
@@ -40,7 +40,7 @@ def alternate(
     repeats: int,
     synchronise: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[Key, Turns]:
+) -> dict[Key, Samples]:
     """Time calls that take turns, so that what slows the machine down slows all of them down.
 
     In each repeat every call has one turn: `warm_up` calls that do not count, then `steps` that
@@ -70,7 +70,7 @@ def alternate(
             except DroppedError as problem:
                 dropped[name] = problem.status
     return {
-        name: Turns((), dropped[name]) if name in dropped else Turns(tuple(seconds[name]))
+        name: Samples((), dropped[name]) if name in dropped else Samples(tuple(seconds[name]))
         for name in calls
     }
 

@@ -39,7 +39,7 @@ class Subject:
         base: a SAM whose memory the frozen parameters share; by default they have their own.
 
     Attributes:
-        form: how inference is done, once `settle` was called.
+        form: how inference is done, once `finalize` was called.
     """
 
     def __init__(self, study: Study, method: str, fabric: Fabric, base: Sam | None = None):
@@ -87,7 +87,7 @@ class Subject:
 
         return self._guarded(iterate), steps * len(batch[0])
 
-    def settle(self) -> int:
+    def finalize(self) -> int:
         """Save the adapter, then merge or collapse the method for inference, if that is exact.
 
         Returns:

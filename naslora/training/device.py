@@ -30,7 +30,7 @@ def launch_fabric(settings: TrainingSettings) -> Fabric:
         settings: accelerator, devices, nodes, precision and threads.
 
     Raises:
-        SettingsError: this machine lacks the accelerator, as many devices or as many cores; or
+        SettingsError: this machine lacks the accelerator, or enough devices or cores; or
             SLURM did not start as many tasks as the run has processes.
         SystemExit: in the other tasks then.
     """
@@ -66,7 +66,7 @@ def launch_fabric(settings: TrainingSettings) -> Fabric:
             + ("; in the shell of salloc, put srun before the command" if _beside_job() else ""),
         ) from error
     fabric.launch()
-    # Only now, since the launch of several processes sets a number of its own.
+    # Only now, since the launch of several processes sets its own number.
     torch.set_num_threads(settings.threads)
     return fabric
 

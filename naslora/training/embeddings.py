@@ -35,7 +35,7 @@ def embed(fabric: Fabric, sam: Sam, images: Tensor) -> Tensor:
     """Embed images (B, 3, S, S) one by one, as (B, C, S/p, S/p), in the run's precision.
 
     Images are embedded one by one, since matrix products of another height may round differently.
-    An embedding then depends on its image alone, and is the same, bit for bit, whether it was
+    An embedding then depends only on its image, and is the same, bit for bit, whether it was
     stored or is computed with its batch. All have one layout in memory, on which the last bits
     depend too.
     """

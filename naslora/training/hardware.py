@@ -1,4 +1,4 @@
-"""Default settings of training for the hardware, for images of one's own."""
+"""Default settings of training for the hardware, for user-supplied images."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from naslora.core.errors import SettingsError
-from naslora.methods.registry import new_weights
+from naslora.methods.registry import seeded_init
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.checkpoints import find_checkpoint, load_checkpoint
 from naslora.study.layout import Layout
@@ -43,7 +43,7 @@ def initial_sam(
     """
     settings = study.sam
     check_decoder(settings, classes, most_classes)
-    with new_weights(seed):
+    with seeded_init(seed):
         sam = build_sam(
             settings.backbone,
             settings.image_size,

@@ -26,5 +26,7 @@ def check_labels(labels: Tensor, classes: int) -> None:
         return
     other = labels[(labels > highest) & (labels != IGNORE)]
     if len(other):
-        named = "a binary mask holds 0 and 1" if classes == 1 else f"there are {classes} classes"
-        raise ValueError(f"label {int(other[0])}: {named}, and {IGNORE} for void")
+        expected = "0 or 1" if highest == 1 else f"0 to {highest}"
+        raise ValueError(
+            f"invalid label {int(other[0])}: expected {expected}, or {IGNORE} for void"
+        )

@@ -46,7 +46,9 @@ class Learner:
         self.sam = sam
         self.settings = settings
         self.classes = classes
-        self.optimiser = AlternatingOptimizer(sam, settings, idle_gradients=fabric.world_size > 1)
+        self.optimiser = AlternatingOptimizer(
+            sam, settings, keep_frozen_gradients=fabric.world_size > 1
+        )
         self.class_weights: Tensor | None = None
         self._fabric = fabric
         self._modules = tuple(sam.modules())

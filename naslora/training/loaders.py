@@ -122,7 +122,7 @@ def build_loaders(
     training = run.training
     if training.batch_size % fabric.world_size:
         raise SettingsError(
-            f"training.batch_size {training.batch_size} is not shared evenly by"
+            f"training.batch_size {training.batch_size} is not divisible by"
             f" {fabric.world_size} processes"
         )
     batch_size = training.batch_size // fabric.world_size
@@ -172,10 +172,10 @@ def build_loaders(
         for_alpha = loader(images, others)
     elif alpha_data == "val" and validation is not None:
         for_alpha = loader(validation, range(len(validation)))
-    held = None
+    validation_loader = None
     if validating and validation is not None:
-        held = _validation_loader(fabric, run, sam, validation, cache, batch_size)
-    return Loaders(loader(images, for_weights), for_alpha, held), images
+        validation_loader = _validation_loader(fabric, run, sam, validation, cache, batch_size)
+    return Loaders(loader(images, for_weights), for_alpha, validation_loader), images
 
 
 def _validation_loader(

@@ -206,8 +206,8 @@ def _assign(
     bce = ((F.softplus(flat) * valid).sum(1, keepdim=True) - flat @ mask.T) / pixels
     total = probability.square().sum(1, keepdim=True) + mask.square().sum(1)
     dice = 1 - 2 * (probability @ mask.T) / total
-    surprise = -class_logits.log_softmax(-1)
-    category = class_weights * surprise[:, present] - no_object * surprise[:, -1:]
+    nll = -class_logits.log_softmax(-1)
+    category = class_weights * nll[:, present] - no_object * nll[:, -1:]
     cost = settings.lambda_seg * (bce + dice) + settings.lambda_cls * category * assigned / weights
     costs = cost.cpu().numpy()
     if not np.isfinite(costs).all():  # the loss is not finite either, and training stops at it

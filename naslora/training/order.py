@@ -1,4 +1,4 @@
-"""The order and augmentation of training images, a function of seed and epoch alone."""
+"""The order and augmentation of training images, a function of seed and epoch only."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def halves(count: int, seed: int) -> tuple[list[int], list[int]]:
         ValueError: there are not two.
     """
     if count < 2:
-        raise ValueError(f"cannot halve {count}")
+        raise ValueError(f"cannot split {count} image{'s' * (count != 1)} into two halves")
     # Epochs count from 1, so that no epoch's order is made from this.
     order = np.random.Generator(np.random.PCG64([seed, 0])).permutation(count).tolist()
     return sorted(order[: count // 2]), sorted(order[count // 2 :])
@@ -90,7 +90,7 @@ def training_loader(
     """Batches of samples that are indexed by (index, flip) pairs, in the sampler's order.
 
     Of `FlippedImages`, they are images (B, 3, S, S) and labels (B, S, S), both uint8. Pinned
-    memory is what a copy to a GPU needs to go on in the background.
+    memory is what a copy to a GPU needs to run in the background.
     """
     return DataLoader(
         samples,

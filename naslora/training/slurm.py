@@ -29,7 +29,7 @@ def cluster_environment(settings: TrainingSettings) -> ClusterEnvironment | None
         SettingsError: `srun` started this command a different number of times, or nothing starts
             the processes on the other nodes.
         SystemExit: with status 0, in all tasks but the first where that raises the above, so that
-            it is said once.
+            the message appears once.
     """
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment

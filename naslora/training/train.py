@@ -46,14 +46,14 @@ _TOO_LARGE = "set training.gradient_checkpointing to true, or lower training.bat
 def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
     """Train a method on a task; write the adapter weights and the receipt.
 
-    A run that was killed or stopped goes on from its last checkpoint. On a CPU its result is then
+    A run that was killed or stopped resumes from its last checkpoint. On a CPU its result is then
     the same, bit for bit, as without the stop.
 
     Raises:
         DivergedError: a loss or a weight is not finite; the receipt, with that status, is written.
             Of a distributed run, the first process alone raises it.
         StoppedError: a signal or a closed output stopped the run, which was saved.
-        LockError: another process is at work on this run.
+        LockError: another process is working on this run.
         SettingsError: the settings do not fit the task or the machine, or ask for more memory than
             the GPU has.
         CheckpointError, ManifestError: what the run starts from is missing or damaged.
@@ -161,7 +161,7 @@ class _Run:
         if state is not None:
             self._progress = restore(state, fabric, self._sam, learner.optimiser)
             number = self._ongoing.number if self._ongoing else 0
-            output.print(f"{title}: attempt {number} goes on after {self._progress}")
+            output.print(f"{title}: attempt {number} resumes after {self._progress}")
         saver = Saver(
             fabric,
             checkpoints,
@@ -170,7 +170,7 @@ class _Run:
             run.training.checkpoint_minutes,
             lambda: capture(fabric, self._sam, learner.optimiser, self._measured()),
             resumed=self._progress if state is not None else None,
-            tell=output.print,
+            log=output.print,
         )
         self._warn_if_alpha_is_never_trained(title, output)
         steps, done = len(self._loaders.weights), self._progress.epoch - 1
@@ -185,7 +185,7 @@ class _Run:
             output.print(
                 f"{title}: alpha is never trained, since that begins after epoch"
                 f" {alpha.start_epoch} of {epochs}, at step {alpha.every_n_steps} of an epoch's"
-                f" {steps}: every operation keeps the share that it is drawn with"
+                f" {steps}: operation weights keep their initial values"
             )
 
     def _measured(self) -> Progress:

@@ -20,18 +20,18 @@ Step = tuple[str, Callable[[], object]]
 
 
 def run_batch(
-    study: Study, task: str, seeds: Sequence[int], tell: Callable[[str], None]
+    study: Study, task: str, seeds: Sequence[int], log: Callable[[str], None]
 ) -> list[str]:
     """Train and evaluate all methods and variants of a study on a task.
 
     With the study's first seed, the task's controls are evaluated too, and the models of Table 4
-    are analysed. What is up to date is left as it is. An error ends one step alone.
+    are analysed. What is up to date is left as it is. An error ends one step only.
 
     Args:
         study: the study.
         task: one of its tasks.
         seeds: some of its seeds.
-        tell: called with the name of each step, and with errors.
+        log: called with the name of each step, and with errors.
 
     Returns:
         The steps that failed.
@@ -45,16 +45,16 @@ def run_batch(
     for name, step in _steps(study, task, seeds):
         gc.collect()
         reset_peak_memory()
-        tell(f"== {name}")
+        log(f"== {name}")
         try:
             step()
         except StoppedError:
             raise
         except NasloraError as error:
-            tell(f"error: {error}")
+            log(f"error: {error}")
             failed.append(name)
         except Exception:
-            tell(f"error: a bug in naslora\n{traceback.format_exc()}")
+            log(f"error: a bug in naslora\n{traceback.format_exc()}")
             failed.append(name)
     return failed
 

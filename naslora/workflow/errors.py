@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def readable(function: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a function: a `NasloraError` ends the workflow with its message alone."""
+    """Wrap a function: a `NasloraError` ends the workflow with only its message."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -169,7 +169,7 @@ class Freshness:
     def _same_images(self, task: str, manifest_sha256: str) -> bool:
         """Whether a manifest's hash is that of the manifest here, and this one is up to date.
 
-        Without a manifest, as in a copy of records alone, images count as the same.
+        Without a manifest, as in a copy of only the records, images count as the same.
         """
         here = self._manifest_sha256(task)
         return here is None or (here == manifest_sha256 and self.manifest(task))

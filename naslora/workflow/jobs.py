@@ -52,11 +52,11 @@ class Jobs:
 
     Args:
         study: the study.
-        local: whether jobs are processes of this machine, of which each costs time to start, and
+        local: whether jobs are processes of this machine, each of which takes time to start, and
             not of a cluster, where more of them run side by side.
 
     Attributes:
-        batched: whether all runs of a task, with one seed or all, are one job: so it is for the
+        batched: whether all runs of a task, with one seed or all, are one job, as for the
             small backbones, whose runs take hardly more time than a process takes to start.
         to_prepare: tasks that a job of this run of the workflow prepares.
         needs_weights: whether one of its jobs needs the checkpoint that runs start from. Both are
@@ -187,7 +187,7 @@ class Jobs:
         )
 
     def analyses(self) -> list[Path]:
-        """The analyses of Table 4's models; in a copy of records alone, those that are there."""
+        """The analyses of Table 4's models; in a copy of only the records, those that are there."""
         task, seed = self._study.analysis_task, self._study.seeds[0]
         models = analysed_models(self._study)
         paths = [self._layout.analysis(task, model, seed) for model in models]
@@ -207,7 +207,7 @@ class Jobs:
         return there if self._records_alone() else sorted({*there, self.timed})
 
     def record_tables(self) -> list[str]:
-        """The names of the tables that are made from records alone."""
+        """The names of the tables that are made only from records."""
         return [name for name in tables_of(self._study) if TABLES[name].from_records]
 
     def timing_table_names(self) -> list[str]:

@@ -8,7 +8,7 @@ from naslora.core.errors import ArchiveError, CheckpointError
 from naslora.data.archives.acquire import Outcome, check_complete, needed
 from naslora.data.archives.bundles import find_bundle
 from naslora.data.archives.catalogue import find
-from naslora.data.archives.sources import instead
+from naslora.data.archives.sources import replacement_hint
 from naslora.doctor.data import checkpoint_check
 from naslora.sam.official import find_checkpoint
 from naslora.study.settings import CONFIG_FOLDER, Study
@@ -44,7 +44,7 @@ def check_inputs(
     outcomes = []
     for archive, choice, for_tasks in needed(study.model_copy(update={"tasks": tasks}), config):
         path = find_bundle(archive, study.archives) if choice.is_bundle else None
-        outcome = Outcome(archive, instead(choice, study), for_tasks)
+        outcome = Outcome(archive, replacement_hint(choice, study), for_tasks)
         outcome.path = path or find(archive, study.archives)
         if outcome.path is None:
             outcome.problem = ArchiveError(

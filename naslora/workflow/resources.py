@@ -66,7 +66,7 @@ class JobResources:
         """Megabytes of a training on each node."""
         return self._devices(wildcards) * self._backbone.memory_mb * attempt
 
-    # JobResources that only a training with several processes has, as the SLURM plugin knows them.
+    # Resources that only a training with several processes has, as the SLURM plugin knows them.
 
     def nodes(self, wildcards: Wildcards) -> int | None:
         return self._nodes(wildcards) if self.processes(wildcards) > 1 else None

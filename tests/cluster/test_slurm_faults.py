@@ -59,7 +59,7 @@ class Faults:
 
     def gone_on(self, run: tuple[str, int]) -> bool:
         """Whether the last attempt began at a checkpoint of an earlier one."""
-        return bool(re.search(r"attempt \d goes on after epoch \d, step \d", self.log(run)))
+        return bool(re.search(r"attempt \d resumes after epoch \d, step \d", self.log(run)))
 
 
 @pytest.fixture(scope="module")

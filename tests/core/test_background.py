@@ -41,7 +41,7 @@ def test_the_next_piece_is_made_while_the_caller_has_one() -> None:
     assert made == [0, 1, 2, 3]
 
 
-def test_work_goes_on_while_the_next_piece_is_made_and_no_more_than_two_are_there() -> None:
+def test_background_map_overlaps_and_holds_at_most_two_items() -> None:
     working, release = threading.Event(), threading.Event()
     made: list[int] = []
 

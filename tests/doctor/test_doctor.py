@@ -329,7 +329,7 @@ def test_plain_letters_where_there_are_no_others() -> None:
     assert sum(line.startswith("ok ") for line in text.splitlines()) == 1
     assert sum(line.startswith(("!! ", "NO ")) for line in text.splitlines()) == 2
     assert text.count("-> do it") == 2
-    assert "Study mine cannot run: 1 thing to put right, 1 to know about." in text
+    assert "Study mine cannot run: 1 problem, 1 warning." in text
 
 
 def test_the_picture(naslora, tmp_path: Path) -> None:

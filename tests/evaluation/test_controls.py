@@ -33,8 +33,8 @@ def squeezed(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def overlap(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    both, either = (found & truth).sum(), (found | truth).sum()
-    return float(both / either), float(2 * both / (found.sum() + truth.sum()))
+    intersection, union = (found & truth).sum(), (found | truth).sum()
+    return float(intersection / union), float(2 * intersection / (found.sum() + truth.sum()))
 
 
 def test_records_of_all_controls(trained_study: Study) -> None:

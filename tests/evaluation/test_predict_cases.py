@@ -48,7 +48,7 @@ def test_a_folder_of_every_kind(tmp_path: Path) -> None:
     lines: list[str] = []
     out = tmp_path / "masks"
     with pytest.raises(AuditError, match=r"1 of 12 images have no mask:(.|\n)*broken\.png") as no:
-        predict_files(sam, [cases], out, PredictOptions(natural=SIDE), lines.append)
+        predict_files(sam, [cases], out, PredictOptions(training_side=SIDE), lines.append)
     assert no.value.exit_code == 1
     masks = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
     assert set(masks) == {

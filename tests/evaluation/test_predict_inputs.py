@@ -169,7 +169,7 @@ def test_deep_pixels_are_rescaled(
     else:
         tifffile.imwrite(path, pixels)
     lines: list[str] = []
-    (mask,) = predict_files(sam, [path], tmp_path / "out", tell=lines.append)
+    (mask,) = predict_files(sam, [path], tmp_path / "out", log=lines.append)
     assert share(mask) == pytest.approx(0.5, abs=0.03)
     assert lines[0].startswith(f"pixels of type {np.dtype(dtype).name}: ")
 
@@ -320,7 +320,7 @@ def test_memory_does_not_grow_with_the_number_of_images(sam: Any, tmp_path: Path
     seen: list[int] = []
     process = psutil.Process()
     predict_files(
-        sam, [folder], tmp_path / "out", tell=lambda line: seen.append(process.memory_info().rss)
+        sam, [folder], tmp_path / "out", log=lambda line: seen.append(process.memory_info().rss)
     )
     assert len(seen) == 500
     assert max(seen[100:]) < 1.1 * max(seen[:100])

@@ -64,9 +64,9 @@ def test_structure_compares_void_pixels_as_background() -> None:
 
 def test_an_image_without_any_other_pixel_is_an_error() -> None:
     target = np.full((4, 4), IGNORE, np.uint8)
-    with pytest.raises(ValueError, match="void pixels alone"):
+    with pytest.raises(ValueError, match="every pixel of the mask is void"):
         BinaryMetrics().update(np.zeros((4, 4)), target)
-    with pytest.raises(ValueError, match="void pixels alone"):
+    with pytest.raises(ValueError, match="every pixel of the mask is void"):
         MultiClassMetrics(CLASSES).update(np.zeros((4, 4), np.uint8), target)
 
 

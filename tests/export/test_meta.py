@@ -29,7 +29,7 @@ def test_meta_s_registry_loads_it_and_its_predictor_runs(tmp_path: Path) -> None
         for parameter in trainable_parameters(sam).values():
             parameter += 0.01 * torch.randn_like(parameter)
     told: list[str] = []
-    out = export(sam, "meta", tmp_path / "sam_vit_b.pth", tell=told.append)
+    out = export(sam, "meta", tmp_path / "sam_vit_b.pth", log=told.append)
     assert any("interpolated from 512 x 512 pixels to 1024 x 1024" in line for line in told)
     meta = sam_model_registry["vit_b"](checkpoint=str(out))
     adapted_weight = meta.image_encoder.blocks[3].attn.qkv.weight
@@ -54,7 +54,7 @@ def test_the_weights_give_the_same_masks(
 ) -> None:
     sam = adapted(method, {"rank": 4} if method == "vera" else {}, decoder="original")
     told: list[str] = []
-    out = export(sam, "meta", tmp_path / "sam.pth", tell=told.append)
+    out = export(sam, "meta", tmp_path / "sam.pth", log=told.append)
     assert any("Meta's registry has no tiny" in line for line in told)
     other = plain(seed=5, decoder="original")
     other.load_state_dict(torch.load(out, weights_only=True), strict=True)
@@ -97,7 +97,7 @@ def test_cells_merge_approximately_with_the_loss_printed(
     for estimator in ("centre", "sum", "least_squares"):
         lines: list[str] = []
         file = tmp_path / f"{estimator}.pth"
-        export(sam, "meta", file, estimator=estimator, images=[tmp_path], tell=lines.append)  # type: ignore[arg-type]
+        export(sam, "meta", file, estimator=estimator, images=[tmp_path], log=lines.append)  # type: ignore[arg-type]
         told[estimator] = lines
         assert (
             f"by the estimator {estimator}: outputs of the low-rank branches are off by" in lines[0]
@@ -117,7 +117,7 @@ def test_cells_merge_approximately_with_the_loss_printed(
 def test_what_is_there_stays(adapted: Build, tmp_path: Path) -> None:
     out = tmp_path / "sam.pth"
     out.write_text("mine")
-    with pytest.raises(SettingsError, match="there already"):
+    with pytest.raises(SettingsError, match="already exists"):
         export(adapted("lora"), "meta", out)
     assert out.read_text() == "mine"
     with pytest.raises(SettingsError, match="no format 'tflite'"):

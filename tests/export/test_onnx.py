@@ -57,7 +57,7 @@ def test_onnxruntime_gives_the_scores(
     """Of one, two and four images."""
     sam = adapted(method, settings, depth=2, **values)
     lines: list[str] = []
-    path = export(sam, "onnx", tmp_path / "sam.onnx", tell=lines.append)
+    path = export(sam, "onnx", tmp_path / "sam.onnx", log=lines.append)
     assert lines[0].startswith(told)
     assert "differ from torch's by at most" in lines[-1]
     assert [p.name for p in tmp_path.iterdir()] == ["sam.onnx"]

@@ -38,7 +38,7 @@ def test_peft_loads_it_with_equal_outputs(
 ) -> None:
     sam = adapted(method, settings)
     told: list[str] = []
-    out = export(sam, "peft", tmp_path / "adapter", tell=told.append)
+    out = export(sam, "peft", tmp_path / "adapter", log=told.append)
     assert "PeftModel.from_pretrained" in told[-1]
     assert sorted(p.name for p in out.iterdir()) == [
         "adapter_config.json",

@@ -99,7 +99,9 @@ def test_what_the_cells_of_each_are(plain: Build) -> None:
             sam = plain()
             adapt(sam, run.method, run.method_settings)
             blocks = [i for i, block in enumerate(sam.image_encoder.blocks) if _has_cells(block)]
-            kinds = {(c.channels, c.selected, len(c.operation_names)) for c in cells(sam).values()}
+            kinds = {
+                (c.channels, c.num_selected, len(c.operation_names)) for c in cells(sam).values()
+            }
             found[name] = blocks, kinds
     every = [0, 1, 2, 3]
     assert found == {

@@ -111,9 +111,9 @@ def test_settings_reach_the_cell(plain: Build) -> None:
     adapt(sam, "nas_pc_lora", settings)
     for cell in cells(sam).values():
         assert isinstance(cell, NASCell)
-        assert (cell.channels, cell.selected) == (6, 4)
+        assert (cell.channels, cell.num_selected) == (6, 4)
         assert cell.operation_names == ("avg_pool_3x3", "skip")
-        assert cell.decompose(cell.shares())[1] == [0]
+        assert cell.decompose(cell.operation_weights())[1] == [0]
 
 
 @pytest.mark.parametrize(

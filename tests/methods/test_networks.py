@@ -125,7 +125,7 @@ def test_void_pixels_have_no_gradient() -> None:
 
 def test_a_label_that_is_no_class_is_refused() -> None:
     labels = torch.full((1, 4, 4), 3, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="label 3: there are 3 classes"):
+    with pytest.raises(ValueError, match="invalid label 3: expected 0 to 2"):
         pixel_loss(Prediction(torch.randn(1, 3, 4, 4), exclusive=True), labels)
 
 

@@ -70,7 +70,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 @pytest.mark.parametrize("idle", [False, True])
 def test_alpha_is_still_until_after_start_epoch(idle: bool) -> None:
     model = Model()
-    optimisers = AlternatingOptimizer(model, training(start_epoch=2), idle_gradients=idle)
+    optimisers = AlternatingOptimizer(model, training(start_epoch=2), keep_frozen_gradients=idle)
     start = values(architecture_parameters(model))
     for epoch in (1, 2):
         for step in (1, 2):
@@ -85,7 +85,7 @@ def test_alpha_is_still_until_after_start_epoch(idle: bool) -> None:
 
 
 @pytest.mark.parametrize("alternation", ["stage_wise", "simultaneous"])
-def test_the_rate_of_the_weights_falls_as_torchs_own_schedule_and_that_of_alpha_stays(
+def test_weight_lr_matches_cosine_annealing_and_alpha_lr_is_constant(
     alternation: str,
 ) -> None:
     settings = training(start_epoch=0, alternation=alternation)
@@ -114,7 +114,7 @@ def rate(optimiser: torch.optim.Optimizer) -> float:
 @pytest.mark.parametrize("idle", [False, True])
 def test_weights_are_still_in_stage_two_and_alpha_in_stage_one(idle: bool) -> None:
     model = Model()
-    optimisers = AlternatingOptimizer(model, training(start_epoch=0), idle_gradients=idle)
+    optimisers = AlternatingOptimizer(model, training(start_epoch=0), keep_frozen_gradients=idle)
     seen: list[tuple[list[Tensor], list[Tensor]]] = []
 
     def loss() -> Tensor:
@@ -173,7 +173,7 @@ def test_equals_two_adams_by_hand(idle: bool) -> None:
     model = Model()
     reference = copy.deepcopy(model)
     optimisers = AlternatingOptimizer(
-        model, training(start_epoch=1, every_n_steps=2), idle_gradients=idle
+        model, training(start_epoch=1, every_n_steps=2), keep_frozen_gradients=idle
     )
     w = torch.optim.Adam([p for p in weight_parameters(reference)], lr=1e-2, weight_decay=1e-2)
     a = torch.optim.Adam(architecture_parameters(reference), lr=1e-3, weight_decay=1e-3)
@@ -219,7 +219,7 @@ def test_simultaneous_steps_both_on_one_backward() -> None:
 def test_simultaneous_waits_for_start_epoch_too(idle: bool) -> None:
     model = Model()
     settings = training(start_epoch=1, alternation="simultaneous")
-    optimisers = AlternatingOptimizer(model, settings, idle_gradients=idle)
+    optimisers = AlternatingOptimizer(model, settings, keep_frozen_gradients=idle)
     start = values(alphas(model))
     optimisers.step(1, 1, loss_of(model, 1))
     assert same(start, values(alphas(model)))

@@ -122,9 +122,9 @@ def test_gradcheck(style: str) -> None:
 def test_autocast_mixes_the_kernel_in_full_precision() -> None:
     cell = make(dtype=torch.float32, depth=2)
     x = torch.randn(1, 9, 9, 3)
-    kernel, _ = cell.decompose(cell.shares())
+    kernel, _ = cell.decompose(cell.operation_weights())
     with torch.autocast("cpu", torch.bfloat16):
-        under, _ = cell.decompose(cell.shares())
+        under, _ = cell.decompose(cell.operation_weights())
         y = cell(x)
     assert kernel is not None
     assert under is not None
@@ -137,7 +137,7 @@ def test_alpha_starts_near_uniform() -> None:
     alphas = torch.cat([NASCell(1).alpha.detach() for _ in range(400)])
     assert alphas.std().item() == pytest.approx(1e-3, rel=0.05)
     assert alphas.mean().abs() < 1e-4
-    shares = NASCell(3).shares()
+    shares = NASCell(3).operation_weights()
     torch.testing.assert_close(shares, torch.full((8,), 1 / 8), atol=1e-3, rtol=0)
 
 

@@ -44,7 +44,7 @@ def direct_error(cell: NASCell, matrix: Tensor, output: Tensor, z: Tensor) -> fl
 
 def test_centre_of_known_operations() -> None:
     cell = trained(operations=["avg_pool_3x3", "max_pool_3x3", "skip", "zero"], ratio=2 / 3)
-    share = cell.shares().detach()
+    share = cell.operation_weights().detach()
     tap = (share[0] / 9 + share[1] + share[2]).item()
     torch.testing.assert_close(
         cell_matrix(cell, "centre"), torch.diag(torch.tensor([tap, tap, 1.0], dtype=torch.float64))
@@ -63,7 +63,7 @@ def test_sum_is_right_on_constant_maps(count_padding: bool, side: str) -> None:
 def test_least_squares_is_the_formula_with_the_autocorrelation() -> None:
     cell = trained(operations=LINEAR)
     z = smooth()
-    kernel, _ = cell.decompose(cell.shares())
+    kernel, _ = cell.decompose(cell.operation_weights())
     assert kernel is not None
     H, W = z.shape[1:3]
     reach = kernel.shape[-1] // 2

@@ -1,4 +1,4 @@
-"""Tests of one's own images register benchmarks, which are forgotten after each."""
+"""Tests of user-supplied images register benchmarks, which are forgotten after each."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_it_predicts_what_the_command_writes(
 
 def test_the_size_of_the_training_images_decides_on_tiles(run: Path) -> None:
     loaded = naslora.load(run)
-    assert loaded.natural_size == 100
+    assert loaded.training_side == 100
     pixels = picture(150, 190)  # more than twice the model's 64 px, less than twice 100
     assert np.array_equal(naslora.predict(loaded, pixels), naslora.predict(loaded, pixels, tile=0))
 

@@ -42,7 +42,7 @@ def test_the_profile_reaches_snakemake(
     """On a cluster, the machine that submits decides nothing about those that train."""
     told: list[str] = []
     with pytest.raises(WorkflowError, match="Snakemake's exit code is 3"):
-        compare(folder, tmp_path / "out", METHODS, [0, 1], profile=profile, tell=told.append)
+        compare(folder, tmp_path / "out", METHODS, [0, 1], profile=profile, log=told.append)
     ((study, settings, given, target),) = calls
     assert (study, given, target) == ("own", profile, "all_tables")
     assert settings["methods"] == METHODS

@@ -52,7 +52,7 @@ def test_an_image_that_is_dropped_gets_a_mask(browser: Any, tmp_path: Path) -> N
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        run = LoadedRun(build_sam("tiny", 64).eval(), natural_size=100)
+        run = LoadedRun(build_sam("tiny", 64).eval(), training_side=100)
     pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     page = build_demo(run, "naslora: a run")

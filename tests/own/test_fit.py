@@ -1,4 +1,4 @@
-"""Images of one's own: fit, compare, and the page, on a few drawn images and a tiny SAM."""
+"""User-supplied images: fit, compare, and the page, on a few drawn images and a tiny SAM."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_fit_leaves_a_run_and_says_what_it_is_worth(
     low, high = done.interval
     assert done.learnt == (low > 0)
     assert ("Something was learnt." in done.summary) == (low > 0)
-    assert ("it is not shown that anything was learnt." in done.summary) == (low <= 0 <= high)
+    assert ("there is no evidence that anything was learnt." in done.summary) == (low <= 0 <= high)
     assert lines[-1] == done.summary
     page = done.report.read_text(encoding="utf-8")
     assert "the number that was measured here. A number links" in page
@@ -142,7 +142,7 @@ def test_a_folder_with_something_else_is_left_alone(
     images: Path, quick: FitOptions, tmp_path: Path
 ) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(SettingsError, match="not empty, and holds no run"):
+    with pytest.raises(SettingsError, match="not empty, and does not contain a run"):
         fit(images, tmp_path, "lora", quick)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 

@@ -164,7 +164,7 @@ def _no_schedule(path: Path) -> None:
         (_another_study, "of paper kvasir lora 1"),
         (_other_settings, "other settings"),
         (_other_size, "another size"),
-        (_no_training, "without the receipt"),
+        (_no_training, "must include its training receipt"),
         (_a_list, "schema version None"),
         (_a_better_score, "S_measure on test is 0.9876, which its per-image metrics do not give"),
         (_a_negative_score, "S_measure on test is -42.5, not from 0 to 1"),

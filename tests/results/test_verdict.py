@@ -40,8 +40,8 @@ def compared(
     ("lead", "noise", "sign", "says"),
     [
         (0.05, 0.05, 1, "better (95 % interval: {low:.1f} to {high:.1f}). Something was learnt."),
-        (0.01, 0.2, 0, "it is not shown that anything was learnt."),
-        (-0.05, 0.05, -1, "worse (95 % interval: {low:.1f} to {high:.1f}). Nothing was learnt"),
+        (0.01, 0.2, 0, "there is no evidence that anything was learnt."),
+        (-0.05, 0.05, -1, "worse (95 % interval: {low:.1f} to {high:.1f}). The model is worse"),
     ],
 )
 def test_the_same_images_are_compared(lead: float, noise: float, sign: int, says: str) -> None:
@@ -85,4 +85,4 @@ def test_what_cannot_be_tested_is_not_claimed() -> None:
     found = judge(Comparison("kvasir", "test", "E_measure_max", scores, None, 40, ()), "lora")
     assert found is not None
     assert (found.sign, found.interval) == (0, None)
-    assert "60.0 better. The two cannot be told apart" in found.sentence
+    assert "60.0 better. The difference is not significant" in found.sentence

@@ -106,7 +106,7 @@ def agree(backends: list[AttentionBackend], H: int, W: int, prompts: int, d: int
 def test_flex_says_that_it_does_not_train_on_a_cpu():
     (q, k, v), tables = draw(2, 2, 0)
     positions = [relative_positions(table, 2) for table in tables]
-    with pytest.raises(SettingsError, match="flex trains on a GPU alone"):
+    with pytest.raises(SettingsError, match="flex can be trained on a GPU only"):
         attend(q, k, v, *positions, "flex")
 
 

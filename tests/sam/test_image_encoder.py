@@ -247,7 +247,7 @@ def test_prompts_join_every_window(window_size, randomise):
     torch.testing.assert_close(block(x), shortcut + block.mlp(block.norm2(shortcut)))
 
 
-def test_blocks_below_the_first_trained_one_keep_nothing_for_a_backward_pass():
+def test_no_activations_saved_below_first_trained_block():
     encoder = build_sam("tiny", 64).image_encoder.requires_grad_(False)
     encoder.blocks[2].attn.qkv.requires_grad_(True)
     outs = []

@@ -39,7 +39,7 @@ def study_in(results: Path, **overrides: Any) -> Study:
 def timed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path, list[str]]:
     study = study_in(tmp_path_factory.mktemp("timed"))
     said: list[str] = []
-    return study, time_methods(study, tell=said.append), said
+    return study, time_methods(study, log=said.append), said
 
 
 def test_every_pass_is_timed_with_every_batch_size(timed: tuple[Study, Path, list[str]]) -> None:

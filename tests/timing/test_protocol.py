@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from naslora.timing.protocol import DroppedError, Turns, alternate
+from naslora.timing.protocol import DroppedError, Samples, alternate
 
 
 class Machine:
@@ -50,7 +50,7 @@ def test_calls_take_turns_and_every_other_round_goes_backwards(machine: Machine)
     )
     turns = {name: [name, "wait", name, name, "wait"] for name in "ab"}
     assert machine.events == [event for name in "abbaab" for event in turns[name]]
-    assert found == {"a": Turns((1, 1, 1)), "b": Turns((2, 2, 2))}
+    assert found == {"a": Samples((1, 1, 1)), "b": Samples((2, 2, 2))}
 
 
 def test_warm_up_does_not_count_and_a_turn_is_the_mean_of_its_steps(machine: Machine) -> None:
@@ -69,7 +69,7 @@ def test_what_cannot_be_timed_is_dropped_alone(machine: Machine) -> None:
 
     calls = {"a": machine.call("a", 1), "b": fails, "c": machine.call("c", 2)}
     found = alternate(calls, steps=1, warm_up=1, repeats=4, clock=machine.clock)
-    assert found["b"] == Turns((), "out of memory")
+    assert found["b"] == Samples((), "out of memory")
     assert len(rounds) == 3  # once, and no turn after it
     assert found["a"].seconds == (1, 1, 1, 1)
     assert found["c"].seconds == (2, 2, 2, 2)

@@ -125,13 +125,13 @@ def one_image_loss(
         + equation_10(masks[token][valid], (labels[valid] == label).float())
         for token, label in chosen.items()
     ]
-    surprise = -class_logits.log_softmax(-1)
+    nll = -class_logits.log_softmax(-1)
     total = weights = 0.0
     for token in range(len(masks)):
         weight = training.no_object_weight
         if token in chosen:
             weight = class_weights[chosen[token]] if class_weights else 1.0
-        total += weight * surprise[token, chosen.get(token, nothing)].item()
+        total += weight * nll[token, chosen.get(token, nothing)].item()
         weights += weight
     return training.lambda_seg * sum(segmentation) / len(segmentation) + (
         training.lambda_cls * total / weights
@@ -224,11 +224,11 @@ def test_values_that_are_not_finite_come_out() -> None:
 
 def test_labels_of_other_classes_are_refused() -> None:
     grey = torch.full((1, 8, 8), 128, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="label 128: a binary mask holds 0 and 1, and 255 for"):
+    with pytest.raises(ValueError, match="label 128: expected 0 or 1, or 255 for"):
         task_loss(Prediction(drawn(0, 1, 1, 4, 4)), grey, 1, TRAINING)
     assert task_loss(Prediction(drawn(0, 1, 1, 4, 4)), grey > 0, 1, TRAINING).isfinite()
     prediction = Prediction(drawn(0, 1, 2, 4, 4), drawn(1, 1, 2, 4))
-    with pytest.raises(ValueError, match="label 3: there are 3 classes"):
+    with pytest.raises(ValueError, match="invalid label 3: expected 0 to 2"):
         task_loss(prediction, torch.full((1, 8, 8), 3, dtype=torch.uint8), 3, TRAINING)
 
 

@@ -125,5 +125,5 @@ def test_halves_share_nothing_and_leave_nothing(count: int, seed: int) -> None:
 def test_halves_are_random() -> None:
     assert len({tuple(halves(40, seed)[0]) for seed in range(5)}) == 5
     assert halves(40, 0)[0] != list(range(20))
-    with pytest.raises(ValueError, match="cannot halve"):
+    with pytest.raises(ValueError, match="cannot split"):
         halves(1, 0)

@@ -160,7 +160,7 @@ def test_what_could_be_downloaded_is_asked_for_too(tmp_path: Path) -> None:
     check_inputs(study, [], weights=False, config=CONFIG)
 
 
-def test_runs_that_need_no_weights_need_no_checkpoint(tmp_path: Path) -> None:
+def test_shipped_weights_and_generated_images_need_no_download(tmp_path: Path) -> None:
     study = load_study("rehearsal", {"results": str(tmp_path)}, CONFIG)
     check_inputs(study, study.tasks, weights=True, config=CONFIG)
 

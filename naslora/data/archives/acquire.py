@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from naslora.core.errors import ArchiveError, NasloraError, SettingsError
 from naslora.data.archives.catalogue import Archive, find, verify
 from naslora.data.archives.pins import repin
-from naslora.data.archives.sources import Choice, choose, instead, locate
+from naslora.data.archives.sources import Choice, choose, locate, replacement_hint
 from naslora.data.manifest import ManifestArchive
 from naslora.study.settings import CONFIG_FOLDER, Study
 
@@ -21,13 +21,13 @@ class Outcome:
 
     Attributes:
         tasks: the study's tasks that need it.
-        instead: what can be used in its place, for messages.
+        replacement_hint: what can be used in its place, for messages.
         path, record: the file, if there is one that can be used.
         problem: why there is none.
     """
 
     archive: Archive
-    instead: str | None
+    replacement_hint: str | None
     tasks: list[str] = field(default_factory=list)
     path: Path | None = None
     record: ManifestArchive | None = None
@@ -53,7 +53,7 @@ def needed(study: Study, config: Path = CONFIG_FOLDER) -> list[tuple[Archive, Ch
 def acquire(
     study: Study,
     config: Path = CONFIG_FOLDER,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     repinned: Collection[str] = (),
 ) -> list[Outcome]:
     """Find, download and verify every archive of a study; a problem with one stops no other.
@@ -61,7 +61,7 @@ def acquire(
     Args:
         study: the study; tasks whose images it generates need nothing.
         config: the folder of archives.yaml.
-        tell: called with a line about each archive.
+        log: called with a line about each archive.
         repinned: keys of archives whose present file replaces the pinned one.
 
     Raises:
@@ -79,7 +79,7 @@ def acquire(
     outcomes = []
     silent_hosts = set()
     for archive, choice, tasks in found:
-        outcome = Outcome(archive, instead(choice, study), tasks)
+        outcome = Outcome(archive, replacement_hint(choice, study), tasks)
         host = urlsplit(archive.url or "").netloc
         try:
             # After a download has failed, further ones from that host get one attempt each.
@@ -89,18 +89,18 @@ def acquire(
             if again:
                 repin(path, outcome.record, archive.key)
             outcome.path = path
-            tell(f"here: {path} ({standing(archive, outcome.record)})")
+            log(f"here: {path} ({official_status(archive, outcome.record)})")
         except NasloraError as problem:
             outcome.problem = problem
             if find(archive, study.archives) is None:
                 silent_hosts |= {host} - {""}
             missing = _is_missing(outcome, study)
-            tell(f"MISSING: {archive.title}" if missing else f"BAD: {problem.what}")
+            log(f"MISSING: {archive.title}" if missing else f"BAD: {problem.what}")
         outcomes.append(outcome)
     return outcomes
 
 
-def standing(archive: Archive, record: ManifestArchive) -> str:
+def official_status(archive: Archive, record: ManifestArchive) -> str:
     """A few words on whether an archive is the official one."""
     if archive.replaces:
         return "a bundle, not official"
@@ -148,7 +148,7 @@ def _described(outcome: Outcome, study: Study) -> str:
         "contents": archive.layout,
         "terms": archive.licence,
         "cite": archive.citation,
-        "or": outcome.instead,
+        "or": outcome.replacement_hint,
     }
     shown = [f"    {name + ':':<12}{text}" for name, text in lines.items() if text]
     return "\n".join([f"  {archive.title} (for {', '.join(outcome.tasks)})", *shown, ""])

@@ -4,12 +4,12 @@ The rule for a file in the archives folder under one of an archive's names:
 
 * its hash is the published one: it is official;
 * nothing is published: `official` is unknown (None), and the hash is recorded; it is pinned, and a
-  later change is an error (see `naslora.data.archives.pins`); * it has the published size but
-  another hash: damaged, an error; * it has another size and another hash: if it is a whole archive,
-  it may be used, as reduced copies of a data set are; the manifest records it with `official:
-  false`, a warning is logged, and the audit compares its contents with the expected counts. If it
-  is not whole (truncated, a web page, another format), it is an error. The checksum of every entry
-  is checked in unpacking.
+  later change is an error (see `naslora.data.archives.pins`);
+* it has the published size but another hash: damaged, an error;
+* it has another size and another hash: if it is a whole archive, it may be used, as reduced copies
+  of a data set are; the manifest records it with `official: false`, a warning is logged, and the
+  audit compares its contents with the expected counts. If it is not whole (truncated, a web page,
+  another format), it is an error. The checksum of every entry is checked in unpacking.
 
 A file that this module downloads must be the official one; any other is an error. A bundle (see
 `naslora.data.archives.bundles`) is never official.
@@ -151,13 +151,15 @@ def find(archive: Archive, folder: Path) -> Path | None:
         ) from error
 
 
-def obtain(archive: Archive, folder: Path, instead: str | None = None, attempts: int = 4) -> Path:
+def obtain(
+    archive: Archive, folder: Path, replacement_hint: str | None = None, attempts: int = 4
+) -> Path:
     """Find an archive in a folder, or download it there if that needs no login.
 
     Args:
         archive: the archive.
         folder: where it lies, or goes.
-        instead: what can be used in its place, for the message.
+        replacement_hint: what can be used in its place, for the message.
         attempts: how often in succession a download may break without a new byte.
 
     Raises:
@@ -173,7 +175,7 @@ def obtain(archive: Archive, folder: Path, instead: str | None = None, attempts:
             f"(terms: {archive.licence})",
             where=path,
             remedy=f"{by_hand(archive)}, then run the same command again"
-            + (f"; or {instead}" if instead else ""),
+            + (f"; or {replacement_hint}" if replacement_hint else ""),
         )
 
     def check(file: Path) -> None:

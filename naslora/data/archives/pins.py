@@ -8,7 +8,7 @@ Archives with a published hash, generated archives and reduced copies of officia
 pinned: an archive is, if it has as many pairs as the benchmark, or is a bundle. A smaller file than
 the pinned one is taken for a reduced copy and treated like one of a set with a published hash: it
 may be used, the manifest says `official: false`, and it is refused if it turns out to hold the
-whole benchmark after all. Where a set has changed on purpose, such as one of one's own that has
+whole benchmark after all. Where a set has changed on purpose, such as a user's own that has
 grown, `naslora data --repin` pins the new file.
 
 Preparing writes the pins, also as a job of the workflow, several of which may do so at once. No
@@ -67,7 +67,7 @@ def read_pins(folder: Path) -> Pins:
         raise SettingsError(
             f"the pins of archives cannot be read: {str(error).splitlines()[0]}",
             where=path,
-            remedy="restore this file; without it, the archives that are here now are pinned anew",
+            remedy="restore this file; without it, the archives that are here now are pinned again",
         ) from None
 
 

@@ -121,10 +121,10 @@ def locate(choice: Choice, archive: Archive, study: Study, attempts: int = 4) ->
     """
     if choice.is_bundle and (path := find_bundle(archive, study.archives)):
         return path
-    return obtain(archive, study.archives, instead(choice, study), attempts)
+    return obtain(archive, study.archives, replacement_hint(choice, study), attempts)
 
 
-def instead(choice: Choice, study: Study) -> str | None:
+def replacement_hint(choice: Choice, study: Study) -> str | None:
     """What to do without an official archive, as an imperative without a full stop."""
     if choice.bundle is None or choice.is_bundle:
         return None

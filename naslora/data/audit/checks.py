@@ -19,9 +19,9 @@ from typing import Literal
 
 from naslora.core.errors import AuditError
 from naslora.core.processors import available_cores
-from naslora.data.audit.alike import divided_sources
 from naslora.data.audit.duplicates import find_duplicates
 from naslora.data.audit.inspection import Inspected, inspect
+from naslora.data.audit.shared_sources import divided_sources
 from naslora.data.benchmarks.contract import BENCHMARKS, Benchmark
 from naslora.data.benchmarks.listing import Finding, Listing, Sample
 

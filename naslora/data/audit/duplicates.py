@@ -37,7 +37,7 @@ def find_duplicates(pairs: Sequence[Inspected], splits: Mapping[str, Sequence[st
 
     for same in _identical(pairs):
         note("duplicate", same, " = ".join(names[index] for index in same))
-    seen = [(i, pair.look) for i, pair in enumerate(pairs) if pair.look is not None]
+    seen = [(i, pair.features) for i, pair in enumerate(pairs) if pair.features is not None]
     for likeness in near_duplicates([one for _, one in seen]):
         first, second = seen[likeness.first][0], seen[likeness.second][0]
         if pairs[first].image_sha256 != pairs[second].image_sha256:

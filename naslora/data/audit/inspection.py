@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from naslora.data import images
-from naslora.data.audit.perceptual import Look, look
+from naslora.data.audit.perceptual import ImageFeatures, image_features
 from naslora.data.benchmarks.contract import Benchmark
 from naslora.data.benchmarks.listing import Finding, Sample
 from naslora.data.masks import IGNORE
@@ -23,8 +23,8 @@ class Inspected:
         width, height: of the upright image, in pixels.
         foreground: share of the pixels with a label above 0, void pixels left aside.
         grey: share of mask pixels that are not exactly one of the encoding's values.
-        look: thumbnail and hash, by which duplicates are found; None for an image of one colour, or
-            of a bad mode.
+        features: thumbnail and hash, by which duplicates are found; None for an image of one
+            colour, or of a bad mode.
     """
 
     sample: Sample
@@ -35,7 +35,7 @@ class Inspected:
     foreground: float
     grey: float
     findings: tuple[Finding, ...]
-    look: Look | None = field(default=None, repr=False, compare=False)
+    features: ImageFeatures | None = field(default=None, repr=False, compare=False)
 
 
 def inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
@@ -85,8 +85,8 @@ def inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
         findings.append(Finding(f"{kind}_mask", "oddity", f"{kind} mask", [sample.mask]))
     if rgb is not None and rgb.size == mask.size:
         findings += benchmark.remarks(sample, rgb, decoded.labels)
-    looks = None if rgb is None else look(rgb)
-    if rgb is not None and looks is None:
+    features = None if rgb is None else image_features(rgb)
+    if rgb is not None and features is None:
         findings.append(Finding("flat_image", "oddity", "image of one colour", [sample.image]))
     return Inspected(
         sample,
@@ -97,7 +97,7 @@ def inspect(benchmark: Benchmark, root: Path, sample: Sample) -> Inspected:
         foreground,
         decoded.grey,
         tuple(findings),
-        looks,
+        features,
     )
 
 

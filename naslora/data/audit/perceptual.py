@@ -33,7 +33,7 @@ _BLOCK = 256
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageFeatures:
     """The features of an image that are compared.
 
     Attributes:
@@ -48,7 +48,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class NearDuplicate:
     """Two near-duplicates, by their indices; distance in bits, correlation at most 1."""
 
     first: int
@@ -57,7 +57,7 @@ class Likeness:
     correlation: float
 
 
-def look(image: Image.Image) -> Look | None:
+def image_features(image: Image.Image) -> ImageFeatures | None:
     """The thumbnail and hash of an 8-bit image; None for an image of one colour."""
     small = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
     grey = np.asarray(small, np.float32)
@@ -69,22 +69,22 @@ def look(image: Image.Image) -> Look | None:
     rgb = image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
     pixels = np.asarray(rgb, np.float32).reshape(-1, 3)
     colours = np.concatenate([pixels.mean(axis=0), pixels.std(axis=0)])
-    return Look(centred / np.linalg.norm(centred), bits, colours)
+    return ImageFeatures(centred / np.linalg.norm(centred), bits, colours)
 
 
-def near_duplicates(looks: Sequence[Look]) -> list[Likeness]:
+def near_duplicates(features: Sequence[ImageFeatures]) -> list[NearDuplicate]:
     """All near-duplicates among images, the most alike first.
 
     Every pair is compared: half a second for 10,000 images.
     """
-    if not looks:
+    if not features:
         return []
-    bits = np.stack([one.bits for one in looks])
-    thumbnails = np.stack([one.thumbnail for one in looks])
+    bits = np.stack([one.bits for one in features])
+    thumbnails = np.stack([one.thumbnail for one in features])
     found = []
-    for start in range(0, len(looks), _BLOCK):
+    for start in range(0, len(features), _BLOCK):
         block = bits[start : start + _BLOCK]
-        distance = np.zeros((len(block), len(looks) - start), np.uint16)
+        distance = np.zeros((len(block), len(features) - start), np.uint16)
         for word in range(bits.shape[1]):
             distance += np.bitwise_count(block[:, None, word] ^ bits[None, start:, word])
         rows, columns = np.nonzero(np.triu(distance <= MOST_BITS, 1))
@@ -92,5 +92,5 @@ def near_duplicates(looks: Sequence[Look]) -> list[Likeness]:
             first, second = start + row, start + column
             correlation = float(thumbnails[first] @ thumbnails[second])
             if correlation >= LEAST_CORRELATION:
-                found.append(Likeness(first, second, int(distance[row, column]), correlation))
+                found.append(NearDuplicate(first, second, int(distance[row, column]), correlation))
     return sorted(found, key=lambda pair: (pair.distance, -pair.correlation, pair.first))

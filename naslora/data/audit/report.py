@@ -15,7 +15,7 @@ _SOURCES = {
     "other": "**not the official archives**: other files under the official names",
     "unknown": "archives without a published SHA-256 to compare with",
     "generated": "generated images; scores on them say nothing about real ones",
-    "own": "images of one's own",
+    "own": "your own images",
 }
 _LISTED = 200
 
@@ -53,7 +53,7 @@ def audit_markdown(audit: Audit) -> str:
     if audit.splits:
         lines += [*_split_table(audit), "", *_leakage(audit)]
     if columns := _statistics(audit):
-        lines += ["| over all pairs | least | median | mean | most |", "|---|---:|---:|---:|---:|"]
+        lines += ["| over all pairs | min | median | mean | max |", "|---|---:|---:|---:|---:|"]
         for name, row in columns.items():
             unit = "{:.0f}" if name.endswith("(px)") else "{:.2%}"
             cells = [unit.format(row[key]) for key in ("least", "median", "mean", "most")]

@@ -83,5 +83,5 @@ def by_part(
     for sample in samples:
         found[str(sample.part)].append(sample.id)
     if missing := [split for split, ids in found.items() if not (ids or split in may_be_empty)]:
-        raise ValueError(f"none for {', '.join(missing)}")
+        raise ValueError(f"no samples for {', '.join(missing)}")
     return {split: sorted(ids) for split, ids in found.items()}

@@ -1,4 +1,4 @@
-"""Images of one's own as a benchmark: finding pairs, interpreting masks, splitting."""
+"""User-supplied images as a benchmark: finding pairs, interpreting masks, splitting."""
 
 from naslora.data.own.describe import own_data
 from naslora.data.own.options import OwnOptions

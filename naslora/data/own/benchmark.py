@@ -1,4 +1,4 @@
-"""Images of one's own as a benchmark: a study's task like any other."""
+"""User-supplied images as a benchmark: a study's task like any other."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from naslora.data.manifest import ManifestArchive
 from naslora.data.masks import Labels, PaletteMask
 from naslora.data.own.coco import read_coco
 from naslora.data.own.options import OwnOptions
-from naslora.data.own.pairs import Found, OwnPair, distinct_names, find_pairs
-from naslora.data.own.reading import Reading
+from naslora.data.own.pairs import OwnPair, PairListing, distinct_names, find_pairs
+from naslora.data.own.reading import MaskMapping
 from naslora.data.own.survey import read_raw, upright_size
 
 BINARY_METRICS = ("IoU", "Dice", "S_measure", "E_measure", "weighted_F", "Acc")
@@ -46,7 +46,7 @@ register_own_data(
 
 
 class OwnDescription(Settings):
-    """Description of a task of one's own images.
+    """Description of a task of user-supplied images.
 
     Attributes:
         name, title: of the task.
@@ -65,7 +65,7 @@ class OwnDescription(Settings):
     data: Path
     data_sha256: str | None
     options: OwnOptions
-    reading: Reading | None
+    reading: MaskMapping | None
     classes: tuple[str, ...]
     test_sets: tuple[str, ...]
     expected: dict[str, int]
@@ -74,7 +74,7 @@ class OwnDescription(Settings):
 
 
 class OwnData(Benchmark):
-    """A benchmark of images that lie in a folder of one's own.
+    """A benchmark of images that lie in a user's folder.
 
     It has no archives: `import_pairs` copies images to the prepared folder, and writes their masks
     as PNG files of class numbers, 255 for void.
@@ -181,7 +181,7 @@ def register_own_data(description: OwnDescription) -> None:
     BENCHMARKS.register(description.name, make_benchmark(description))
 
 
-def find_all(data: Path, options: OwnOptions) -> Found:
+def find_all(data: Path, options: OwnOptions) -> PairListing:
     """The pairs of a folder, a CSV file or a COCO JSON file.
 
     Raises:
@@ -201,7 +201,7 @@ def find_all(data: Path, options: OwnOptions) -> Found:
     lines = [f"{len(pairs)} images with {count} annotations in {data.absolute()}"]
     if coco.crowds:
         lines.append(f"{coco.crowds} annotations are crowds; they are {options.crowd} (--crowd)")
-    return Found(sorted(pairs, key=lambda pair: pair.id), lines, coco.classes)
+    return PairListing(sorted(pairs, key=lambda pair: pair.id), lines, coco.classes)
 
 
 def label_reader(description: OwnDescription) -> Callable[[OwnPair], Labels]:

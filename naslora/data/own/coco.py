@@ -111,7 +111,7 @@ def read_coco(path: Path, crowd: Crowd) -> CocoFile:
     Images are looked for beside the file, in `images` there, and in a folder of the file's name.
 
     Raises:
-        AuditError: it is not a COCO file, an image is not there, or nothing is annotated.
+        AuditError: it is not a COCO file, an image is not found, or nothing is annotated.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -162,7 +162,7 @@ def _find(path: Path, name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise AuditError(
-        f"the image {name} is not there",
+        f"the image {name} is not found",
         where=path,
         remedy=f"put images beside the file or into {folders[1]}",
     )

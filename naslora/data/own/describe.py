@@ -1,4 +1,4 @@
-"""Making a benchmark from a folder, a CSV file or a COCO file of one's own."""
+"""Making a benchmark from a folder, a CSV file or a COCO file of a user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from naslora.data.own.benchmark import (
     split_pairs,
 )
 from naslora.data.own.options import OwnOptions
-from naslora.data.own.pairs import Found, OwnPair, listed
+from naslora.data.own.pairs import OwnPair, PairListing, listed
 from naslora.data.own.survey import Survey, survey
 from naslora.data.own.understand import understand
 
@@ -35,7 +35,7 @@ _ASPECT = 0.02
 def own_data(
     path: Path, options: OwnOptions | None = None, split_seed: int = 0
 ) -> tuple[OwnData, list[str]]:
-    """Interpret images of one's own, and make a benchmark of them. Nothing is written.
+    """Interpret user-supplied images, and make a benchmark of them. Nothing is written.
 
     Every mask is read once. The meaning of mask values follows from the values themselves; where
     that is ambiguous, it is an error, and options have to say it.
@@ -43,7 +43,7 @@ def own_data(
     Args:
         path: a folder with `images` and `masks`, whose files go together by name, subfolders
             included; or a CSV file with the columns image and mask, and perhaps split and group; or
-            a COCO JSON file, also one alone in a folder.
+            a COCO JSON file, also the only one in a folder.
         options: what does not follow from the files.
         split_seed: of the split into training, validation and test images; a study's
             `data.split_seed`.
@@ -105,7 +105,7 @@ def own_data(
 
 
 def _annotated(
-    found: Found, options: OwnOptions, path: Path
+    found: PairListing, options: OwnOptions, path: Path
 ) -> tuple[tuple[str, ...], list[frozenset[int]], Counter[int], list[str]]:
     """Classes, labels in each image, pixels of each label and lines, of a COCO file."""
     if options.mask_values is not None or options.ignore is not None:
@@ -165,7 +165,7 @@ def _sizes(seen: Survey, options: OwnOptions, path: Path) -> list[str]:
         raise AuditError(
             f"{len(skewed)} masks are of another shape than their image: {listed(skewed)}",
             where=path,
-            remedy="they may be turned or cropped; make them anew",
+            remedy="they may be turned or cropped; regenerate them",
         )
     return [f"{what}; they are resized, by nearest neighbour"]
 
@@ -179,7 +179,7 @@ def _told_split(pairs: Sequence[OwnPair], splits: dict[str, list[str]], seed: in
         how += f", with the {len(groups)} groups kept together"
     lines = [f"split: {counts}, {how}"]
     if "test" not in splits:
-        lines.append("no test images: results are of the validation images, and may flatter")
+        lines.append("no test images: results are of the validation images, and may be optimistic")
     return lines
 
 
@@ -208,7 +208,7 @@ def _absent(
 
 
 def _source(path: Path) -> Path:
-    """The path, or the COCO file alone in a folder that has no masks."""
+    """The path, or the only COCO file in a folder that has no masks."""
     files = list(path.glob("*.json")) if path.is_dir() and not (path / "masks").is_dir() else []
     return files[0] if len(files) == 1 else path
 

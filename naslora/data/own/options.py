@@ -1,4 +1,4 @@
-"""Options for images of one's own, where the files alone are ambiguous."""
+"""Options for user-supplied images, where the files by themselves are ambiguous."""
 
 from __future__ import annotations
 

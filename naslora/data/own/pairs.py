@@ -47,7 +47,7 @@ class OwnPair:
 
 
 @dataclass(frozen=True)
-class Found:
+class PairListing:
     """All pairs of a source, and lines to print about how they were found.
 
     Attributes:
@@ -59,7 +59,7 @@ class Found:
     classes: tuple[str, ...] | None = None
 
 
-def find_pairs(path: Path) -> Found:
+def find_pairs(path: Path) -> PairListing:
     """Pair the files of a folder, or those that a CSV file lists.
 
     Raises:
@@ -68,7 +68,7 @@ def find_pairs(path: Path) -> Found:
     return _from_csv(path) if path.is_file() else _from_folder(path)
 
 
-def _from_folder(path: Path) -> Found:
+def _from_folder(path: Path) -> PairListing:
     images, masks = _subfolder(path, "images"), _subfolder(path, "masks")
     lines = []
     image_of, ignored = _by_stem(images)
@@ -90,7 +90,7 @@ def _from_folder(path: Path) -> Found:
     lines.insert(0, f"{len(pairs)} images with masks in {path.absolute()}, matched by name")
     if not is_split and (lists := sorted(path.glob("*.csv"))):
         lines.append(f"{lists[0].name} is not read; give its path to use it")
-    return Found(sorted(pairs, key=lambda pair: pair.id), lines)
+    return PairListing(sorted(pairs, key=lambda pair: pair.id), lines)
 
 
 def _subfolder(path: Path, name: str) -> Path:
@@ -125,7 +125,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], int]:
         found[stem] = path
     if twice:
         raise AuditError(
-            f"files that differ in their suffix alone: {listed(twice)}",
+            f"files that differ only in their suffix: {listed(twice)}",
             where=folder,
             remedy="keep one of each",
         )
@@ -160,7 +160,7 @@ def _check_complete(path: Path, image_of: dict[str, Path], mask_of: dict[str, Pa
         )
 
 
-def _from_csv(path: Path) -> Found:
+def _from_csv(path: Path) -> PairListing:
     import pandas as pd
 
     try:
@@ -192,7 +192,7 @@ def _from_csv(path: Path) -> Found:
     masks = [_resolve(path, name) for name in table[mask]]
     if missing := [str(file) for file in (*images, *masks) if not file.is_file()]:
         raise AuditError(
-            f"{len(missing)} files that it lists are not there: {listed(missing)}",
+            f"{len(missing)} files that it lists are not found: {listed(missing)}",
             where=path,
             remedy="correct the paths; they are relative to the folder of the CSV file",
         )
@@ -210,7 +210,7 @@ def _from_csv(path: Path) -> Found:
     what = [text for text, there in (("split", split), ("group", group)) if there]
     extra = f", with the columns {' and '.join(what)}" if what else ""
     lines.insert(0, f"{len(pairs)} images with masks, listed in {path.absolute()}{extra}")
-    return Found(sorted(pairs, key=lambda pair: pair.id), lines)
+    return PairListing(sorted(pairs, key=lambda pair: pair.id), lines)
 
 
 def _column(named: dict[str, str], wanted: Sequence[str]) -> str | None:

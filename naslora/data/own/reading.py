@@ -13,7 +13,7 @@ from naslora.data.own.survey import Kind, RawMask
 
 
 @dataclass(frozen=True)
-class Reading:
+class MaskMapping:
     """A rule that converts mask values to labels.
 
     Attributes:
@@ -36,8 +36,8 @@ class Reading:
         """Labels uint8 (H, W).
 
         Raises:
-            UnreadableImageError: the mask holds a value that was not there when masks were read
-                first.
+            UnreadableImageError: the mask holds a value that was not in any mask when the data were
+                described.
         """
         values = raw.values
         if self.kind == "colour" and raw.kind != "colour":
@@ -48,13 +48,14 @@ class Reading:
         if (labels < 0).any():
             unknown = np.unique(values[labels < 0])[:3]
             raise UnreadableImageError(
-                f"has values that no mask had before: {', '.join(map(str, unknown))}"
+                "has values that were not in any mask when the data were described: "
+                + ", ".join(map(str, unknown))
             )
         return labels.astype(np.uint8)
 
 
 @dataclass(frozen=True)
-class Understood:
+class MaskInterpretation:
     """A reading, and what follows from it.
 
     Attributes:
@@ -63,7 +64,7 @@ class Understood:
         pixels: of each label.
     """
 
-    reading: Reading
+    reading: MaskMapping
     classes: tuple[str, ...]
     lines: list[str]
     pixels: Counter[int] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""A survey of one's own masks: their values, and their sizes compared with the images'."""
+"""A survey of user-supplied masks: their values, and their sizes compared with the images'."""
 
 from __future__ import annotations
 

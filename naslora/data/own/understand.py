@@ -10,7 +10,7 @@ from pathlib import Path
 from naslora.core.errors import AuditError
 from naslora.data.masks import IGNORE
 from naslora.data.own.options import BACKGROUND, VOID, OwnOptions
-from naslora.data.own.reading import Reading, Understood
+from naslora.data.own.reading import MaskInterpretation, MaskMapping
 from naslora.data.own.survey import BRIGHT, DARK, Survey
 
 FOREGROUND = "foreground"
@@ -24,7 +24,7 @@ _SHOWN = 8
 _WHAT = {"grey": "grey levels", "index": "palette indices", "colour": "colours"}
 
 
-def understand(found: Survey, options: OwnOptions, where: Path) -> Understood:
+def understand(found: Survey, options: OwnOptions, where: Path) -> MaskInterpretation:
     """Decide what mask values mean, as options say or as the values themselves show.
 
     Raises:
@@ -60,7 +60,7 @@ def understand(found: Survey, options: OwnOptions, where: Path) -> Understood:
 
 def _as_told(
     found: Survey, options: OwnOptions, where: Path, show: Callable[[int], str]
-) -> Understood:
+) -> MaskInterpretation:
     assert options.mask_values is not None
     given = [(r.low, r.high, r.name, r.is_colour) for r in options.mask_values]
     if any(is_colour for *_, is_colour in given) != (found.kind == "colour"):
@@ -97,12 +97,12 @@ def _as_told(
         )
     lines = [f"mask values are read as --mask-values says: {_describe(found, show)}"]
     classes = foreground if len(foreground) == 1 else (BACKGROUND, *foreground)
-    return Understood(Reading(found.kind, ranges, rest), classes, lines)
+    return MaskInterpretation(MaskMapping(found.kind, ranges, rest), classes, lines)
 
 
 def _as_seen(
     found: Survey, options: OwnOptions, where: Path, show: Callable[[int], str]
-) -> Understood:
+) -> MaskInterpretation:
     names = options.classes
     if found.kind == "colour":
         if options.ignore is not None:
@@ -156,7 +156,7 @@ def _indices(
     names: tuple[str, ...] | None,
     where: Path,
     void: list[int],
-) -> Understood:
+) -> MaskInterpretation:
     what = _WHAT[found.kind]
     highest = values[-1]
     count = highest + 1 if names is None or len(names) == 1 else len(names)
@@ -180,7 +180,7 @@ def _binary(
     values: Sequence[int],
     names: tuple[str, ...] | None,
     void: list[int],
-) -> Understood:
+) -> MaskInterpretation:
     """Two values at most: the lower is the background if it is 0, else the commoner."""
     classes = names or (FOREGROUND,)
     if len(values) < 2:
@@ -207,7 +207,7 @@ def _has_soft_edges(found: Survey, values: Sequence[int]) -> bool:
     return len(values) > 4 and found.soft >= _SOFT_SHARE * found.between
 
 
-def _soft(found: Survey, names: tuple[str, ...] | None, void: list[int]) -> Understood:
+def _soft(found: Survey, names: tuple[str, ...] | None, void: list[int]) -> MaskInterpretation:
     grey = sum(n for value, n in found.pixels.items() if value not in (0, IGNORE))
     classes = names or (FOREGROUND,)
     lines = [
@@ -223,7 +223,7 @@ def _colours(
     values: Sequence[int],
     names: tuple[str, ...] | None,
     where: Path,
-) -> Understood:
+) -> MaskInterpretation:
     """Every colour is a class, the commonest the background."""
     ordered = sorted(values, key=lambda value: -found.pixels[value])
     shown = [f"{colour(v)} ({found.pixels[v] / found.total:.1%})" for v in ordered[:_SHOWN]]
@@ -259,12 +259,12 @@ def _done(
     classes: tuple[str, ...],
     lines: list[str],
     void: list[int],
-) -> Understood:
+) -> MaskInterpretation:
     if len(classes) > MOST_CLASSES:
         raise AuditError(f"{len(classes)} classes; at most {MOST_CLASSES} are possible")
     lines += [f"the value {value} is void (--ignore {value})" for value in void]
     ranges = (*ranges, *((value, value, IGNORE) for value in void))
-    return Understood(Reading(found.kind, ranges), classes, lines)
+    return MaskInterpretation(MaskMapping(found.kind, ranges), classes, lines)
 
 
 def _ambiguous(

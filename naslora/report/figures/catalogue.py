@@ -54,7 +54,7 @@ class Drawing:
     pictures: Callable[[Study], list[Picture]]
 
 
-# Modules that draw are imported when they are asked to: the workflow reads names alone.
+# Modules that draw are imported when they are asked to: the workflow reads only names.
 
 
 def _draw(module: str, function: str, *arguments: str) -> Draw:

@@ -77,7 +77,7 @@ def draw_grid(
     ]
     noted = any(cell and cell.note for row in rows for cell in row.cells)
     talls = [_height(row.cells, panel) for row in rows]
-    # Headings stand above the first row alone, unless a row takes several lines.
+    # Headings stand above the first row only, unless a row takes several lines.
     headed = [len(lines) > 1 or number == 0 for number in range(len(rows))]
     heights = [
         [tall + _GAP + noted * _NOTE + (_head(heads, line) if head else 0) for line in lines]

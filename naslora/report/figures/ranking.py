@@ -151,7 +151,7 @@ def _caption(inputs: Inputs, ranking: Ranking) -> str:
         found = "finds a" if ranking.different else "finds no"
         sentences.append(
             f"Below, mean ranks over {counted(len(ranking.scores), 'task')}; bars join methods "
-            "that Nemenyi's test does not tell apart (critical difference "
+            "that do not differ significantly by Nemenyi's test (critical difference "
             f"{ranking.critical_difference:.1f}). Friedman's test {found} difference between "
             "methods."
         )

@@ -36,7 +36,7 @@ class DataSet:
 
     Attributes:
         task, test_set, metric: as records name them.
-        spec, column: the table of the paper and its column; None for a data set of one's own.
+        spec, column: the table of the paper and its column; None for a user's data set.
     """
 
     task: str

@@ -27,7 +27,7 @@ def findings(study: Study, records: Aggregate, comparisons: Comparisons) -> list
 def banner(study: Study, records: Aggregate, comparisons: Comparisons) -> str:
     """A warning if checks of the study's scores fail; else empty.
 
-    Studies of data sets of one's own are not checked: `findings` says what their scores are worth.
+    Studies of users' data sets are not checked: `findings` says what their scores are worth.
     """
     if records.runs.empty:
         return "Nothing has been run: all tables are empty."
@@ -56,7 +56,8 @@ def _leaders(records: Aggregate, ranking: Ranking) -> str:
         return f"{best}; fewer than three tasks or methods rank nothing for certain."
     p = ranking.friedman[1]
     if not ranking.different:
-        return f"The methods cannot be told apart over {_tasks(ranking)} (Friedman: p = {p:.2g})."
+        over = _tasks(ranking)
+        return f"The methods do not differ significantly over {over} (Friedman: p = {p:.2g})."
     if len(titles) == 1:
         return (
             f"{best}, and differs significantly from all others (Friedman: p = {p:.2g}; Nemenyi,"

@@ -195,7 +195,7 @@ def write_tables(study: Study, names: Sequence[str]) -> list[Path]:
 
 
 def _check_records(study: Study, names: Sequence[str], tasks: set[str], left_out: int) -> None:
-    """Refuse tables of which every cell would be a dash."""
+    """Refuse tables in which every cell would be a dash."""
     empty = [n for n in names if TABLES[n].needs_scores and not tasks & {*TABLES[n].tasks(study)}]
     # If all tables of an unfinished study are asked for, some may not have records yet.
     if empty and (len(names) == len(empty) or not tasks):

@@ -68,6 +68,6 @@ def changed_methods(study: Study) -> list[str]:
 
 
 def same_images(records: Aggregate, column: Column) -> bool:
-    """Whether the records' test images are as many as the paper's."""
+    """Whether the records have the same number of test images as the paper."""
     counts = records.image_counts(column.task, *column.sets_counted)
     return all(count in column.test_images for count in counts)

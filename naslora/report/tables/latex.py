@@ -1,8 +1,8 @@
 r"""A table as LaTeX: booktabs at \footnotesize, in blocks of columns that fit the page.
 
 Widths are estimated from the number of characters. A table of few columns fits one column of a
-two-column page; a wider one goes over both, in as many parts as it needs, each a table of its own
-with some of the columns, so that no text is made smaller.
+two-column page; a wider one goes over both, and is divided where needed into several tables with
+some of the columns each, so that no text is made smaller.
 """
 
 from __future__ import annotations

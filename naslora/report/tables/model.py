@@ -66,7 +66,7 @@ class Column:
 
     @property
     def printed_title(self) -> str:
-        """The paper's heading, which leaves open what ours tells apart: `CAMO Fw`."""
+        """The paper's heading, which leaves open what ours distinguishes: `CAMO Fw`."""
         return f"{self.head} {(self.printed or self.key).rpartition('_')[2]}".strip()
 
     @property
@@ -153,7 +153,7 @@ class TableSpec:
         parameters: whether it prints parameter counts.
         notes: sentences under it, whatever was run.
         key: its name; by default that of the paper's table.
-        main_metrics: whether a row stands by the main metric of each test set alone; else by all
+        main_metrics: whether a row stands by the main metric of each test set only; else by all
             columns.
     """
 

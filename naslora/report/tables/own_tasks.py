@@ -1,4 +1,4 @@
-"""The table of tasks that are not in the paper, such as data sets of one's own."""
+"""The table of tasks that are not in the paper, such as users' data sets."""
 
 from __future__ import annotations
 

@@ -48,15 +48,16 @@ def first_sentence(ranking: Ranking, records: Aggregate) -> str:
     p = ranking.friedman[1]
     test = f"Friedman's test over {tasks} tasks, p = {_p(p)}"
     if not ranking.different:
-        return f"The methods cannot be told apart ({test})."
+        return f"The methods do not differ significantly ({test})."
     first, *others = ranking.leaders
     mean = f"mean rank {ranking.mean_ranks.iloc[0]:.1f} of {len(ranking.mean_ranks)}"
     ahead = f"{_title(records, first)} is ahead over {tasks} tasks ({mean}; {test})"
     if not others:
         return f"{ahead}, and differs significantly from all others."
     if len(others) == len(ranking.mean_ranks) - 1:
-        return f"{ahead}, but no other method can be told from it."
-    return f"{ahead}; {_listed([_title(records, name) for name in others])} cannot be told from it."
+        return f"{ahead}, but it does not differ significantly from any other method."
+    near = _listed([_title(records, name) for name in others])
+    return f"{ahead}; it does not differ significantly from {near}."
 
 
 def smallest_differences(ranking: Ranking) -> str:
@@ -68,7 +69,9 @@ def smallest_differences(ranking: Ranking) -> str:
         f"method by {low:.1f} to {high:.1f} points (median {median(_leads()):.1f})."
     )
     if found.empty:
-        return f"With one seed no difference between methods can be told from chance. {paper}"
+        return (
+            f"With one seed no difference between methods can be distinguished from chance. {paper}"
+        )
     seeds = int(ranking.differences["seeds"].max())
     return (
         f"With {seeds} seeds, a true difference to {METHOD_ROWS[REFERENCE]} of "
@@ -152,7 +155,7 @@ def _tests(ranking: Ranking) -> list[str]:
         statistic, p = ranking.friedman
         lines.append(
             f"Friedman's test: chi squared {statistic:.2f}, p = {_p(p)}. Nemenyi: mean ranks less "
-            f"than {ranking.critical_difference:.2f} apart cannot be told apart at 5 %."
+            f"than {ranking.critical_difference:.2f} apart do not differ significantly at 5 %."
         )
     if ranking.wilcoxon is not None and len(ranking.wilcoxon):
         different = int((ranking.wilcoxon < 0.05).sum())

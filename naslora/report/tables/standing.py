@@ -23,7 +23,7 @@ def compared(columns: Sequence[Column], comparisons: Comparisons) -> list[Compar
 def best_and_second(comparison: Comparison, rows: Sequence[Row]) -> Mapping[str, Mark]:
     """The best row and the second, where they are significantly better than all rows below them.
 
-    The two may not differ significantly from each other. Of two rows alone, the best is marked
+    The two may not differ significantly from each other. Of only two rows, the best is marked
     where it is significantly better. The level of 5 % is shared among the comparisons of a row.
     """
     means = comparison.means

@@ -101,7 +101,7 @@ def value_text(cell: Cell, column: Column) -> str:
 def paper_text(cell: Cell, column: Column) -> str:
     """`91.2 (+0.4, =)`: the paper's number, our difference from it and the verdict's sign.
 
-    The number alone where the two cannot be compared.
+    Only the number where the two cannot be compared.
     """
     if cell.printed is None:
         return DASH

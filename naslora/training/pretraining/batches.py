@@ -1,4 +1,4 @@
-"""The batches of pretraining: a function of the settings and the step alone."""
+"""The batches of pretraining: a function of the settings and the step only."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SceneBatches:
         size: side in pixels.
         seed: of scenes, order and augmentation.
         batch_size: scenes of a step.
-        folder: where the drawn scenes are kept; where the disk is too small, they are drawn anew
+        folder: where the drawn scenes are kept; where the disk is too small, they are drawn again
             whenever they are needed.
     """
 

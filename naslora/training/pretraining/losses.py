@@ -20,9 +20,9 @@ def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Focal and Dice loss, 20 to 1, of masks (N, T, h, w) and their targets (N, h, w): (N, T)."""
-    goal = target[:, None].expand_as(logits)
-    dice = dice_loss(logits.flatten(0, 1), goal.flatten(0, 1)).view(logits.shape[:2])
-    return _FOCAL * focal_loss(logits, goal) + dice
+    expanded = target[:, None].expand_as(logits)
+    dice = dice_loss(logits.flatten(0, 1), expanded.flatten(0, 1)).view(logits.shape[:2])
+    return _FOCAL * focal_loss(logits, expanded) + dice
 
 
 def prompt_loss(masks: Masks, target: Tensor, single: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,10 +51,10 @@ def prompt_loss(masks: Masks, target: Tensor, single: Tensor) -> tuple[Tensor, T
 @torch.no_grad()
 def intersection_over_union(logits: Tensor, target: Tensor) -> Tensor:
     """IoU of masks (N, T, h, w) with targets (N, h, w), above a logit of 0 and half a pixel."""
-    said, true = logits > 0, (target > 0.5)[:, None]
-    both = (said & true).flatten(2).sum(2)
-    either = (said | true).flatten(2).sum(2)
-    return both / either.clamp_min(1)
+    predicted, true = logits > 0, (target > 0.5)[:, None]
+    intersection = (predicted & true).flatten(2).sum(2)
+    union = (predicted | true).flatten(2).sum(2)
+    return intersection / union.clamp_min(1)
 
 
 def foreground_loss(logits: Tensor, target: Tensor) -> Tensor:

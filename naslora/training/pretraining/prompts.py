@@ -130,8 +130,8 @@ def error_points(rng: np.random.Generator, predicted: Mask, masks: Mask) -> tupl
         points (N, 2) and kinds (N,).
     """
     points, kinds = [], []
-    for said, mask in zip(predicted, masks, strict=True):
-        wrong = np.flatnonzero(said != mask)
+    for prediction, mask in zip(predicted, masks, strict=True):
+        wrong = np.flatnonzero(prediction != mask)
         at = int(rng.choice(wrong if len(wrong) else np.flatnonzero(mask)))
         y, x = divmod(at, mask.shape[1])
         points.append((x, y))

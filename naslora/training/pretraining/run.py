@@ -244,11 +244,11 @@ def step_losses(
     if settings.objective != "prompt_free":
         rng = np.random.default_rng([settings.seed, 3, step])
         prompts, masks = draw_prompts(rng, list(batch.instances), settings.prompts)
-        said = model(embeddings, prompts.to(device))
-        size = (said.logits.shape[-2], said.logits.shape[-1])
+        predicted = model(embeddings, prompts.to(device))
+        size = (predicted.logits.shape[-2], predicted.logits.shape[-1])
         target = shrunk(masks, size).to(device)
         boxes = (prompts.kinds == CORNER).any(1).to(device)
-        losses["prompt_loss"], answers = prompt_loss(said, target, boxes)
+        losses["prompt_loss"], answers = prompt_loss(predicted, target, boxes)
         losses["prompt_loss"] = losses["prompt_loss"] * 2 / 3
 
         first = torch.arange(len(masks)).view(len(batch.images), -1)
@@ -264,8 +264,8 @@ def step_losses(
         losses["correction_loss"] = corrected / 3
     if settings.objective != "promptable":
         logits = model.without_prompts(embeddings)
-        goal = shrunk(batch.foreground, (logits.shape[-2], logits.shape[-1])).to(device)
-        losses["prompt_free_loss"] = foreground_loss(logits, goal)
+        target = shrunk(batch.foreground, (logits.shape[-2], logits.shape[-1])).to(device)
+        losses["prompt_free_loss"] = foreground_loss(logits, target)
     return losses
 
 

@@ -68,9 +68,11 @@ def prompted_logits(
         Logits (N, 4h, 4w) by kind of prompt: `click` (of the three candidates the one that the
         model scores highest) and `box`.
     """
-    said = model(embedding, _prompts([centre_click(mask) for mask in masks]).to(embedding.device))
-    best = said.quality[:, 1:].argmax(1) + 1
-    click = said.logits[torch.arange(len(masks), device=best.device), best]
+    predicted = model(
+        embedding, _prompts([centre_click(mask) for mask in masks]).to(embedding.device)
+    )
+    best = predicted.quality[:, 1:].argmax(1) + 1
+    click = predicted.logits[torch.arange(len(masks), device=best.device), best]
     boxes = _prompts([boxed(None, mask) for mask in masks]).to(embedding.device)
     return {"click": click, "box": model(embedding, boxes).logits[:, 0]}
 

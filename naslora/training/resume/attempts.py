@@ -29,7 +29,7 @@ def attempt(fabric: Fabric, layout: Layout, run: RunSettings) -> Iterator[Ongoin
         The attempt in the first process of the run, None in the others.
 
     Raises:
-        LockError: another process is at work on the run, or has taken it over. The other processes
+        LockError: another process is working on the run, or has taken it over. The other processes
             of a distributed run leave with `SystemExit`.
         DiskError: the folder cannot be written to.
     """
@@ -49,7 +49,7 @@ def attempt(fabric: Fabric, layout: Layout, run: RunSettings) -> Iterator[Ongoin
 
 
 def on_first_process(fabric: Fabric, action: Callable[[], T]) -> T | None:
-    """Do something in the first process of a run alone; if it fails, the other processes exit.
+    """Do something only in the first process of a run; if it fails, the other processes exit.
 
     Returns:
         What the action returned; None in the other processes.

@@ -41,18 +41,18 @@ class Checkpoints:
         folder: the run's.
         identity: all that a run's result depends on, as text by name. Checkpoints of other
             identities in the folder are left alone.
-        tell: called with messages about damaged checkpoints and those of other identities.
+        log: called with messages about damaged checkpoints and those of other identities.
     """
 
     def __init__(
         self,
         folder: Path,
         identity: Mapping[str, str | None],
-        tell: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
     ):
         self._folder = folder
         self._identity = fingerprint({"schema_version": SCHEMA_VERSION, **identity})
-        self._tell = tell
+        self._log = log
 
     def save(self, steps: int, state: Mapping[str, Any]) -> None:
         """Write a checkpoint, then remove all but the last two.
@@ -79,7 +79,7 @@ class Checkpoints:
         """Read the last checkpoint that is whole, and remove damaged ones after it.
 
         Returns:
-            The state as it was saved, with tensors on the CPU; None where there is none.
+            The state as it was saved, with tensors on the CPU; None if there are no checkpoints.
 
         Raises:
             OSError: a file is there and cannot be read at the moment.
@@ -89,12 +89,12 @@ class Checkpoints:
             try:
                 return self._read(file)
             except CheckpointError as error:
-                self._tell(f"{error}\n  going on from the one before, or from the beginning")
+                self._log(f"{error}\n  resuming from the previous one, or from the beginning")
                 file.path.unlink()
         if not own and any(_NAME.fullmatch(path.name) for path in self._folder.iterdir()):
-            self._tell(
+            self._log(
                 "the checkpoints in this folder are of other settings, images, weights or"
-                " versions: the run starts anew"
+                " versions: the run restarts"
             )
         return None
 

@@ -91,7 +91,7 @@ class RunLock:
             lock = Lock(folder / _LOCK)
             if not lock.acquire(_REQUEUED_S if same_job else 0):
                 raise LockError(
-                    f"another process is at work on this run: {_read(folder) or 'not known which'}",
+                    f"another process is working on this run: {_read(folder) or 'unknown process'}",
                     where=folder,
                     remedy="wait until it ends, or end it; then run the same command again",
                 )
@@ -114,7 +114,7 @@ class RunLock:
             raise LockError(
                 f"this run was taken over by {other}",
                 where=self._folder,
-                remedy="nothing: the other process goes on from the last checkpoint",
+                remedy="nothing: the other process continues from the last checkpoint",
             )
         raise LockError(
             "the folder of this run was deleted or emptied during the run",

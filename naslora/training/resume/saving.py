@@ -38,13 +38,13 @@ class Saver:
 
     Args:
         fabric: all its processes save and stop at the same step.
-        checkpoints: where to; used by the first process alone.
+        checkpoints: where to; used only by the first process.
         ongoing: the attempt, in the first process; else None.
         stop: may ask to stop.
         minutes: between checkpoints; 0 for one after every step.
         capture: returns the state of the run; all processes call it together.
         resumed: what the checkpoint that this attempt was resumed from said, if there is one.
-        tell: called with messages about checkpoints that cannot be written.
+        log: called with messages about checkpoints that cannot be written.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Saver:
         minutes: float,
         capture: Callable[[], dict[str, Any]],
         resumed: Progress | None = None,
-        tell: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
     ):
         self._fabric = fabric
         self._checkpoints = checkpoints
@@ -64,7 +64,7 @@ class Saver:
         self._stop = stop
         self._seconds = 60 * minutes
         self._capture = capture
-        self._tell = tell
+        self._log = log
         self._took = 0.0
         self._saved_at = self._checked_at = time.perf_counter()
         self._last = str(resumed) if resumed else None
@@ -121,16 +121,16 @@ class Saver:
                     self._checkpoints.save(progress.steps, state)
                 self._last = str(progress)
             except DiskError as error:  # there may be space again when the run ends
-                self._tell(
+                self._log(
                     f"{error.what}\n  where: {error.where}\n"
-                    "  training goes on without this checkpoint; free some space for the next"
+                    "  training continues without this checkpoint; free some space for the next"
                 )
         self._saved_at = time.perf_counter()
         self._took = self._saved_at - began
 
     def _stopped(self, progress: Progress) -> StoppedError:
         by = self._stop.received or "a signal to one of its processes"
-        then = f"goes on after {self._last}" if self._last else "starts anew"
+        then = f"resumes after {self._last}" if self._last else "restarts from the beginning"
         return StoppedError(
             f"training was stopped by {by} after {progress}",
             remedy=f"run the same command again: it {then}",

@@ -113,7 +113,7 @@ def load_tensors(sam: Sam, saved: dict[str, Tensor]) -> None:
     if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in model.items()}:
         raise StateError(
             "the checkpoint of this run is of a model with other parameters",
-            remedy="delete the checkpoints in the run's folder, and it starts anew",
+            remedy="delete the checkpoints in the run's folder, and it restarts from the beginning",
         )
     with torch.no_grad():
         for name, tensor in model.items():

@@ -18,7 +18,7 @@ from naslora.core.errors import ArchiveError, AuditError
 from naslora.core.files import sha256
 from naslora.data.archives.bundles import bundle_for, find_bundle, from_bundle, is_bundle
 from naslora.data.archives.catalogue import load_archives
-from naslora.data.archives.sources import choose, collect, instead
+from naslora.data.archives.sources import choose, collect, replacement_hint
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.prepare import prepare
 from naslora.study.layout import Layout
@@ -182,7 +182,7 @@ def test_camo_alone_is_not_the_benchmark(study: Study, fill, caplog) -> None:
     choice = choose(study, "cod", KNOWN)
     assert choice.pairs == 1250
     official = choose(study.model_copy(update={"archives": study.results}), "cod", KNOWN)
-    assert "not comparable" in instead(official, study)
+    assert "not comparable" in replacement_hint(official, study)
 
 
 BROKEN = {

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from scipy import fft
 
-from naslora.data.audit.perceptual import BITS, MOST_BITS, Look, look, near_duplicates
+from naslora.data.audit.perceptual import (
+    BITS,
+    MOST_BITS,
+    ImageFeatures,
+    image_features,
+    near_duplicates,
+)
 from naslora.synthetic.generators import find_generator
 
 COUNT = 24
@@ -30,13 +36,13 @@ def drawn() -> list[Image.Image]:
     return [Image.fromarray(pixels) for pixels in draws]
 
 
-def seen(image: Image.Image) -> Look:
-    found = look(image)
+def seen(image: Image.Image) -> ImageFeatures:
+    found = image_features(image)
     assert found is not None
     return found
 
 
-def distance(one: Look, other: Look) -> int:
+def distance(one: ImageFeatures, other: ImageFeatures) -> int:
     return int(np.bitwise_count(one.bits ^ other.bits).sum())
 
 
@@ -100,12 +106,12 @@ def test_the_closest_come_first_and_alone(drawn) -> None:
 
 def test_alike_hashes_of_unlike_thumbnails_are_not_reported(drawn) -> None:
     one, other = seen(drawn[0]), seen(drawn[1])
-    assert near_duplicates([one, Look(other.thumbnail, one.bits, one.colours)]) == []
-    assert len(near_duplicates([one, Look(one.thumbnail, one.bits, one.colours)])) == 1
+    assert near_duplicates([one, ImageFeatures(other.thumbnail, one.bits, one.colours)]) == []
+    assert len(near_duplicates([one, ImageFeatures(one.thumbnail, one.bits, one.colours)])) == 1
 
 
 def test_an_image_of_one_colour_looks_like_nothing() -> None:
-    assert look(Image.new("RGB", (50, 40), (200, 10, 10))) is None
+    assert image_features(Image.new("RGB", (50, 40), (200, 10, 10))) is None
     assert near_duplicates([]) == []
 
 
@@ -121,7 +127,9 @@ def test_blocks_miss_no_pair() -> None:
     bits[600] = bits[20]
     bits[600, 0] ^= np.uint64((1 << 40) - 1)
     bits[600, 1] ^= np.uint64((1 << 9) - 1)  # 49 bits: one too many
-    found = near_duplicates([Look(thumbnail, row, np.zeros(6, np.float32)) for row in bits])
+    found = near_duplicates(
+        [ImageFeatures(thumbnail, row, np.zeros(6, np.float32)) for row in bits]
+    )
     assert {(one.first, one.second) for one in found} == wanted | {(0, 256)}
 
 
@@ -130,7 +138,7 @@ def test_ten_thousand_images_in_seconds() -> None:
     bits = rng.integers(0, 1 << 63, (10_000, 4), np.uint64)
     thumbnail = np.ones(1024, np.float32) / 32
     began = time.process_time()
-    near_duplicates([Look(thumbnail, row, np.zeros(6, np.float32)) for row in bits])
+    near_duplicates([ImageFeatures(thumbnail, row, np.zeros(6, np.float32)) for row in bits])
     assert time.process_time() - began < 10  # about half a second, unless the machine is slow
 
 

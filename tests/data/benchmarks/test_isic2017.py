@@ -178,7 +178,7 @@ def test_official_parts_are_the_split() -> None:
     assert {name: len(ids) for name, ids in split.items()} == ISIC.expected
     assert list(split) == ["train", "val", "test"]
     assert split == ISIC.split(samples[::-1], 9), "without chance"
-    with pytest.raises(ValueError, match="none for test"):
+    with pytest.raises(ValueError, match="no samples for test"):
         ISIC.split([s for s in samples if s.part != "test"], 0)
     assert ISIC.split([s for s in samples if s.part != "val"], 0)["val"] == []
 

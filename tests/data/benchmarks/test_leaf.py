@@ -190,7 +190,7 @@ def test_official_parts_are_the_split() -> None:
     assert {name: len(ids) for name, ids in split.items()} == LEAF.expected
     assert split["val"] == []
     assert split == LEAF.split(samples[::-1], 9), "without chance"
-    with pytest.raises(ValueError, match="none for train"):
+    with pytest.raises(ValueError, match="no samples for train"):
         LEAF.split([s for s in samples if s.part == "test"], 0)
 
 

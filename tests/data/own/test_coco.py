@@ -109,7 +109,7 @@ REFUSED = {
     "nothing annotated": (lambda c: {**c, "annotations": []}, "nothing is annotated"),
     "image that is not there": (
         lambda c: {**c, "images": [{**i, "file_name": f"x{i['id']}"} for i in c["images"]]},
-        "the image x1 is not there",
+        "the image x1 is not found",
     ),
     "other size": (
         lambda c: {**c, "images": [{**i, "width": 50} for i in c["images"]]},

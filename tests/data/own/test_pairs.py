@@ -1,4 +1,4 @@
-"""How images and masks of one's own are paired and split."""
+"""How user-supplied images and masks are paired and split."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ REFUSED = {
     ),
     "two suffixes": (
         broken(lambda folder: (folder / "images" / "3.jpg").write_bytes(b"x")),
-        r"differ in their suffix alone: 3\.png and 3\.jpg",
+        r"differ only in their suffix: 3\.png and 3\.jpg",
     ),
     "damaged mask": (
         broken(lambda folder: (folder / "masks" / "3.png").write_bytes(b"x" * 99)),
@@ -126,7 +126,7 @@ REFUSED = {
     "csv without rows": (csv("image,mask\n"), "has the columns image, mask and 0 rows"),
     "csv of missing files": (
         csv(f"image,mask\n{ROW}\nimages/9.png,masks/0.png\n"),
-        r"1 files that it lists are not there: .*9\.png",
+        r"1 files that it lists are not found: .*9\.png",
     ),
     "csv with an image twice": (csv(f"image,mask\n{ROW}\n{ROW}\n"), r"lists twice: .*0\.png"),
     "csv of another split": (csv(f"image,mask,split\n{ROW},best\n"), "split holds 'best'"),
@@ -180,7 +180,7 @@ def test_a_csv_file_with_a_split(own: SimpleNamespace, tmp_path: Path) -> None:
     without = listed(own, tmp_path / "e", split=["train"] * 10 + ["val"] * 2)
     benchmark, lines = own_data(without)
     assert benchmark.test_sets == ("val",)
-    assert "no test images: results are of the validation images, and may flatter" in lines
+    assert "no test images: results are of the validation images, and may be optimistic" in lines
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

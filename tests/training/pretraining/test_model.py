@@ -176,15 +176,15 @@ def test_a_correcting_click_is_on_an_error() -> None:
     rng = np.random.default_rng(0)
     mask = np.zeros((3, 12, 12), bool)
     mask[:, 2:6, 2:6] = True
-    said = mask.copy()
-    said[0, 8:10, 8:10] = True  # too much
-    said[1, 2:4] = False  # too little
+    predicted = mask.copy()
+    predicted[0, 8:10, 8:10] = True  # too much
+    predicted[1, 2:4] = False  # too little
     for _ in range(10):
-        points, kinds = error_points(rng, said, mask)
+        points, kinds = error_points(rng, predicted, mask)
         (x0, y0), (x1, y1), (x2, y2) = points.long().tolist()
         assert kinds.tolist() == [BACKGROUND, FOREGROUND, FOREGROUND]
-        assert said[0, y0, x0]
+        assert predicted[0, y0, x0]
         assert not mask[0, y0, x0]
         assert mask[1, y1, x1]
-        assert not said[1, y1, x1]
+        assert not predicted[1, y1, x1]
         assert mask[2, y2, x2]

@@ -102,7 +102,7 @@ def test_times_add_up_over_attempts(
     assert receipt.attempts == 2
     assert 0 < sum(epoch["seconds"] for epoch in receipt.history) < receipt.wall_time_s < spent
     assert receipt.peak_memory_bytes > 0
-    assert "attempt 2 goes on after epoch 2, step 2" in capsys.readouterr().out
+    assert "attempt 2 resumes after epoch 2, step 2" in capsys.readouterr().out
     as_never_stopped(study, trained_study)
 
 
@@ -121,7 +121,7 @@ def test_an_error_is_noted_and_the_next_attempt_goes_on(
     assert note.message == "RuntimeError: out of memory, perhaps"
     assert [name.split("-")[0] for name in files(study)] == ["attempt.json", *2 * ["checkpoint"]]
     assert train(study, *RUN).attempts == 2
-    assert "goes on after epoch 1, step 3" in capsys.readouterr().out
+    assert "resumes after epoch 1, step 3" in capsys.readouterr().out
     as_never_stopped(study, trained_study)
 
 
@@ -135,7 +135,7 @@ def test_a_closed_output_saves_and_stops(
         patched.setattr(sys, "stdout", closed)
         with pytest.raises(StoppedError, match="by its closed output after epoch 1, step 1") as e:
             train(study, *RUN)
-        assert "goes on after epoch 1, step 1" in str(e.value.remedy)
+        assert "resumes after epoch 1, step 1" in str(e.value.remedy)
     assert train(study, *RUN).attempts == 2
     as_never_stopped(study, trained_study)
 
@@ -178,7 +178,7 @@ def test_a_damaged_checkpoint_costs_a_step(
     train(study, *RUN)
     output = capsys.readouterr().out
     assert "this checkpoint is damaged: its SHA-256 differs" in output
-    assert "attempt 2 goes on after epoch 1, step 5" in output
+    assert "attempt 2 resumes after epoch 1, step 5" in output
     as_never_stopped(study, trained_study)
 
 
@@ -195,7 +195,7 @@ def test_without_checkpoints_a_run_begins_anew(
     output = capsys.readouterr().out
     assert output.count("this checkpoint is damaged") == 2
     assert "this attempt is damaged" in output
-    assert "goes on after" not in output
+    assert "resumes after" not in output
     as_never_stopped(study, trained_study)
 
 
@@ -210,7 +210,7 @@ def test_other_settings_begin_anew_and_the_old_go_on(
     assert len(checkpoints(study)) == 4
     assert read_attempt(Layout.of(other).attempt(*RUN)).attempts == 1
     train(study, *RUN)
-    assert "goes on after epoch 2, step 1" in capsys.readouterr().out
+    assert "resumes after epoch 2, step 1" in capsys.readouterr().out
     as_never_stopped(study, trained_study)
 
 
@@ -260,7 +260,7 @@ def test_a_disk_that_fills_up_and_is_emptied(
     with pytest.raises(DiskError, match=r"cannot write adapter\.safetensors: No space left"):
         train(study, *RUN)
     output = capsys.readouterr().out
-    assert output.count("training goes on without this checkpoint") == 7
+    assert output.count("training continues without this checkpoint") == 7
     assert "epoch 2/2" in output
     assert len(checkpoints(study)) == 2
     note = read_attempt(Layout.of(study).attempt(*RUN))
@@ -270,7 +270,7 @@ def test_a_disk_that_fills_up_and_is_emptied(
     )
     filler.unlink()
     assert train(study, *RUN).attempts == 2
-    assert "goes on after epoch 1, step 3" in capsys.readouterr().out
+    assert "resumes after epoch 1, step 3" in capsys.readouterr().out
     as_never_stopped(study, trained_study)
 
 
@@ -285,7 +285,9 @@ def test_stopped_with_a_full_disk(
         signal.raise_signal(signal.SIGTERM)
 
     at_step(2, fill)
-    with pytest.raises(StoppedError, match="run the same command again: it starts anew"):
+    with pytest.raises(
+        StoppedError, match="run the same command again: it restarts from the beginning"
+    ):
         train(study, *RUN)
     assert checkpoints(study) == []
 

@@ -59,7 +59,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     folder = tmp_path / "made" / "anew"
     with held(folder) as lock:
         lock.check()
-        with pytest.raises(LockError, match=f"at work on this run: process {os.getpid()} on ") as e:
+        with pytest.raises(LockError, match=f"working on this run: process {os.getpid()} on ") as e:
             RunLock.acquire(folder)
         assert e.value.exit_code == TRY_AGAIN
         assert e.value.where == folder
@@ -238,7 +238,7 @@ def test_a_second_process_is_refused_and_does_no_harm(
     before = run.files()
     assert run.attempt() == TRY_AGAIN
     errors = capfd.readouterr().err
-    assert f"error: another process is at work on this run: process {process} on" in errors
+    assert f"error: another process is working on this run: process {process} on" in errors
     assert "wait until it ends" in errors
     assert run.files() == before
     assert read_attempt(run.note).status == "interrupted"

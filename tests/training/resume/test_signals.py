@@ -95,7 +95,7 @@ def test_stopped_by_each_signal_and_gone_on_with(
         where = f"epoch {(step - 1) // 5 + 1}, step {(step - 1) % 5 + 1}"
         message = f"training was stopped by {fault.split()[0]} after {where}"
         assert errors.startswith(f"error: {message}\n")
-        assert f"run the same command again: it goes on after {where}" in errors
+        assert f"run the same command again: it resumes after {where}" in errors
         note = read_attempt(stopped.note)
         assert (note.status, note.message) == ("interrupted", message)
         assert [name.split("-")[0] for name in stopped.files()] == [
@@ -103,7 +103,7 @@ def test_stopped_by_each_signal_and_gone_on_with(
             *["checkpoint"] * min(2, [s for _, s in steps].index(step) + 1),
         ]
     assert stopped.attempt() == 0
-    assert "attempt 5 goes on after epoch 2, step 3" in capfd.readouterr().out
+    assert "attempt 5 resumes after epoch 2, step 3" in capfd.readouterr().out
     assert stopped.outcome() == reference.outcome()
     assert stopped.files() == ["adapter.safetensors", "training.json"]
     assert read_receipt(stopped.receipt).attempts == 5
@@ -148,7 +148,7 @@ def test_two_processes_stop_at_the_same_step(new_run: NewRun) -> None:
     assert second[0] == -signal.SIGKILL
     done = processes(stopped, port + 3, ("", ""))
     assert [code for code, *_ in done] == [0, 0]
-    assert "goes on after epoch 2, step 1" in done[0][1]
-    assert "goes on" not in done[1][1]
+    assert "resumes after epoch 2, step 1" in done[0][1]
+    assert "resumes after" not in done[1][1]
     assert stopped.outcome() == reference.outcome()
     assert stopped.files() == ["adapter.safetensors", "training.json"]

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from naslora.core.errors import SettingsError
 from naslora.methods.layers import AdaptedLinear, LowRankLinear
-from naslora.methods.registry import adapt, get_method, new_weights
+from naslora.methods.registry import adapt, get_method, seeded_init
 from naslora.sam.building import Sam
-from naslora.sam.foreign import from_huggingface, from_meta, is_huggingface
+from naslora.sam.third_party import from_huggingface, from_meta, is_huggingface
 
 
 def adapt_model(
@@ -32,7 +32,7 @@ def adapt_model(
 
     - a `naslora` SAM, which is changed in place, as by `naslora.methods.registry.adapt`;
     - Meta's SAM, as `sam_model_registry` makes it, or HF transformers' `SamModel`: a `naslora` SAM
-      is made of it by `naslora.sam.foreign`, which Meta's `SamPredictor` takes;
+      is made of it by `naslora.sam.third_party`, which Meta's `SamPredictor` takes;
     - a vision transformer with fused qkv layers, such as timm's, which is changed in place; see
       `adapt_vit`.
 
@@ -75,7 +75,7 @@ def adapt_vit(
 ) -> list[str]:
     """Freeze a vision transformer, and put a method on its fused qkv layers.
 
-    It takes the methods that change qkv alone: LoRA, DoRA, VeRA, Conv-LoRA, NAS-LoRA. The layers
+    It takes the methods that change only qkv: LoRA, DoRA, VeRA, Conv-LoRA, NAS-LoRA. The layers
     are found by `fused_qkv`. Cells and convolutions see the patches as a map, or those of a window
     where qkv is called with windows; class and register tokens have no neighbours.
 
@@ -107,7 +107,7 @@ def adapt_vit(
     required = {name: p.requires_grad for name, p in model.named_parameters()}
     model.requires_grad_(False)
     try:
-        with new_weights(seed):
+        with seeded_init(seed):
             chosen.apply(cast(Sam, _OnlyQKV(chosen.title, attentions.values())), parsed)
         adapted = {
             name: attention
@@ -125,8 +125,8 @@ def adapt_vit(
     if prefix_tokens is None:
         prefix_tokens = int(getattr(model, "num_prefix_tokens", 0))
     for attention in adapted.values():
-        if sees_neighbours(cast(AdaptedLinear, attention.qkv)):
-            attention.qkv = OnTokens(cast(AdaptedLinear, attention.qkv), prefix_tokens)
+        if is_spatial(cast(AdaptedLinear, attention.qkv)):
+            attention.qkv = TokenMapAdapter(cast(AdaptedLinear, attention.qkv), prefix_tokens)
     for parameter in also_trained:
         parameter.requires_grad_(True)
     model.train(model.training)  # new layers start in training mode, whatever the model is in
@@ -153,7 +153,7 @@ def fused_qkv(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def sees_neighbours(layer: AdaptedLinear) -> bool:
+def is_spatial(layer: AdaptedLinear) -> bool:
     """Whether a layer's output at a position depends on other positions."""
     return not layer.pointwise or (
         isinstance(layer, LowRankLinear)
@@ -161,7 +161,7 @@ def sees_neighbours(layer: AdaptedLinear) -> bool:
     )
 
 
-class OnTokens(nn.Module):
+class TokenMapAdapter(nn.Module):
     """A layer on maps (B, H, W, C), called with tokens (B, P + H*W, C) or with maps.
 
     The P tokens before the patches are maps of one position each. Maps are square, unless qkv is

@@ -14,7 +14,7 @@ from naslora.methods.registry import adapt, trainable_parameters
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import Sam, build_sam
 from naslora.sam.checkpoints import load_checkpoint, save_checkpoint
-from naslora.sam.foreign import from_huggingface, from_meta
+from naslora.sam.third_party import from_huggingface, from_meta
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 PROMPTS = (

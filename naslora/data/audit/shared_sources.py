@@ -37,7 +37,7 @@ def divided_sources(
     groups = defaultdict(list)
     for index, pair in enumerate(pairs):
         match = _NUMBERED.fullmatch(pair.sample.id)
-        if match and match["source"] and pair.look is not None:
+        if match and match["source"] and pair.features is not None:
             groups[match["source"]].append(index)
     several = {name: found for name, found in groups.items() if len(found) > 1}
     named = sum(map(len, several.values()))
@@ -82,5 +82,5 @@ def _distance(
 
 
 def _colours(pair: Inspected) -> NDArray[np.float32]:
-    assert pair.look is not None
-    return pair.look.colours
+    assert pair.features is not None
+    return pair.features.colours

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 import naslora
 from naslora.core.errors import SettingsError
-from naslora.methods.foreign import OnTokens, adapt_vit, fused_qkv
 from naslora.methods.layers import LowRankLinear
 from naslora.methods.registry import adapt, method_names, trainable_parameters
+from naslora.methods.third_party import TokenMapAdapter, adapt_vit, fused_qkv
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam
 
@@ -149,9 +149,11 @@ def test_patches_are_a_map_and_tokens_before_them_are_alone(prefix: int) -> None
     low = x @ branch.lora_A.T
     for i in range(prefix + 3, prefix + 9):  # rows of three
         low[:, i] += x[:, i - 3] @ branch.lora_A.T
-    torch.testing.assert_close(OnTokens(layer, prefix)(x), layer.base(x) + low @ branch.lora_B.T)
+    torch.testing.assert_close(
+        TokenMapAdapter(layer, prefix)(x), layer.base(x) + low @ branch.lora_B.T
+    )
     with pytest.raises(ValueError, match="are not a square map"):
-        OnTokens(layer, prefix)(x[:, :-1])
+        TokenMapAdapter(layer, prefix)(x[:, :-1])
 
 
 def test_the_head_is_trained_if_it_is_named() -> None:
