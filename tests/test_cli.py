@@ -174,6 +174,23 @@ def test_seed_and_study_reach_the_run(naslora: Run, copied: Copy, options: Optio
     assert len(receipt["history"]) == 1
 
 
+def test_only_an_official_checkpoint_is_fetched(
+    naslora: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(
+        "naslora.sam.official.fetch_checkpoint",
+        lambda backbone, folder: fetched.append(backbone) or tmp_path,
+    )
+    vit_b = ("--set", "sam.backbone=vit_b", "--set", "sam.checkpoint=README.md")
+    code, output, _ = naslora("fetch", *vit_b)
+    assert (code, fetched) == (0, [])
+    assert output.startswith("nothing to fetch: sam.checkpoint is README.md")
+    assert naslora("fetch", *vit_b, "--backbone", "vit_b")[0] == 0
+    assert naslora("fetch", "--study", "workstation")[0] == 0
+    assert fetched == ["vit_b", "vit_b"]
+
+
 def test_an_unknown_backbone_is_named(naslora: Run) -> None:
     code, _, errors = naslora("params", "--backbone", "vit_x")
     assert code == 1

@@ -73,9 +73,15 @@ def fetch(
     backbone: Annotated[str | None, typer.Option(help="Default: the study's backbone.")] = None,
 ) -> None:
     """Find or download the official SAM checkpoint, and check it."""
-    from naslora.sam.checkpoints import fetch_checkpoint
+    from naslora.sam.official import fetch_checkpoint
 
     sam = load(study, set_).sam
+    if backbone is None and sam.checkpoint != "official":
+        typer.echo(
+            f"nothing to fetch: sam.checkpoint is {sam.checkpoint}, not official"
+            " (--backbone vit_b fetches Meta's file all the same)"
+        )
+        return
     echo_path("checkpoint", fetch_checkpoint(backbone or sam.backbone, sam.checkpoints))
 
 

@@ -16,6 +16,7 @@ from naslora.data.archives.unpack import archive_format, file_names
 from naslora.data.manifest import read_manifest
 from naslora.doctor.check import Check, short
 from naslora.sam.backbones import BACKBONES
+from naslora.sam.heads import check_head
 from naslora.sam.official import check_hash, find_checkpoint
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
@@ -151,9 +152,12 @@ def checkpoint_check(study: Study, verifying: bool) -> Check:
     if known is not None and sam.checkpoint == "official" and size != known.bytes:
         finding = f"{finding}, {size:,} bytes instead of {known.bytes:,}: truncated or another file"
         return Check("model", name, "problem", finding, "delete it and run naslora fetch")
-    if verifying:
-        try:
-            check_hash(path, sha256(path))
-        except CheckpointError as error:
-            return Check.of("model", name, error)
+    try:
+        check_head(path, sam.checkpoints)
+        if verifying:
+            check_hash(path, sha256(path), sam.checkpoints)
+    except CheckpointError as error:
+        return Check.of("model", name, error)
+    except OSError as error:
+        return Check("model", name, "problem", f"{short(path)}: {error.strerror}")
     return Check("model", name, "ok", finding)

@@ -24,11 +24,16 @@ __all__ = ["fetch_checkpoint", "find_checkpoint", "load_checkpoint", "save_check
 _BLOCK = re.compile(r"^image_encoder\.blocks\.(\d+)\.")
 
 
-def load_checkpoint(sam: Sam, path: Path) -> str:
+def load_checkpoint(sam: Sam, path: Path, official: Path | None = None) -> str:
     """Load weights into a SAM, whatever image size and decoder they were made for.
 
     See `naslora.sam.reading.read_weights` for the formats that are read, and
     `naslora.sam.conversion.convert` for how weights are made to fit.
+
+    Args:
+        sam: the model.
+        path: the file.
+        official: the folder of official checkpoints; a damaged file there can be fetched again.
 
     Returns:
         The SHA-256 of the file.
@@ -40,7 +45,7 @@ def load_checkpoint(sam: Sam, path: Path) -> str:
     """
     if sam.adaptation is not None:
         raise ValueError(f"load a checkpoint before {sam.adaptation.method} is put on the SAM")
-    state, digest = read_weights(path)
+    state, digest = read_weights(path, official)
     load_weights(sam, state, path)
     sam.checkpoint = CheckpointFile(path.name, digest)
     return digest

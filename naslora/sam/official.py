@@ -74,7 +74,7 @@ def fetch_checkpoint(
     known = official_checkpoint(backbone)
     path = folder / known.name
     if path.is_file():
-        check_hash(path, sha256(path))
+        check_hash(path, sha256(path), folder)
         return path
     Download(
         url=known.url,
@@ -90,8 +90,30 @@ def fetch_checkpoint(
     return path
 
 
-def check_hash(path: Path, digest: str) -> None:
+def other_file(path: Path, folder: Path | None = None) -> str:
+    """What to do about a checkpoint that cannot be used.
+
+    Args:
+        path: the file.
+        folder: the folder of official checkpoints, where it is known.
+
+    Returns:
+        For an official file in that folder, to fetch it again; for all others, to give another.
+    """
+    if folder is not None and path.absolute().parent == folder.absolute():
+        for backbone, known in official_checkpoints().items():
+            if known.name == path.name:
+                return f"delete it and fetch it again: naslora fetch --backbone {backbone}"
+    return "give another file: a SAM saved by torch.save or as safetensors"
+
+
+def check_hash(path: Path, digest: str, folder: Path | None = None) -> None:
     """Compare the SHA-256 of a file that has the name of an official one.
+
+    Args:
+        path: the file.
+        digest: its SHA-256.
+        folder: the folder of official checkpoints, for the message.
 
     Raises:
         CheckpointError: they differ.
@@ -102,7 +124,7 @@ def check_hash(path: Path, digest: str) -> None:
             f"{path.name} is damaged or not Meta's file: its SHA-256 begins with {digest[:6]}, "
             f"not with {known.sha256[:6]}",
             where=path,
-            remedy="delete it and fetch it again, or rename it if it is a checkpoint of your own",
+            remedy=f"{other_file(path, folder)}; or rename it if it is a checkpoint of your own",
         )
 
 

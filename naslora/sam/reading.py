@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,27 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from naslora.core.download import looks_like_html
 from naslora.core.errors import CheckpointError
 from naslora.core.files import sha256
 from naslora.sam.formats import State, weights_of
-from naslora.sam.official import check_hash
+from naslora.sam.heads import check_head
+from naslora.sam.official import check_hash, other_file
 
-_FETCH = "delete it and fetch it again (`naslora fetch` for Meta's files)"
 _FORMATS = (
     "use a checkpoint with Meta's names of weights, or those of HF transformers' SamModel, saved "
     "by torch.save or as safetensors"
 )
 
 
-def read_weights(path: Path) -> tuple[State, str]:
+def read_weights(path: Path, official: Path | None = None) -> tuple[State, str]:
     """Read the weights of a SAM from a file that torch or safetensors wrote.
 
     See `naslora.sam.formats` for the layouts and names that are understood. Weights that are no
     part of a SAM, such as SAM-HQ's additions, are left out with a warning.
+
+    Args:
+        path: the file.
+        official: the folder of official checkpoints; a damaged file there can be fetched again.
 
     Returns:
         The weights by Meta's names, and the SHA-256 of the file.
@@ -40,7 +42,7 @@ def read_weights(path: Path) -> tuple[State, str]:
             numbers.
     """
     try:
-        content, digest = _read(path)
+        content, digest = _read(path, official)
     except OSError as error:
         raise CheckpointError(
             f"{path.name} cannot be read: {error.strerror or error}", where=path
@@ -103,7 +105,7 @@ def short(error: BaseException) -> str:
     return " ".join(line.strip() for line in str(error).splitlines()[:2])[:300]
 
 
-def _read(path: Path) -> tuple[Any, str]:
+def _read(path: Path, official: Path | None) -> tuple[Any, str]:
     if not path.is_file():
         raise CheckpointError(
             f"checkpoint not found: {path.name}",
@@ -111,34 +113,22 @@ def _read(path: Path) -> tuple[Any, str]:
             remedy="correct the path, run the pretraining that writes the file, or fetch Meta's: "
             "naslora fetch --backbone vit_b",
         )
-    with path.open("rb") as file:
-        head = file.read(512)
-    if looks_like_html(head):
-        raise CheckpointError(
-            f"{path.name} is a web page saved under the name of a checkpoint",
-            where=path,
-            remedy=_FETCH,
-        )
-    archive = zipfile.is_zipfile(path)
-    if not head or (head.startswith(b"PK\x03\x04") and not archive):
-        raise CheckpointError(
-            f"{path.name} is truncated: it ends after {path.stat().st_size} bytes",
-            where=path,
-            remedy=_FETCH,
-        )
+    kind = check_head(path, official)
     digest = sha256(path)
-    check_hash(path, digest)
+    check_hash(path, digest, official)
     try:
-        if head[8:9] == b"{":  # safetensors: the length of a JSON header, then the header
+        if kind == "safetensors":
             return load_file(path), digest
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=archive), digest
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "zip"), digest
     except OSError:
         raise
-    except (Exception, SafetensorError) as error:  # reading damaged bytes can raise anything
+    except (Exception, SafetensorError):  # reading damaged bytes can raise anything
+        # Their texts are about torch, and advise to run code that a file may hold.
         raise CheckpointError(
-            f"{path.name} cannot be read as a checkpoint: {short(error) or type(error).__name__}",
+            f"{path.name} cannot be read as a checkpoint: it is damaged, or holds other objects"
+            " than tensors",
             where=path,
-            remedy=_FETCH,
+            remedy=other_file(path, official),
         ) from None
 
 

@@ -55,7 +55,7 @@ def initial_sam(
         )
         if not pretrained or settings.checkpoint == "random":
             return sam, None
-        return sam, load_checkpoint(sam, checkpoint_of(study))
+        return sam, load_checkpoint(sam, checkpoint_of(study), settings.checkpoints)
 
 
 def checkpoint_of(study: Study) -> Path:

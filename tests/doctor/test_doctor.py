@@ -205,6 +205,12 @@ CHECKPOINTS = {
         "note",
         "will be trained in 700 steps",
     ),
+    "no checkpoint": (
+        {"sam.checkpoint": str(ROOT / "README.md")},
+        None,
+        "problem",
+        "README.md is no checkpoint",
+    ),
     "no file": ({"sam.checkpoint": "mine.pth"}, None, "problem", "checkpoint not found: mine.pth"),
 }
 
@@ -232,10 +238,11 @@ def test_a_checkpoint_of_another_hash(
     verifying: bool, study, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vit_b = BACKBONES["vit_b"]
-    known = replace(vit_b, checkpoint=replace(vit_b.checkpoint, bytes=4))
+    other = zipped({"sam/data.pkl": b"nope"})
+    known = replace(vit_b, checkpoint=replace(vit_b.checkpoint, bytes=len(other)))
     monkeypatch.setitem(BACKBONES, "vit_b", known)
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "sam_vit_b_01ec64.pth").write_bytes(b"nope")
+    (tmp_path / "checkpoints" / "sam_vit_b_01ec64.pth").write_bytes(other)
     settings = study(**{"sam.backbone": "vit_b", "sam.checkpoint": "official"})
     check = one(examine(settings, verifying, config), "SAM vit_b")
     assert check.state == ("problem" if verifying else "ok")

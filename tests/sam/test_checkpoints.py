@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,7 +120,42 @@ def test_web_page(tmp_path):
 def test_noise(tmp_path):
     path = tmp_path / "noise.pth"
     path.write_bytes(bytes(range(256)) * 10)
-    assert "cannot be read as a checkpoint" in failure(path)
+    assert "neither a file of torch.save nor of safetensors" in failure(path)
+
+
+def message(path, official=None):
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(build_sam("tiny", 64), path, official)
+    return str(caught.value)
+
+
+def test_a_file_of_something_else(tmp_path):
+    """The message has none of torch's advice, and does not ask to delete the user's file."""
+    (tmp_path / "README.md").write_text("# {a project}\n" * 50)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("image.txt", "x")
+    for name in ("README.md", "images.zip"):
+        text = message(tmp_path / name, official=tmp_path)
+        assert "neither a file of torch.save nor of safetensors" in text
+        assert "give another file" in text
+        assert "delete" not in text
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_torchs_own_message_is_not_shown(tmp_path, old):
+    path = tmp_path / "other.pth"
+    torch.save({"a": Path("x")}, path, _use_new_zipfile_serialization=not old)
+    text = message(path)
+    assert "holds other objects than tensors" in text
+    assert "weights_only" not in text
+    assert "delete" not in text
+
+
+def test_only_an_official_file_in_its_folder_is_fetched_again(tmp_path):
+    path = tmp_path / "sam_vit_b_01ec64.pth"
+    path.write_text("something else")
+    assert "delete it and fetch it again: naslora fetch --backbone vit_b" in message(path, tmp_path)
+    assert "delete" not in message(path, tmp_path / "elsewhere")
 
 
 def test_official_name_with_another_hash(saved):

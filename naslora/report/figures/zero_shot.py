@@ -121,7 +121,7 @@ def pretrained_model(study: Study) -> PromptableSam:
     from naslora.training.pretraining.model import PromptableSam
 
     model = PromptableSam(study.sam.backbone, study.sam.image_size, study.sam.attention)
-    load_checkpoint(model.sam, checkpoint_of(study))
+    load_checkpoint(model.sam, checkpoint_of(study), study.sam.checkpoints)
     return model.to(evaluation_device(study)).eval()
 
 
