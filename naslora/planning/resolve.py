@@ -15,8 +15,8 @@ def check_names(study: Study) -> None:
     """Check the names of tasks and methods, without importing torch.
 
     Raises:
-        SettingsError: a task, a method, a variant's method or task, or a key of `generated`,
-            `method_settings` or `task_training` is unknown.
+        SettingsError: a task, a method, a variant's method or task, a task of `bundles`, or a key
+            of `generated`, `method_settings` or `task_training` is unknown.
     """
     load_benchmark_files(getattr(study, "task_files", {}).values())
     methods = [*METHOD_NAMES, *study.method_files]
@@ -26,6 +26,7 @@ def check_names(study: Study) -> None:
     _check(study, "method", study.method_settings, [*methods, *NETWORK_NAMES], "method_settings")
     _check(study, "benchmark", study.tasks, tasks, "tasks")
     _check(study, "benchmark", study.generated, tasks, "generated")
+    _check(study, "benchmark", study.bundles, tasks, "bundles")
     _check(study, "benchmark", study.task_training, tasks, "task_training")
     for name, chosen in study.network_tasks.items():
         _check(study, "benchmark", chosen, tasks, f"network_tasks.{name}")

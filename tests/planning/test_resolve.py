@@ -19,6 +19,7 @@ from naslora.study.settings import load_study
         ({"method_settings": {"lorra": {}}}, "method_settings of study"),
         ({"tasks": ["kvasi"]}, "did you mean kvasir?"),
         ({"generated": {"kvasi": 3}}, "generated of study"),
+        ({"bundles": ["cvc_clinic"]}, "bundles of study"),
         ({"variants": {"mine": {"method": "nas_lor"}}}, "variants.mine.method"),
         ({"variants": {"mine": {"method": "lora", "tasks": ["leav"]}}}, "variants.mine.tasks"),
     ],

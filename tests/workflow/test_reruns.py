@@ -298,3 +298,15 @@ def test_unknown_setting_is_named_with_the_nearest_known(fresh: Project) -> None
     assert "did you mean training.epochs?" in answer.text
     assert "Traceback" not in answer.text
     assert fresh.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("methods=[lorra]", "did you mean lora?"), ("bundles=[leav]", "did you mean leaf?")],
+)
+def test_unknown_names_end_a_dry_run_too(fresh: Project, setting: str, message: str) -> None:
+    answer = fresh.snakemake("--profile", "local", "-n", "all_tables", "--config", setting)
+    assert answer.code == 1
+    assert message in answer.text
+    assert "Traceback" not in answer.text
+    assert not (fresh.root / "results").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.shell import shell
 
 from naslora.analysis.document import PRETRAINED, RANDOM
+from naslora.planning.resolve import check_names
 from naslora.report.figures.catalogue import figures_of
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS
@@ -17,6 +18,7 @@ from naslora.workflow.resources import JobResources, growing
 
 overrides = read_config(config)
 study = readable(load_study)(overrides=overrides)
+readable(check_names)(study)
 layout = Layout.of(study)
 readable(make_results_folder)(layout)
 jobs = Jobs(study, local=workflow.local_exec)
