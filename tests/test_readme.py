@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 
 from naslora.cli import app
+from naslora.planning.estimate import make_plan
+from naslora.planning.report import plan_text
 from naslora.report.tables.parameters import count_parameters
+from naslora.study.settings import load_study
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,3 +32,13 @@ def test_its_files_exist_and_its_commands_too() -> None:
     assert set(re.findall(r"(?:`|^)naslora (\w+)", README, re.MULTILINE)) <= commands
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_its_hours_are_those_of_the_plan(tmp_path: Path) -> None:
+    places = {"results": str(tmp_path), "archives": str(tmp_path)}
+    plan = make_plan(load_study("paper", places, ROOT / "config"), ROOT / "config")
+    printed = re.search(r"To come: ([\d,]+) GPU-hours", plan_text(plan, [1]))
+    said = re.search(r"([\d,]+) hours of a V100 GPU", README)
+    assert printed
+    assert said
+    assert said[1] == printed[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 
 from naslora.core.files import gigabytes
@@ -22,6 +23,8 @@ def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
     """
     study, runs = plan.study, plan.runs
     left = [run for run in runs if not run.evaluated]
+    if not left:
+        return f"Study {study.study}: all {len(runs)} runs are done; none is left.\n"
     lines = [
         f"Study {study.study}: SAM {study.sam.backbone} at {study.sam.image_size} px, "
         f"{len(runs)} runs, of which {len(runs) - len(left)} are done"
@@ -41,13 +44,13 @@ def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
             "",
         ]
     lines += [
-        f"To come: {hours(sum(run.device_seconds for run in runs))} {plan.on}-hours, training "
-        f"{hours(sum(run.devices * (run.training_s or 0) for run in runs))} and evaluation "
-        f"{hours(sum(run.evaluation_s or 0 for run in runs))}; "
+        f"To come: {_of(plan.on, sum(run.device_seconds for run in runs))}, training "
+        f"{duration(sum(run.devices * (run.training_s or 0) for run in runs))} and evaluation "
+        f"{duration(sum(run.evaluation_s or 0 for run in runs))}; "
         f"{gigabytes(whole(list(plan.disk.values())).total)} of disk.",
         "",
         "Wall time, without queues: "
-        + ", ".join(f"{hours(plan.wall_s(n))} h with {n} job{'s' * (n > 1)} at once" for n in jobs)
+        + ", ".join(f"{duration(plan.wall_s(n))} with {n} job{'s' * (n > 1)} at once" for n in jobs)
         + ".",
         "",
         "Not included: reading and checking archives, controls, tables; repeated attempts.",
@@ -74,11 +77,28 @@ def plan_json(plan: Plan, jobs: Sequence[int]) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-def hours(seconds: float) -> str:
-    """Hours, rounded as an estimate should be."""
+def duration(seconds: float) -> str:
+    """Hours, or minutes below one hour, rounded as an estimate should be."""
+    if seconds < _HOUR:
+        return _minutes(seconds)
+    return f"{_hours(seconds)} h"
+
+
+def _of(device: str, seconds: float) -> str:
+    """As `7,962 GPU-hours` or `49 min of a GPU`."""
+    if seconds < _HOUR:
+        return f"{_minutes(seconds)} of a {device}"
+    return f"{_hours(seconds)} {device}-hours"
+
+
+def _hours(seconds: float) -> str:
     value = seconds / _HOUR
-    digits = 0 if value >= 10 else 1 if value >= 1 else 3
-    return f"{value:,.{digits}f}"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _minutes(seconds: float) -> str:
+    """A part of a minute counts as a minute."""
+    return f"{min(59, math.ceil(seconds / 60))} min"
 
 
 def _partly(trained: int) -> str:
@@ -99,7 +119,7 @@ def _by_task(plan: Plan) -> str:
                 gigabytes(plan.disk[task].total),
             ]
         )
-    head = ["task", "runs", "done", f"{plan.on}-hours", "training images", "test images", "disk"]
+    head = ["task", "runs", "done", f"{plan.on} time", "training images", "test images", "disk"]
     return grid(head, lines)
 
 
@@ -118,15 +138,15 @@ def _by_method(plan: Plan) -> list[str]:
                 str(sources.index(rate.source) + 1) if rate else DASH,
             ]
         )
-    head = ["method or variant", "runs", "done", f"{plan.on}-hours"]
+    head = ["method or variant", "runs", "done", f"{plan.on} time"]
     head += ["train s/image", "test s/image", "from"]
     listed = [f"{number}. {source}" for number, source in enumerate(sources, start=1)]
     return [grid(head, lines), "", "Sources of the rates:", "", *listed]
 
 
 def _counts(plan: Plan, belongs: Callable[[PlannedRun], bool]) -> list[str]:
-    """Runs, done ones, and hours to come."""
+    """Runs, done ones, and the time to come."""
     runs = [run for run in plan.runs if belongs(run)]
     known = all(run.known for run in runs)
-    time = hours(sum(run.device_seconds for run in runs)) if known else DASH
+    time = duration(sum(run.device_seconds for run in runs)) if known else DASH
     return [str(len(runs)), str(sum(run.evaluated for run in runs)), time]

@@ -20,7 +20,7 @@ from naslora.doctor.examine import examine
 from naslora.planning.disk import whole
 from naslora.planning.estimate import Plan, make_plan, makespan
 from naslora.planning.rates import PAPER_SOURCE
-from naslora.planning.report import hours, plan_json, plan_text
+from naslora.planning.report import duration, plan_json, plan_text
 from naslora.report.tables.markdown import DASH
 from naslora.sam.backbones import BACKBONES
 from naslora.study.layout import Layout
@@ -57,6 +57,10 @@ def test_what_the_paper_does_not_print_says_whose_rate_it_has(tmp_path: Path) ->
     # Printed as eight times as fast as all others.
     assert rates["vera"].training_s == rates["lora"].training_s
     assert rates["rank_24"] == rates["nas_pc_lora"]
+
+
+def test_the_workstations_study_takes_a_day(tmp_path: Path) -> None:
+    assert plan_of("workstation", tmp_path).wall_s(1) <= 24 * 3600
 
 
 def test_images_are_counted_as_published(tmp_path: Path) -> None:
@@ -122,6 +126,7 @@ def test_multiply_adds_are_those_of_metas_encoder(name: str, size: int) -> None:
 def test_finished_runs_are_left_out_and_tell_the_rate(trained_study: Study) -> None:
     plan = make_plan(trained_study, CONFIG)
     assert all(run.evaluated and run.seconds == 0 for run in plan.runs)
+    assert plan_text(plan, [1]) == "Study rehearsal: all 2 runs are done; none is left.\n"
     more = make_plan(trained_study.model_copy(update={"seeds": [0, 1]}), CONFIG)
     layout = Layout.of(trained_study)
     receipt = read_receipt(layout.receipt("kvasir", "lora", 0))
@@ -188,10 +193,20 @@ def test_no_jobs_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(36, "0.010"), (5400, "1.5"), (36_000, "10"), (3.6e7, "10,000")]
+    ("seconds", "text"),
+    [
+        (0, "0 min"),
+        (36, "1 min"),
+        (2930, "49 min"),
+        (3599, "59 min"),
+        (3600, "1.0 h"),
+        (5400, "1.5 h"),
+        (36_000, "10 h"),
+        (3.6e7, "10,000 h"),
+    ],
 )
-def test_hours(seconds: float, text: str) -> None:
-    assert hours(seconds) == text
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_command_prints_text_and_json(naslora: Any, tmp_path: Path) -> None:
