@@ -6,13 +6,14 @@ import json
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from io import StringIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from naslora.core.files import write_text
@@ -26,6 +27,7 @@ _MARKS = {
 }
 _GROUPS = {"machine": "Machine", "model": "Model", "data": "Images"}
 _WIDTH = 116
+_MARK, _GAP = 4, 2  # widths of the column of marks, and of the space before the last one
 # The picture has no web fonts: pages that show it load nothing from elsewhere.
 _FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
@@ -79,24 +81,44 @@ def can_run(checks: Sequence[Check]) -> bool:
 
 def _render(console: Console, checks: Sequence[Check], study: str) -> None:
     plain = not (console.encoding or "").lower().startswith("utf")
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1), expand=True)
-    table.add_column(width=2)
-    table.add_column(ratio=3, overflow="fold")
-    table.add_column(ratio=9, overflow="fold")
     for index, (group, title) in enumerate(_GROUPS.items()):
-        heading = "\n" * (index > 0) + title
-        table.add_row("", Text(heading, style="bold"), "")
+        console.print(Text("\n" * (index > 0) + " " * _MARK + title, style="bold"))
         for check in checks:
             if check.group == group:
-                mark, ascii_mark, colour = _MARKS[check.state]
-                text = Text(check.finding, style="" if check.state != "note" else "bright_black")
-                if check.remedy and check.state in ("warning", "problem"):
-                    arrow = "-> " if plain else "→ "
-                    text.append(f"\n{arrow}{check.remedy}", style="cyan")
-                table.add_row(Text(ascii_mark if plain else mark, style=colour), check.name, text)
-    console.print(table)
+                for line in _lines(check, console.width, plain):
+                    console.print(line, soft_wrap=True)
     console.print()
     console.print(_verdict(checks, study))
+
+
+def _lines(check: Check, width: int, plain: bool) -> list[Text]:
+    """A check in three columns; a word that is too long for its column, such as a URL, stays whole,
+    so that it can be copied.
+    """
+    mark, ascii_mark, colour = _MARKS[check.state]
+    narrow = (width - _MARK) // 4 - _GAP
+    names = _wrapped(check.name, narrow)
+    wide = width - _MARK - narrow - _GAP
+    grey = "bright_black" if check.state == "note" else ""
+    texts = [(line, grey) for line in _wrapped(check.finding, wide)]
+    if check.remedy and check.state in ("warning", "problem"):
+        arrow = "-> " if plain else "→ "
+        texts += [(line, "cyan") for line in _wrapped(arrow + check.remedy, wide)]
+    marks = [ascii_mark if plain else mark]
+    return [
+        Text.assemble(
+            ((sign or "").ljust(_MARK), colour), (name or "").ljust(narrow + _GAP), text or ("", "")
+        )
+        for sign, name, text in zip_longest(marks, names, texts)
+    ]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return [
+        part
+        for line in text.splitlines()
+        for part in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+    ]
 
 
 def _verdict(checks: Sequence[Check], study: str) -> Text:

@@ -268,7 +268,7 @@ def test_memory(study, path, monkeypatch: pytest.MonkeyPatch) -> None:
     path("sbatch", "slurm 24.05")
     checks = examine(study(), config=CONFIG)
     assert one(checks, "memory").state == "note"
-    assert one(checks, "SLURM").finding == "slurm 24.05: snakemake --profile slurm"
+    assert one(checks, "SLURM").finding == "slurm 24.05: naslora run --profile slurm"
 
 
 def torch_with(gpus: int) -> SimpleNamespace:
@@ -325,6 +325,17 @@ def test_the_command(naslora, tmp_path: Path, path) -> None:
     assert (code, report["can_run"], report["study"]) == (0, True, "rehearsal")
     assert {check["group"] for check in report["checks"]} == {"machine", "model", "data"}
     assert {"name", "state", "finding", "remedy"} < set(report["checks"][0])
+
+
+def test_addresses_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    address = "https://example.org/a-page/" + "of-an-archive/" * 5
+    remedy = f"get it from {address} and put it there, where the other archives of the study are"
+    output = io.StringIO()
+    print_checks([Check("data", "An archive", "problem", "missing", remedy)], "mine", output)
+    lines = output.getvalue().splitlines()
+    assert sum(address in line for line in lines) == 1
+    assert all(len(line) <= 80 for line in lines if address not in line)
 
 
 def test_plain_letters_where_there_are_no_others() -> None:
