@@ -66,9 +66,6 @@ RUN_ELSEWHERE = {
         ),
         "tests/workflow/test_dvc_shows.py::test_numbers_and_pictures_without_a_network",
     ),
-    "snakemake -n --profile slurm all_tables --config study=paper": (
-        "tests/workflow/test_cluster.py::asked"
-    ),
     # With other images and methods than the guide's; the guide's are run by the same two files.
     "naslora prepare --task coins --study rehearsal --set tasks=[my_data/coins.py]"
     " --set generated.coins=40": (
@@ -79,7 +76,7 @@ PARSED_ALONE = {
     "needs SLURM": [
         command
         for command in commands("docs/how-to/cluster.md")
-        if command.startswith("snakemake --profile slurm")
+        if command.startswith("naslora run --study paper --profile slurm")
     ],
     "downloads": [
         "naslora data --study paper",

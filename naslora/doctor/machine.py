@@ -158,7 +158,7 @@ def slurm_check() -> Check:
     if shutil.which("sbatch") is None:
         return Check("machine", "SLURM", "note", "no sbatch here: snakemake --profile local")
     version = (_output(["sbatch", "--version"]) or "").strip() or "sbatch of unknown version"
-    return Check("machine", "SLURM", "ok", f"{version}: snakemake --profile slurm")
+    return Check("machine", "SLURM", "ok", f"{version}: naslora run --profile slurm")
 
 
 def _output(command: list[str]) -> str | None:
