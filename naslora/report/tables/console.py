@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from naslora.report.tables.cells import Cell
 from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import Column, Table
 from naslora.report.tables.overview import overview
@@ -36,9 +37,18 @@ def print_results(study: Study, records: Aggregate, console: Console) -> None:
     from naslora.report.tables.filling import fill
 
     table = fill(overview(study), study, records)
-    for number, block in enumerate(_blocks(table, console.width)):
-        console.print(_grid(table, block, f"Study {study.study}" if not number else None))
-    lines = mark_notes(table)
+    plain, spread = (_blocks(table, console.width, spread=spread) for spread in (False, True))
+    with_spread = len(spread) == len(plain)
+    for number, block in enumerate(spread if with_spread else plain):
+        title = f"Study {study.study}" if not number else None
+        console.print(_grid(table, block, title, spread=with_spread))
+    styled = console.is_terminal and console.color_system is not None
+    lines = [
+        note.replace("italic or underlined", "underlined")
+        for note in mark_notes(table, styled=styled)
+    ]
+    if with_spread and _any_spread(table):
+        lines.append("±: standard deviation over seeds.")
     lines += [f"{row.title}: {row.standing}." for row in table.methods if row.standing]
     lines.append(first_sentence(rank(study, records), records))
     if records.problems:
@@ -47,7 +57,7 @@ def print_results(study: Study, records: Aggregate, console: Console) -> None:
         console.print(Text(line))
 
 
-def _grid(table: Table, block: Sequence[int], title: str | None) -> Grid:
+def _grid(table: Table, block: Sequence[int], title: str | None, *, spread: bool) -> Grid:
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -58,8 +68,7 @@ def _grid(table: Table, block: Sequence[int], title: str | None) -> Grid:
     for row in (*table.controls, *table.methods):
         cells = [Text(row.title, style="" if row.kind == "method" else "italic")]
         for index in block:
-            cell, column = row.cells[index], table.columns[index]
-            text = DASH if cell.value is None else f"{cell.value:.{column.decimals}f}"
+            text = _score(row.cells[index], table.columns[index], spread=spread)
             mark = table.marks(index).get(row.name, "")
             flag = DAGGER if index in row.no_better else " "
             cells.append(Text(text, style=_STYLES.get(mark, "")) + Text(flag))
@@ -67,18 +76,32 @@ def _grid(table: Table, block: Sequence[int], title: str | None) -> Grid:
     return grid
 
 
+def _score(cell: Cell, column: Column, *, spread: bool) -> str:
+    """`91.2`, or with its standard deviation `91.2 ± 0.3`; a dash for no value."""
+    if cell.value is None:
+        return DASH
+    text = f"{cell.value:.{column.decimals}f}"
+    return f"{text} ± {cell.std:.{column.decimals}f}" if spread and cell.std is not None else text
+
+
+def _any_spread(table: Table) -> bool:
+    return any(cell.std is not None for row in table.rows for cell in row.cells)
+
+
 def _heading(column: Column) -> list[str]:
     *words, last = column.short.split()
     return [*column.head.split(), *words, f"{last} {column.arrow}"]
 
 
-def _blocks(table: Table, width: int) -> list[list[int]]:
-    """Places of the columns that fit side by side."""
+def _blocks(table: Table, width: int, *, spread: bool) -> list[list[int]]:
+    """Places of the columns that fit side by side, with standard deviations or without."""
+    shown = (*table.controls, *table.methods)
     front = max(len(row.title) for row in table.rows)
     blocks: list[list[int]] = [[]]
     used = front
     for index, column in enumerate(table.columns):
-        needed = 2 + max(7, *map(len, _heading(column)))
+        scores = (len(_score(row.cells[index], column, spread=spread)) + 1 for row in shown)
+        needed = 2 + max(7, *map(len, _heading(column)), *scores)
         if blocks[-1] and used + needed > width:
             blocks.append([])
             used = front

@@ -87,15 +87,20 @@ def behind_scratch(
     return titles
 
 
-def mark_notes(table: Table) -> list[str]:
-    """Sentences on the meaning of the marks that the table has."""
+def mark_notes(table: Table, *, styled: bool = True) -> list[str]:
+    """Sentences on the meaning of the marks that the table has.
+
+    Args:
+        table: the table.
+        styled: whether it is shown where text can be bold.
+    """
     notes = []
-    if any(table.marks(index) for index in range(len(table.columns))):
+    if styled and any(table.marks(index) for index in range(len(table.columns))):
         notes.append(
             "Bold: the best, italic or underlined: the second, where they differ significantly "
             "from all rows below them."
         )
-    elif table.methods and table.marked:
+    elif styled and table.methods and table.marked:
         notes.append("Nothing is bold: no best row is significantly better than the rows below it.")
     if any(row.no_better for row in table.rows):
         notes.append(f"{DAGGER}: not significantly better than the best control of the column.")

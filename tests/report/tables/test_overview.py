@@ -34,7 +34,20 @@ def test_it_has_the_main_metric_of_every_test_set(copied_study: Study) -> None:
     assert compared >= 8
     with (console := Console(width=300, no_color=True)).capture() as printed:
         print_results(copied_study, records, console)
-    assert f"{table.loc['lora', 'kvasir_test_mean']:.1f}" in printed.get()
+    text = printed.get()
+    mean, std = (table.loc["lora", f"kvasir_test_{what}"] for what in ("mean", "std"))
+    assert f"{mean:.1f} ± {std:.1f}" in text
+    assert "±: standard deviation over seeds." in text
+    assert "bold" not in text.lower(), "it cannot be shown here"
+    with (console := Console(width=80, no_color=True)).capture() as printed:
+        print_results(copied_study, records, console)
+    assert f"{mean:.1f}" in printed.get()
+    assert "±" not in printed.get()
+    with (
+        console := Console(width=300, force_terminal=True, color_system="standard")
+    ).capture() as printed:
+        print_results(copied_study, records, console)
+    assert "bold" in printed.get().lower()
 
 
 def test_a_study_of_one_task_has_none(study: Study) -> None:
