@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from naslora import __version__
+from naslora.cli.labels import LabelledTyper
 from naslora.study.settings import Study, load_study, parse_overrides
 
 # Headings of the help.
@@ -17,7 +18,7 @@ STUDIES = "A study"
 RESULTS = "Results of a study"
 STEPS = "Single steps of a study"
 
-app = typer.Typer(
+app = LabelledTyper(
     help="Adapt the Segment Anything Model (SAM) to a special domain, and compare ways to do it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -212,7 +212,7 @@ def predict(
     ],
     images: Annotated[
         list[Path],
-        typer.Argument(help="Images, or folders of them with all below.", metavar="IMAGE..."),
+        typer.Argument(help="Images, or folders of them with all below.", metavar="IMAGE"),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where masks go.", metavar="DIR")],
     save: Annotated[

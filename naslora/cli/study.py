@@ -94,9 +94,7 @@ def plan(
     set_: SetOption = None,
     jobs: Annotated[
         list[int] | None,
-        typer.Option(
-            min=1, max=100_000, help="Number of jobs at once, for the wall time; repeatable."
-        ),
+        typer.Option(min=1, help="Number of jobs at once, for the wall time; repeatable."),
     ] = None,
     format_: Annotated[
         Literal["text", "json"], typer.Option("--format", help="Format of the output.")

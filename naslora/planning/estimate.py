@@ -128,8 +128,9 @@ def makespan(seconds: Iterable[float], jobs: int) -> float:
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
-    free = [0.0] * jobs
-    for one in sorted(seconds, reverse=True):
+    longest_first = sorted(seconds, reverse=True)
+    free = [0.0] * max(1, min(jobs, len(longest_first)))
+    for one in longest_first:
         heapq.heapreplace(free, free[0] + one)
     return max(free)
 
