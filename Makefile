@@ -28,10 +28,8 @@ help:
 env: $(COMPLETE)
 
 tables: $(COMPLETE)
-	@echo "== study rehearsal: generated images, a tiny SAM, nine tasks, twelve methods, two seeds"
+	@echo "== study rehearsal: generated images, a tiny SAM, nine tasks, twelve methods, two seeds; in results/rehearsal"
 	@snakemake --profile local all_tables
-	@echo "All in one page: results/rehearsal/report.html"
-	@echo "Tables: results/rehearsal/tables, as .md, .csv and .tex; figures: .../figures"
 
 test: $(COMPLETE)
 	@tests/run

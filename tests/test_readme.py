@@ -42,3 +42,10 @@ def test_its_hours_are_those_of_the_plan(tmp_path: Path) -> None:
     assert printed
     assert said
     assert said[1] == printed[1]
+
+
+def test_the_reports_path_is_printed_once() -> None:
+    """By the workflow, at its end."""
+    recipe = (ROOT / "Makefile").read_text("utf-8").partition("\ntables:")[2].partition("\n\n")[0]
+    assert "snakemake" in recipe
+    assert "report.html" not in recipe
