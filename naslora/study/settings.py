@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -30,6 +31,7 @@ from naslora.study.sections import TrainingSettings as TrainingSettings
 
 CONFIG_FOLDER = Path("config")
 SHIPPED = Path(__file__).with_name("shipped")
+_LISTED = 13  # names in a message: all methods and a network
 _NO_STUDIES = ("defaults", "archives")
 # What a job needs of a machine is planned for the whole study.
 _COMMON_TO_TASKS = ("accelerator", "devices", "num_nodes", "threads", "workers")
@@ -216,15 +218,13 @@ class Study(Settings):
                 run on the task, or a setting of the variant is unknown or invalid.
         """
         if task not in self.tasks:
-            raise SettingsError(_unknown("task", task, self.tasks, self.study))
+            raise _unknown("task", task, self.tasks, self.study)
         if variant in self.variants:
             chosen = self.variants[variant]
         elif variant in (*self.methods, *self.networks):
             chosen = Variant(method=variant)
         else:
-            raise SettingsError(
-                _unknown("method or variant", variant, self.run_names(), self.study)
-            )
+            raise _unknown("method or variant", variant, self.run_names(), self.study)
         if task not in self.tasks_of(variant):
             raise SettingsError(
                 f"{variant} of study {self.study!r} does not run on {task}",
@@ -355,5 +355,12 @@ def _readable(what: str, where: Path | None = None) -> AbstractContextManager[No
     )
 
 
-def _unknown(kind: str, name: str, known: Sequence[str], study: str) -> str:
-    return f"no {kind} named {name!r} in study {study!r}; it has {', '.join(known)}"
+def _unknown(kind: str, name: str, known: Sequence[str], study: str) -> SettingsError:
+    """An error that names the nearest known name, and as many others as one can read."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+    return SettingsError(
+        f"no {kind} named {name!r} in study {study!r}",
+        remedy=f"{hint}There are {', '.join(known[:_LISTED])}{more}",
+    )

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 
 from naslora.core.errors import SettingsError
-from naslora.core.registry import did_you_mean
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.nas.settings import PAPER_COUNT
 from naslora.paper.counts import Count
@@ -71,7 +70,9 @@ def count_parameters(backbone: str, others: Mapping[str, Variant] | None = None)
         SettingsError: there is no such backbone.
     """
     if backbone not in BACKBONES:
-        raise SettingsError(f"no backbone {backbone!r}", remedy=did_you_mean(backbone, BACKBONES))
+        raise SettingsError(
+            f"no backbone {backbone!r}", remedy=f"choose one of {', '.join(BACKBONES)}"
+        )
     total = original_parameters(backbone, 1024)
     specs = [*_table1(), *_ablations(BACKBONES[backbone].depth)]
     known = [(spec.method, dict(spec.settings)) for spec in specs]
