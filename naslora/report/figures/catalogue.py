@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,15 @@ from naslora.study.settings import Study
 
 if TYPE_CHECKING:
     from naslora.report.figures.inputs import Inputs
+    from naslora.results.aggregate import Aggregate
 
 # Records are those of runs and controls; weights are those of runs, and come with test images.
 Source = Literal["records", "timings", "analyses", "weights"]
 # In the order of `figure_paths`: the picture twice, its numbers, and its caption twice.
 SUFFIXES = ("png", "pdf", "csv", "md", "tex")
 ALL = "all"
+# In a message: pictures of one reason, and lines of reasons.
+_NAMED, _LINES = 4, 5
 Draw = Callable[["Inputs", Path], None]
 
 
@@ -229,7 +232,8 @@ def write_figures(
 
     Raises:
         SettingsError: there is no such figure, or the study cannot have it.
-        NothingToDrawError: some picture has no content; raised after the others are written.
+        NothingToDrawError: the study has no results, or some picture has no content; the latter is
+            raised after the others are written.
         RecordError: weights or images are not those of the records.
         DiskError: a file cannot be written.
     """
@@ -242,6 +246,12 @@ def write_figures(
 
     sources = sources_of(study)
     inputs = Inputs(study, aggregate(study))
+    if not allow_empty and not _has_results(study, inputs.records):
+        raise NothingToDrawError(
+            f"study {study.study} has neither records nor timings to draw",
+            where=Layout.of(study).root,
+            remedy=f"run the study first: naslora run --study {study.study}",
+        )
     paths: list[Path] = []
     empty = {}
     for name in chosen:
@@ -265,7 +275,7 @@ def write_figures(
     if empty:
         problems = inputs.records.problems
         raise NothingToDrawError(
-            "; ".join(f"{name}: {reason}" for name, reason in empty.items()),
+            reasons(empty),
             where=Layout.of(study).root,
             remedy=f"run the study first: naslora run --study {study.study}"
             + (
@@ -273,6 +283,26 @@ def write_figures(
             ),
         )
     return paths
+
+
+def _has_results(study: Study, records: Aggregate) -> bool:
+    layout = Layout.of(study)
+    files = (layout.timing.glob("*.json"), layout.analysis("", "", 0).parent.glob("*.json"))
+    return not records.runs.empty or bool(records.problems) or any(map(any, files))
+
+
+def reasons(empty: Mapping[str, str]) -> str:
+    """Why pictures have no content: a line for each reason, five at most."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in empty.items():
+        by_reason.setdefault(reason, []).append(name)
+    lines = []
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        lines.append(f"{', '.join(names[:_NAMED])}{more}: {reason}")
+    if len(lines) > _LINES:
+        lines = [*lines[: _LINES - 1], f"and {len(lines) - _LINES + 1} more reasons"]
+    return "\n  ".join(lines)
 
 
 def _chosen(study: Study, names: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from naslora.report.figures.catalogue import (
     SUFFIXES,
     figure_paths,
     figures_of,
+    reasons,
     write_figures,
 )
 from naslora.report.figures.inputs import NothingToDrawError
@@ -364,3 +365,13 @@ def test_shares(full_study: Study, drawn: dict[str, Drawn], projections: tuple[s
     cells = np.asarray(mesh.get_array()).reshape(8, -1)
     np.testing.assert_allclose(cells, deviation.mean(0).T)
     assert mesh.get_clim()[0] == -mesh.get_clim()[1], "white is uniform"
+
+
+def test_reasons_are_five_lines_at_most() -> None:
+    same = {f"gallery_{n}": "no run is done" for n in range(9)}
+    assert reasons(same) == (
+        "gallery_0, gallery_1, gallery_2, gallery_3 and 5 more: no run is done"
+    )
+    lines = reasons({f"figure{n}": f"reason {n}" for n in range(9)}).splitlines()
+    assert len(lines) == 5
+    assert lines[-1].strip() == "and 5 more reasons"
