@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer.main
 
+from naslora.cli import app
 from naslora.cli.app import show
 from naslora.core.errors import DiskError
 from naslora.planning.estimate import make_plan
@@ -116,12 +118,17 @@ def test_wrong_input(naslora: Run, arguments: tuple[str, ...], message: str) -> 
     assert "Traceback" not in errors
 
 
-def test_nothing_to_draw_is_exit_1(naslora: Run, copied: Copy, options: Options) -> None:
-    study = copied()
+def test_nothing_to_draw_is_exit_1(
+    naslora: Run, copied: Copy, trained_study: Study, options: Options
+) -> None:
+    study = copied(of=trained_study)
+    for variant in study.methods:  # the controls' records stay
+        shutil.rmtree(Layout.of(study).record("kvasir", variant, 0).parent)
     layout, flags = Layout.of(study), options(study)
     code, output, error = naslora("figure", "figureC1", "figure3", *flags)
     assert (code, output) == (1, "")
-    assert "figureC1: no run has finished an epoch; figure3: no run is done" in error
+    assert "figureC1: no run has finished an epoch\n" in error
+    assert "figure3, figure3_best, figure3_worst: no run is done" in error
     assert "what to do: run the study first" in error
     assert not (layout.root / "figures").exists()
     code, output, _ = naslora("figure", "figureC1", "--allow-empty", *flags)
@@ -194,4 +201,53 @@ def test_only_an_official_checkpoint_is_fetched(
 def test_an_unknown_backbone_is_named(naslora: Run) -> None:
     code, _, errors = naslora("params", "--backbone", "vit_x")
     assert code == 1
-    assert errors.startswith("error: no backbone 'vit_x'\n  what to do: did you mean vit_")
+    wanted = (
+        "error: no backbone 'vit_x'\n  what to do: choose one of vit_h, vit_l, vit_b, small, tiny"
+    )
+    assert errors.startswith(wanted)
+
+
+def test_an_unknown_variant_is_named_with_the_nearest(naslora: Run) -> None:
+    code, _, errors = naslora("train", *TASK, "--variant", "lorra", "--study", "paper")
+    assert code == 1
+    assert "no method or variant named 'lorra' in study 'paper'\n" in errors
+    assert "what to do: did you mean lora? There are scratch, decoder_only, " in errors
+    assert "nas_pc_lora, unet and 14 more" in errors
+
+
+@pytest.mark.parametrize("command", [("check",), ("figure", "all")])
+def test_without_results_there_is_one_message(
+    naslora: Run, copied: Copy, options: Options, command: tuple[str, ...]
+) -> None:
+    study = copied()
+    code, output, errors = naslora(*command, *options(study))
+    assert (code, output) == (1, "")
+    assert errors.startswith("error: study rehearsal has n")
+    assert "run the study first: naslora run --study rehearsal" in errors
+    assert len(errors.splitlines()) == 3
+    assert not Layout.of(study).figures.exists()
+
+
+def test_all_tables_and_figures_are_counted_in_a_line(
+    naslora: Run, copied: Copy, trained_study: Study, options: Options
+) -> None:
+    study = copied(of=trained_study)
+    layout, flags = Layout.of(study), options(study)
+    _, output, _ = naslora("table", "all", *flags)
+    lines = output.splitlines()
+    count = len({path.stem for path in layout.tables.iterdir()} - {"sources", "metrics"})
+    assert lines[0] == f"{count} tables: {layout.tables}"
+    assert not any(line.startswith("table: ") for line in lines)
+    _, output, _ = naslora("figure", "all", "--allow-empty", *flags)
+    count = len(list(layout.figures.glob("*.png")))
+    assert output.splitlines() == [f"{count} figures: {layout.figures}"]
+
+
+def test_help_has_no_names_of_types(naslora: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    for command in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
+        code, output, _ = naslora(command, "--help")
+        assert code == 0
+        for name in ("bool", "int", "float", "str", "path", "Path", "list"):
+            assert f"<{name}" not in output, command

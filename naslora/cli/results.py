@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -28,13 +29,18 @@ def table(
     """Write tables from records: CSV, Markdown and LaTeX; print what methods score."""
     from rich.console import Console
 
-    from naslora.report.tables.catalogue import write_tables
+    from naslora.report.tables.catalogue import ALL, write_tables
     from naslora.report.tables.console import print_results
     from naslora.results.aggregate import aggregate
+    from naslora.study.layout import Layout
 
     settings = load(study, set_)
-    for path in write_tables(settings, names):
-        echo_path("table", path)
+    paths = write_tables(settings, names)
+    if ALL in names:
+        echo_path(f"{len({path.stem for path in paths})} tables", Layout.of(settings).tables)
+    else:
+        for path in paths:
+            echo_path("table", path)
     print_results(settings, aggregate(settings), Console())
 
 
@@ -51,14 +57,20 @@ def figure(
     set_: SetOption = None,
 ) -> None:
     """Draw figures from records and adapter weights, each with its caption and its numbers."""
-    from naslora.report.figures.catalogue import write_figures
+    from naslora.report.figures.catalogue import ALL, write_figures
+    from naslora.study.layout import Layout
 
-    write_figures(
-        load(study, set_),
-        names,
-        allow_empty=allow_empty,
-        written=lambda path: echo_path("figure", path),
-    )
+    settings = load(study, set_)
+    folder = Layout.of(settings).figures
+    written: list[Path] = []
+    try:
+        write_figures(settings, names, allow_empty=allow_empty, written=written.append)
+    finally:  # some may have nothing to show
+        if ALL not in names:
+            for path in written:
+                echo_path("figure", path)
+        elif written:
+            echo_path(f"{len({path.stem for path in written})} figures", folder)
 
 
 @app.command(rich_help_panel=RESULTS)
@@ -109,11 +121,9 @@ def check(
 
     Exit with 1 where a point fails.
     """
-    from naslora.results.aggregate import aggregate
-    from naslora.results.check import check as check_points
+    from naslora.results.check import check_study
 
-    settings = load(study, set_)
-    points = check_points(settings, aggregate(settings))
+    points = check_study(load(study, set_))
     for point in points:
         if every or not point.passed:
             mark = "passed" if point.passed else "FAILED"

@@ -7,18 +7,20 @@ is a point that a study passes or fails from its records only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
+from naslora.core.errors import RecordError
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import metric_name
 from naslora.paper.published import NOT_PEFT
-from naslora.results.aggregate import Aggregate
+from naslora.results.aggregate import Aggregate, aggregate
 from naslora.results.comparison import Comparison, Comparisons
 from naslora.results.ranking import main_comparisons
+from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
 
@@ -57,6 +59,22 @@ class Point:
     where: str
     found: str
     passed: bool
+
+
+def check_study(study: Study) -> list[Point]:
+    """All points of a study, from its records on disk; see `check`.
+
+    Raises:
+        RecordError: no run of the study is done, or a record changed while it was read.
+    """
+    records = aggregate(study)
+    if not (records.runs["status"] == "done").any():
+        raise RecordError(
+            f"study {study.study} has no run that is done, so there are no scores to check",
+            where=Layout.of(study).records,
+            remedy=f"run the study first: naslora run --study {study.study}",
+        )
+    return check(study, records)
 
 
 def check(study: Study, records: Aggregate, comparisons: Comparisons | None = None) -> list[Point]:
@@ -123,7 +141,7 @@ def _values(study: Study, mains: list[Comparison]) -> Point:
     return Point(
         f"at least {wanted} different values among the methods on {needed} test sets",
         study.study,
-        f"on {enough} of {len(mains)}; values by test set: {', '.join(map(str, counts))}",
+        f"on {enough} of {len(mains)}; values by test set: {_listed(counts)}",
         enough >= needed,
     )
 
@@ -144,7 +162,7 @@ def _pairs(study: Study, mains: list[Comparison]) -> Iterator[Point]:
             f"pairs of {what} that differ by more than chance"
             f" on {int(share * len(mains)) + 1} test sets",
             study.study,
-            f"on {some} of {len(mains)}; pairs by test set: {', '.join(map(str, pairs))}",
+            f"on {some} of {len(mains)}; pairs by test set: {_listed(pairs)}",
             some > share * len(mains),
         )
 
@@ -181,7 +199,7 @@ def _scratch(study: Study, mains: list[Comparison]) -> Point:
     return Point(
         f"the median method is better than training from scratch on {needed} test sets",
         study.study,
-        f"on {above} of {len(mains)}; by {', '.join(f'{gain:+.1f}' for gain in gains)}",
+        f"on {above} of {len(mains)}; points better: {_listed(f'{gain:+.1f}' for gain in gains)}",
         above >= needed,
     )
 
@@ -191,6 +209,10 @@ def _gains_over_scratch(study: Study, mains: list[Comparison]) -> Iterator[float
         methods = one.means.reindex(_methods(study)).dropna()
         if not methods.empty and "scratch" in one.means:
             yield metric_name(one.metric).sign * float(methods.median() - one.means["scratch"])
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values)) or "none"
 
 
 def _methods(study: Study) -> list[str]:

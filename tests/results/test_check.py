@@ -11,7 +11,7 @@ import pytest
 
 from naslora.evaluation.names import metric_name
 from naslora.results.aggregate import Aggregate
-from naslora.results.check import Point, check
+from naslora.results.check import Point, _scratch, check
 from naslora.results.comparison import Comparison, Comparisons
 from naslora.study.records import CONTROLS
 from naslora.study.settings import Study, load_study
@@ -186,3 +186,9 @@ def test_the_command_exits_with_1_and_lists_what_failed(copied: Any, options: An
         "FAILED  rehearsal: every run has a record\n        0 of 2 runs are done" in result.output
     )
     assert result.output.rstrip().endswith("points passed")
+
+
+def test_no_text_ends_without_its_values() -> None:
+    study = load_study("paper", {"tasks": ["kvasir"], "methods": METHODS})
+    point = _scratch(study, [])
+    assert point.found == "on 0 of 0; points better: none"
