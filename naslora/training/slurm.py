@@ -45,7 +45,8 @@ def cluster_environment(settings: TrainingSettings) -> ClusterEnvironment | None
         if "MASTER_ADDR" not in os.environ:
             raise SettingsError(
                 f"training.num_nodes is {nodes}, and nothing starts the other nodes here",
-                remedy="run in SLURM (naslora run --profile slurm), or set MASTER_ADDR and start all",
+                remedy="run in SLURM (naslora run --profile slurm), or set MASTER_ADDR and"
+                " start all",
             )
         return None
     if wrong := _difference(tasks, devices, nodes):
