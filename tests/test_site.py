@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
+
+from naslora.cli import app
+from naslora.methods.registry import METHODS, get_method
+from naslora.study.settings import Variant, load_study
 
 ROOT = Path(__file__).parents[1]
 # One process builds the site and makes all tests of it.
 pytestmark = pytest.mark.xdist_group("site")
 _SECONDS = 60
+SECTIONS = {"sam", "pretraining", "data", "training", "evaluation", "analysis", "timing"} | {
+    "training.architecture"
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +53,57 @@ def test_parts_that_are_written_when_it_is_built(site: Path) -> None:
     assert 'id="naslora.predict"' in reference
     method = (site / "how-to" / "new_method.html").read_text(encoding="utf-8")
     assert "ScaledLinear" in method
+
+
+def _cells(page: Path) -> dict[str, list[str]]:
+    """The rows of a page's tables, without tags, by their first cells."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page.read_text(encoding="utf-8"), re.DOTALL)
+    found = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row, re.DOTALL) for row in rows]
+    return {
+        cells[0]: cells[1:]
+        for cells in ([html.unescape(re.sub(r"<[^>]+>", "", one)) for one in row] for row in found)
+    }
+
+
+def _keys(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict) and f"{prefix}{name}" in SECTIONS:
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_every_setting_is_on_its_page(site: Path) -> None:
+    cells = _cells(site / "settings.html")
+    # Files of methods and tasks are listed with the others, under `methods` and `tasks`.
+    study = load_study("paper", {}, ROOT / "config").model_dump(
+        exclude={"method_files", "task_files"}
+    )
+    keys = [*_keys(study), *(f"variants.NAME.{name}" for name in Variant.model_fields)]
+    assert len(keys) > 70
+    for key in keys:
+        kind, _default, meaning = cells[key]
+        assert kind, key
+        assert meaning, f"{key}: say what it does, in defaults.yaml or in its class"
+    assert cells["training.epochs"] == ["whole number ≥ 1", "40", "T, the number of epochs"]
+    text = (site / "settings.html").read_text(encoding="utf-8")
+    for name in METHODS.names():
+        assert f'<h3 id="{name}">' in text, name
+        assert set(get_method(name).settings.model_fields) <= set(cells), name
+
+
+def test_every_command_is_on_its_page(site: Path) -> None:
+    text = (site / "commands.html").read_text(encoding="utf-8")
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        section = re.search(rf'<h3 id="naslora-{name}">(.*?)(?=<h[23] |$)', text, re.DOTALL)
+        assert section, name
+        plain = html.unescape(re.sub(r"<[^>]+>", "", section[1]))
+        assert command.help.splitlines()[0] in " ".join(plain.split()), name
+        for parameter in command.params:
+            for option in parameter.opts if parameter.opts[0].startswith("-") else []:
+                assert option in plain, f"{name} {option}"
+            assert (parameter.help or "").rstrip(".") in plain, f"{name} {parameter.name}"
 
 
 class _Loaded(HTMLParser):
