@@ -87,8 +87,8 @@ def _settings() -> str:
                 top += _rows(Variant, {}, {}, "variants.NAME.")
     parts = [f"## The study\n\n{_settings_table(top)}", *sections, "## Settings of each method"]
     parts.append(
-        "These are keys of `method_settings.METHOD`, and of `settings` of a variant, with the defaults"
-        " of the method."
+        "These are keys of `method_settings.METHOD`, and of `settings` of a variant, with the"
+        " defaults of the method."
     )
     parts += [_method(name) for name in METHODS.names()]
     return "\n\n".join(part for part in parts if part)
