@@ -216,6 +216,28 @@ def naslora(
 
 
 @pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    """Chromium, driven by Selenium."""
+    selenium = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    driver = shutil.which("chromedriver")
+    if found is None or driver is None:
+        pytest.skip("no Chromium, or no chromedriver, on this machine")
+    options = selenium.ChromeOptions()
+    options.binary_location = found
+    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
+        options.add_argument(f"--{argument}")
+    options.add_argument("--window-size=1400,1000")
+    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
+    chrome = selenium.Chrome(options=options, service=selenium.ChromeService(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+@pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """Mount a file system of so many KiB, and return its folder."""
     folder = tmp_path / "disk"

@@ -20,11 +20,15 @@ def text_of(page: str) -> str:
 
 
 def commands(page: str) -> list[str]:
-    """The commands in the code blocks of a page, in order, each on one line without comments."""
+    """The commands in the code blocks of a page, in order, each on one line without comments.
+
+    Commands of naslora that are joined by && count one by one.
+    """
     lines = [
         " ".join(line.split())
         for block in _BLOCK.findall(text_of(page))
-        for line in block.replace("\\\n", " ").splitlines()
+        for lines in block.replace("\\\n", " ").splitlines()
+        for line in re.split(r" && +(?=naslora )", lines)
     ]
     return [re.sub(r" +#.*", "", line) for line in lines if _COMMAND.match(line)]
 

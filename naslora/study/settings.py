@@ -39,7 +39,14 @@ _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times 
 
 
 class Variant(Settings):
-    """A method with deltas to its settings and to the training's, on some tasks or on all."""
+    """A method with deltas to its settings and to the training's, on some tasks or on all.
+
+    Attributes:
+        method: its name.
+        tasks: those that it runs on; those of the study among them; default: all.
+        settings: deltas to `method_settings` of the method.
+        training: deltas to `training`.
+    """
 
     method: Name
     tasks: list[Name] | None = None
