@@ -16,11 +16,15 @@ ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results" / "sample"
 
 
-def rows_of(text: str) -> dict[str, list[str]]:
-    """The cells of the lines of Markdown tables, by their first cell."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {first.strip("*"): rest for first, *rest in cells}
+def cells_of(text: str) -> dict[tuple[str, str], str]:
+    """The cells of a Markdown table, by row and column."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    (_, *columns), _, *rows = [[cell.strip() for cell in line] for line in lines]
+    return {
+        (first.strip("*"), column): cell
+        for first, *cells in rows
+        for column, cell in zip(columns, cells, strict=True)
+    }
 
 
 @pytest.mark.slow
@@ -34,17 +38,16 @@ def test_tables_follow_from_the_records(tmp_path: Path) -> None:
     assert [name for name in made if made[name] != published[name]] == []
 
 
-@pytest.mark.parametrize("page", ["README.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/results/sample.md"])
 def test_pages_show_the_published_numbers(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     shown = re.search(r"<!-- overview: begin -->\n(.*?)<!-- overview: end -->", text, re.DOTALL)
     assert shown
-    published = rows_of((PUBLISHED / "tables" / "overview.md").read_text(encoding="utf-8"))
-    header, *rows = rows_of(shown[1]).items()
-    assert len(rows) >= 14
-    for title, cells in rows:
-        assert cells == published[title][: len(cells)], title
-    assert header[1] == published["Method"][: len(header[1])]
+    table = (PUBLISHED / "tables" / "overview.md").read_text(encoding="utf-8")
+    published = cells_of(table.split("\n\n")[2])
+    cells = cells_of(shown[1])
+    assert len(cells) > 100
+    assert [place for place in cells if cells[place] != published[place]] == []
 
 
 def test_no_image_is_published() -> None:
