@@ -10,7 +10,7 @@ from naslora.report.tables.cells import Cell
 from naslora.report.tables.leakage import LEAKAGE
 from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import Column, Mark, Row, Table
-from naslora.report.tables.standing import DAGGER, mark_notes
+from naslora.report.tables.standing import flags, mark_notes
 from naslora.report.tables.status import standings
 from naslora.report.tables.table5 import SEARCHING
 from naslora.report.tables.writers import paper_text, value_text
@@ -111,7 +111,7 @@ def _row(
         view = _cell(row, cell, column, marks[index].get(row.name, ""))
         seeds = [0] if row.kind == "control" else study.seeds
         links = (anchor(column.task, row.name, seed) for seed in seeds)
-        flag = f" {DAGGER}" if index in row.no_better else ""
+        flag = f" {found}" if (found := flags(row, index)) else ""
         link = next((one for one in links if one in runs), "")
         cells.append(replace(view, text=view.text + flag, link=link))
     return RowView(method_of(study, row.name), row.kind, tuple(cells))

@@ -9,7 +9,7 @@ from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import Column, Table
 from naslora.report.tables.overview import overview
 from naslora.report.tables.ranking import first_sentence
-from naslora.report.tables.standing import DAGGER, mark_notes
+from naslora.report.tables.standing import flags, mark_notes
 from naslora.results.aggregate import Aggregate
 from naslora.results.ranking import rank
 from naslora.study.settings import Study
@@ -61,7 +61,7 @@ def _grid(table: Table, block: Sequence[int], title: str | None) -> Grid:
             cell, column = row.cells[index], table.columns[index]
             text = DASH if cell.value is None else f"{cell.value:.{column.decimals}f}"
             mark = table.marks(index).get(row.name, "")
-            flag = DAGGER if index in row.no_better else " "
+            flag = flags(row, index).ljust(2)
             cells.append(Text(text, style=_STYLES.get(mark, "")) + Text(flag))
         grid.add_row(*cells)
     return grid
