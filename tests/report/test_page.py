@@ -20,6 +20,7 @@ from naslora.core.errors import RecordError
 from naslora.report.figures.catalogue import FIGURES
 from naslora.report.page.build import report_text, write_report
 from naslora.report.page.curve import learning_curve
+from naslora.report.page.findings import findings
 from naslora.results.aggregate import aggregate
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
@@ -116,6 +117,36 @@ def test_the_meaning_of_marks_stands_below_each_table(full_study: Study) -> None
     table = text[text.index('id="table1"') : text.index('id="table4"')]
     marks = table[table.index('<p class="marks">') : table.index("<details>")]
     assert "Bold: the best" in marks
+
+
+def test_what_was_found_has_networks_the_leader_and_the_searched_methods(
+    make_study: Callable[..., Study], write_run: WriteRun, tmp_path: Path
+) -> None:
+    """U-Net is ahead of all on Kvasir, and behind all on CVC; LoRA and NAS-LoRA differ by 5."""
+    study = make_study(
+        tmp_path, tasks=["kvasir", "cvc_clinicdb", "road"], networks=["unet"], seeds=[0, 1, 2]
+    )
+    network = {"kvasir": 0.9, "cvc_clinicdb": 0.3, "road": 0.62}
+    bases = {"decoder_only": 0.5, "lora": 0.6, "nas_lora": 0.65, "nas_pc_lora": 0.602}
+    for task in study.tasks:
+        for name, base in {**bases, "unet": network[task]}.items():
+            for seed in study.seeds:
+                write_run(study, name, seed, [base + 0.002 * (seed - 1) ** 3] * 3, task=task)
+    records = aggregate(study)
+    lines = findings(study, records, records.comparisons)
+    assert lines[1].startswith("NAS-LoRA against LoRA, in points of the main metric: from +5.0 on ")
+    assert "95 % interval +5.0 to +5.0" in lines[1]
+    assert "better beyond chance on 3, and worse on 0" in lines[1]
+    assert lines[2] == (
+        "unet, without any pretraining, scores better than every method that adapts SAM on 1 of 3"
+        " test sets: Kvasir (90.0 against 65.0 of NAS-LoRA); beyond chance on 1 of them. All of"
+        " them beat it on 1: CVC-ClinicDB. Some of them beat it on 1: Road."
+    )
+    assert lines[3].startswith(
+        "NAS-LoRA differs from LoRA beyond chance on 3 of 3 test sets: it is better on 3 (Kvasir,"
+        " CVC-ClinicDB and Road), and worse on none;"
+    )
+    assert lines[4].startswith("NAS-PC-LoRA differs from LoRA beyond chance on 3 of 3 test sets")
 
 
 def test_a_run_names_its_record(full_study: Study) -> None:
