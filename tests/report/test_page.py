@@ -106,7 +106,7 @@ def test_cells_show_the_value_the_paper_and_the_verdict(full_study: Study) -> No
     row = text[text.index('data-method="nas_pc_lora"', text.index('id="table1"')) :]
     row = row[: row.index("</tr>")]
     assert re.search(
-        r'class="best"><a href="#run-kvasir-nas_pc_lora-0"><span>76.0 ± 1.0</span></a>\s*'
+        r'class="best"><a href="#runs-kvasir-nas_pc_lora"><span>76.0 ± 1.0</span></a>\s*'
         r"<small>paper 92.4</small>",
         row,
     )
@@ -149,12 +149,45 @@ def test_what_was_found_has_networks_the_leader_and_the_searched_methods(
     assert lines[4].startswith("NAS-PC-LoRA differs from LoRA beyond chance on 3 of 3 test sets")
 
 
-def test_a_run_names_its_record(full_study: Study) -> None:
-    text = report_text(full_study, aggregate(full_study))
-    run = text[text.index('id="run-kvasir-lora-1"') :]
+def part(text: str, name: str) -> str:
+    """The section of this id."""
+    found = text[text.index(f'id="{name}"') :]
+    return found[: found.index("</section>")]
+
+
+def test_a_run_names_its_files_its_commands_and_the_other_seeds(full_study: Study) -> None:
+    run = part(report_text(full_study, aggregate(full_study)), "run-kvasir-lora-1")
+    for name, path in (
+        ("record", "records/kvasir/lora/seed1.json"),
+        ("metrics of each image", "records/kvasir/lora/seed1.parquet"),
+        ("manifest of the images", "manifests/kvasir.json"),
+    ):
+        assert f"<dt>{name}</dt><dd><code>{path}</code></dd>" in run
+    options = "--study sample --task kvasir --variant lora --seed 1"
+    assert f"<pre>naslora train {options}\nnaslora evaluate {options}</pre>" in run
+    assert 'href="#run-kvasir-lora-0"' in run
+    assert 'href="#run-kvasir-lora-2"' in run
+    assert "<b>seed 1</b>" in run
+
+
+def test_the_runs_of_a_method_have_all_seeds_as_tables_show_scores(full_study: Study) -> None:
+    group = part(report_text(full_study, aggregate(full_study)), "runs-kvasir-lora")
     assert (
-        "<dt>record</dt><dd>records/kvasir/lora/seed1.json</dd>" in run[: run.index("</section>")]
+        '<th scope="row">S, % ↑<small>S_measure</small></th>'
+        "<td>65.0</td><td>66.0</td><td>67.0</td>" in group
     )
+    assert [f'href="#run-kvasir-lora-{seed}"' in group for seed in (0, 1, 2)] == [True] * 3
+
+
+def test_scores_of_a_run_have_the_units_of_tables(study: Study, write_run: WriteRun) -> None:
+    write_run(study, "lora", 0, {"test": {"BER": 6.094, "MAE": 0.12345, "mIoU": 0.5}})
+    run = part(report_text(study, aggregate(study)), "run-kvasir-lora-0")
+    for title, key, value in (
+        ("BER (set), % ↓", "BER", "6.09"),
+        ("MAE ↓", "MAE", "0.123"),
+        ("mIoU (all classes), % ↑", "mIoU", "50.00"),
+    ):
+        assert f"{title}<small>{key}</small></th><td>{value}</td>" in run
 
 
 def test_images_that_are_in_the_training_set_are_said_above_the_scores(full_study: Study) -> None:

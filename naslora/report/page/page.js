@@ -47,3 +47,15 @@ theme.addEventListener("click", () => {
   root.dataset.theme = dark ? "light" : "dark";
 });
 theme.hidden = false;
+
+// Commands are copied; where the browser forbids it they are selected.
+for (const button of document.querySelectorAll(".again button")) {
+  const text = button.previousElementSibling;
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const select = () => getSelection().selectAllChildren(text);
+    if (!navigator.clipboard) { select(); return; }
+    navigator.clipboard.writeText(text.textContent)
+      .then(() => { button.textContent = "Copied"; }, select);
+  });
+}

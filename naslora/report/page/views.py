@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from naslora.report.page.runs import anchor
+from naslora.report.page.runs import group_anchor
 from naslora.report.tables.cells import Cell
 from naslora.report.tables.leakage import LEAKAGE
 from naslora.report.tables.markdown import DASH
@@ -25,7 +25,7 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 class CellView:
     """A cell: its text, a smaller text below, the task that it is of, and a style's name.
 
-    `link` is the fragment of the run that the number is from, or of the first of several.
+    `link` is the fragment of the runs that the number is from.
     """
 
     text: str
@@ -74,7 +74,7 @@ def table_view(study: Study, table: Table, runs: Collection[str] = ()) -> TableV
     Args:
         study: the study.
         table: one of its tables.
-        runs: fragments of the runs that the report shows, for links from cells.
+        runs: fragments of methods' runs that the report shows, for links from cells.
     """
     parameters = ("Params (M)", "Ratio (%)") if table.parameters else ()
     header = [CellView(table.heading), *map(CellView, parameters)]
@@ -109,11 +109,9 @@ def _row(
             cells.append(CellView(text, f"paper {printed.text}" if printed else ""))
     for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
         view = _cell(row, cell, column, marks[index].get(row.name, ""))
-        seeds = [0] if row.kind == "control" else study.seeds
-        links = (anchor(column.task, row.name, seed) for seed in seeds)
+        link = group_anchor(column.task, row.name)
         flag = f" {found}" if (found := flags(row, index)) else ""
-        link = next((one for one in links if one in runs), "")
-        cells.append(replace(view, text=view.text + flag, link=link))
+        cells.append(replace(view, text=view.text + flag, link=link if link in runs else ""))
     return RowView(method_of(study, row.name), row.kind, tuple(cells))
 
 
