@@ -30,15 +30,23 @@ from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
 _RANKING, _GALLERY = "ranking", "gallery_"
+# On paper these would repeat what other figures show.
+_ON_SCREEN = ("figure1b_paper", "figure1b_radar")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and what it shows; `source` is a data URL."""
+    """A figure and what it shows; `label` stands before its caption, `source` is a data URL."""
 
     name: str
+    label: str
     caption: str
     source: str
+
+    @property
+    def printed(self) -> bool:
+        """Whether the figure is on paper, too."""
+        return self.name not in _ON_SCREEN
 
 
 def write_report(study: Study) -> Path:
@@ -151,5 +159,6 @@ def _figures(study: Study) -> list[Picture]:
                 beside = layout.figure(picture.name, "md")
                 caption = beside.read_text("utf-8") if beside.is_file() else picture.title
                 data = base64.b64encode(path.read_bytes()).decode("ascii")
-                found.append(Picture(picture.name, caption, f"data:image/png;base64,{data}"))
+                source = f"data:image/png;base64,{data}"
+                found.append(Picture(picture.name, picture.label, caption, source))
     return found

@@ -25,17 +25,21 @@ filter.addEventListener("change", apply);
 filter.addEventListener("reset", () => setTimeout(apply));
 apply();  // a browser may restore an earlier choice
 
-// Pictures open at their full size.
+// Pictures open at their natural size, which may scroll.
 const large = document.getElementById("large");
-for (const image of document.querySelectorAll("figure img")) {
-  image.addEventListener("click", () => {
+for (const button of document.querySelectorAll(".zoom")) {
+  button.addEventListener("click", () => {
+    const image = button.querySelector("img");
     large.querySelector("img").src = image.src;
     large.querySelector("img").alt = image.alt;
-    large.querySelector("p").textContent = image.alt;
+    large.querySelector("p").textContent = button.parentElement.querySelector("b").textContent
+      .replace(/:$/, "");
     large.showModal();
   });
 }
-large.addEventListener("click", () => large.close());
+large.addEventListener("click", (event) => {
+  if (!event.target.closest("form")) large.close();
+});
 
 // Light, dark, or as the system is.
 const theme = document.getElementById("theme");

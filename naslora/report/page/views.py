@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
+COUNT = "count"  # the style of parameter counts, which small screens leave out
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,12 @@ class RowView:
 class TableView:
     """A table with its notes.
 
-    `warnings` and `marks` are sentences that always show; `notes` are titled lists of sentences.
+    `label` is its number, or its title where it has none; `warnings` and `marks` are sentences that
+    always show; `notes` are titled lists of sentences.
     """
 
     name: str
+    label: str
     title: str
     header: tuple[CellView, ...]
     rows: tuple[RowView, ...]
@@ -77,11 +81,12 @@ def table_view(study: Study, table: Table, runs: Collection[str] = ()) -> TableV
         runs: fragments of methods' runs that the report shows, for links from cells.
     """
     parameters = ("Params (M)", "Ratio (%)") if table.parameters else ()
-    header = [CellView(table.heading), *map(CellView, parameters)]
+    header = [CellView(table.heading), *(CellView(text, kind=COUNT) for text in parameters)]
     header += [CellView(f"{c.title}{_NO_BREAK}{c.arrow}", task=c.task) for c in table.columns]
     marks = [table.marks(index) for index in range(len(table.columns))]
     return TableView(
         name=table.name,
+        label=re.split("[:;]", table.title)[0],
         title=table.title,
         header=tuple(header),
         rows=tuple(_row(study, row, table, marks, runs) for row in table.rows),
@@ -106,7 +111,8 @@ def _row(
             (row.ratio, row.printed_ratio, 2),
         ):
             text = DASH if ours is None else f"{ours:.{digits}f}"
-            cells.append(CellView(text, f"paper {printed.text}" if printed else ""))
+            paper = f"paper {printed.text}" if printed else ""
+            cells.append(CellView(text, paper, kind=COUNT))
     for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
         view = _cell(row, cell, column, marks[index].get(row.name, ""))
         link = group_anchor(column.task, row.name)
