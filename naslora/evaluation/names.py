@@ -17,12 +17,14 @@ class MetricName:
         scale: factor from a record's unit to the shown one.
         higher_is_better: whether higher values are better.
         decimals: digits after the decimal point in tables.
+        unit: of the shown value; empty where it has none.
     """
 
     title: str
     scale: float = 100.0
     higher_is_better: bool = True
     decimals: int = 1
+    unit: str = "%"
 
     @property
     def sign(self) -> int:
@@ -48,7 +50,7 @@ _NAMES = {
     "mIoU": MetricName("mIoU (all classes)", decimals=2),
     "mIoU_foreground": MetricName("mIoU (foreground)", decimals=2),
     # A mean of differences of class numbers, and not percent.
-    "MAE": replace(_ERROR, title="MAE", decimals=3),
+    "MAE": replace(_ERROR, title="MAE", decimals=3, unit=""),
     "mBER": replace(_ERROR, title="mBER"),
 }
 _CLASS = "IoU_"

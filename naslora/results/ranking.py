@@ -7,6 +7,7 @@ classifiers on several data sets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +87,7 @@ def rank(study: Study, records: Aggregate, comparisons: Comparisons | None = Non
     ranks = scores.rank(axis="columns", ascending=False)
     tested = len(scores) >= FEWEST_TASKS and len(scores.columns) >= FEWEST_TASKS
     return Ranking(
-        differences=_differences(study, sets),
+        differences=differences(sets, study.methods),
         scores=scores,
         ranks=ranks,
         friedman=_friedman(scores) if tested else None,
@@ -133,11 +134,12 @@ def _task_scores(study: Study, sets: list[Comparison]) -> tuple[pd.DataFrame, tu
     return whole, tuple(name for name in methods if name not in whole)
 
 
-def _differences(study: Study, sets: list[Comparison]) -> pd.DataFrame:
+def differences(sets: Sequence[Comparison], names: Sequence[str]) -> pd.DataFrame:
+    """The differences of rows to `REFERENCE`, as `Ranking.differences` has them."""
     lines = []
     nothing = (np.nan, np.nan)
     for one in sets:
-        for name in study.methods:
+        for name in names:
             difference = one.difference(name, REFERENCE) if name != REFERENCE else None
             if difference is None:
                 continue

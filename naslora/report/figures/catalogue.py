@@ -35,11 +35,13 @@ class Picture:
         name: of its files, without suffix.
         title: what it shows.
         draw: draws it to a path ending in .png, with the other files beside it.
+        label: the paper's number of the figure, or a word of our own, before captions and in links.
     """
 
     name: str
     title: str
     draw: Draw
+    label: str
 
 
 @dataclass(frozen=True)
@@ -75,25 +77,35 @@ def _draw(module: str, function: str, *arguments: str) -> Draw:
 def _ranking(study: Study) -> list[Picture]:
     if "lora" not in study.methods or len(study.methods) == 1:
         return []
-    return [Picture("ranking", "Ranking of the methods", _draw("ranking", "draw_ranking"))]
+    return [
+        Picture("ranking", "Ranking of the methods", _draw("ranking", "draw_ranking"), "Ranking")
+    ]
 
 
 def _figure1b(study: Study) -> list[Picture]:
     from naslora.report.figures.scores import any_printed, has_radar
 
-    found = [Picture("figure1b", "Scores on every data set", _draw("figure1b", "draw_scores"))]
+    found = [
+        Picture(
+            "figure1b", "Scores on every data set", _draw("figure1b", "draw_scores"), "Figure 1b"
+        )
+    ]
     if any_printed(study):
         draw = _draw("figure1b", "draw_printed_scores")
-        found.append(Picture("figure1b_paper", "Scores that the paper prints", draw))
+        found.append(
+            Picture("figure1b_paper", "Scores that the paper prints", draw, "Figure 1b (paper)")
+        )
     if has_radar(study):
         draw = _draw("radar", "draw_radar")
-        found.append(Picture("figure1b_radar", "The same as a radar chart", draw))
+        found.append(
+            Picture("figure1b_radar", "The same as a radar chart", draw, "Figure 1b (radar)")
+        )
     return found
 
 
 def _figure1c(study: Study) -> list[Picture]:
     title = "Training time and inference time"
-    return [Picture("figure1c", title, _draw("figure1c", "draw_costs"))]
+    return [Picture("figure1c", title, _draw("figure1c", "draw_costs"), "Figure 1c")]
 
 
 def _figure3(study: Study) -> list[Picture]:
@@ -102,6 +114,7 @@ def _figure3(study: Study) -> list[Picture]:
             "figure3" if rank == "median" else f"figure3_{rank}",
             f"Predictions for the {rank} test image of every task",
             _draw("figure3", "draw_comparison", rank),
+            "Figure 3" if rank == "median" else f"Figure 3 ({rank})",
         )
         for rank in ("median", "best", "worst")
     ]
@@ -111,17 +124,17 @@ def _adaptation(study: Study) -> list[Picture]:
     if study.sam.checkpoint == "random":
         return []
     title = "Predictions before and after adaptation"
-    return [Picture("adaptation", title, _draw("zero_shot", "draw_adaptation"))]
+    return [Picture("adaptation", title, _draw("zero_shot", "draw_adaptation"), "Adaptation")]
 
 
 def _figure4(study: Study) -> list[Picture]:
     title = "Grad-CAM of the image encoder"
-    return [Picture("figure4", title, _draw("figure4", "draw_grad_cams"))]
+    return [Picture("figure4", title, _draw("figure4", "draw_grad_cams"), "Figure 4")]
 
 
 def _figure_c1(study: Study) -> list[Picture]:
     title = "Validation score and training loss over epochs"
-    return [Picture("figureC1", title, _draw("figure_c1", "draw_convergence"))]
+    return [Picture("figureC1", title, _draw("figure_c1", "draw_convergence"), "Figure C1")]
 
 
 def _figure_c2(study: Study) -> list[Picture]:
@@ -129,13 +142,16 @@ def _figure_c2(study: Study) -> list[Picture]:
         return []
     draw, by_block = (_draw("figure_c2", f"draw_shares{part}") for part in ("", "_by_block"))
     return [
-        Picture("figureC2", "Shares of the operations, by task", draw),
-        Picture("figureC2_blocks", "Shares of the operations, by block", by_block),
+        Picture("figureC2", "Shares of the operations, by task", draw, "Figure C2"),
+        Picture(
+            "figureC2_blocks", "Shares of the operations, by block", by_block, "Figure C2 (blocks)"
+        ),
     ]
 
 
 def _features(name: str, title: str, study: Study) -> list[Picture]:
-    return [Picture(name, title, _draw("features", f"draw_{name}s"))]
+    label = name.replace("_", " ").capitalize()
+    return [Picture(name, title, _draw("features", f"draw_{name}s"), label)]
 
 
 def _gallery(study: Study) -> list[Picture]:
@@ -146,6 +162,7 @@ def _gallery(study: Study) -> list[Picture]:
             f"gallery_{task}",
             f"Test images of {get_benchmark(task).title} with every method's prediction",
             _draw("gallery", "draw_gallery", task),
+            get_benchmark(task).title,
         )
         for task in study.tasks
     ]

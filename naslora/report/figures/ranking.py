@@ -16,7 +16,15 @@ from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.style import NORMAL, SMALL, figure, method_styles
 from naslora.report.tables.model import run_title
-from naslora.results.ranking import FEWEST_TASKS, REFERENCE, Ranking, rank
+from naslora.report.tables.standing import SCRATCH
+from naslora.results.ranking import (
+    FEWEST_TASKS,
+    REFERENCE,
+    Ranking,
+    differences,
+    main_comparisons,
+    rank,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +32,16 @@ if TYPE_CHECKING:
 _ACROSS, _LINE, _EXTRA, _LABELS = 6, 0.115, 0.46, 0.72  # panels in a row; inches
 _DIAGRAM_LINE, _DIAGRAM_EXTRA = 0.16, 0.8
 _NO_BREAK = "\N{NO-BREAK SPACE}"
+_GREY, _BAND = "0.4", "0.955"
 
 
 def draw_ranking(inputs: Inputs, path: Path) -> None:
     """Draw each method's paired difference to LoRA with intervals, and mean ranks over tasks.
 
     A panel per test set, of the task's main metric. Thick bars are 95 % intervals over seeds, thin
-    ones over test images; a point is filled where both exclude zero. Below, the diagram of
+    ones over test images; a point is filled where both exclude zero. Grey rows are models that are
+    trained from scratch; they have a number in place of intervals, and an arrow where they are
+    beyond the scale, which is that of the other methods. Below, the diagram of
     critical differences of Demsar (2006): methods that a bar joins do not differ significantly over
     the tasks.
 
@@ -46,31 +57,69 @@ def draw_ranking(inputs: Inputs, path: Path) -> None:
         raise NothingToDrawError("no test set has a run of LoRA and one of another method")
     shown = set(frame["method"]) - NOT_PEFT
     methods = [method for method in study.methods if method in shown]
+    scratch = _from_scratch(inputs)
+    rows = [*methods, *dict.fromkeys(scratch["method"])]
     sets = list(dict.fromkeys(zip(frame["task"], frame["test_set"], strict=True)))
     across = min(max(len(sets), 3), _ACROSS)
     down = -(-len(sets) // across)
     ranked = len(ranking.mean_ranks) if ranking.nemenyi is not None else 0
     diagram = _DIAGRAM_LINE * -(-ranked // 2) + _DIAGRAM_EXTRA if ranked else 0.0
-    panels = down * (_LINE * len(methods) + _EXTRA)
+    panels = down * (_LINE * len(rows) + _EXTRA)
     height = panels + diagram
     with figure(height) as canvas:
         grid = canvas.subplots(down, across, sharey=True, squeeze=False).ravel()
         for axes, (task, test_set) in zip(grid, sets, strict=False):
             mine = frame[(frame["task"] == task) & (frame["test_set"] == test_set)]
             _differences(axes, mine.set_index("method"), methods, study.methods)
+            also = scratch[(scratch["task"] == task) & (scratch["test_set"] == test_set)]
+            for name, difference in zip(also["method"], also["difference"], strict=True):
+                _grey_row(axes, float(difference), rows.index(name))
             metric = metric_name(str(mine["metric"].iloc[0])).title
             axes.set_title(f"{test_set_title(task, test_set)}\n{metric}", fontsize=NORMAL)
         for axes in grid[len(sets) :]:
             axes.set_axis_off()
-        grid[0].set_yticks(
-            range(len(methods)), [run_title(inputs.records, method) for method in methods]
-        )
-        grid[0].set_ylim(len(methods) - 0.4, -0.6)
+        grid[0].set_yticks(range(len(rows)), [run_title(inputs.records, row) for row in rows])
+        for label in grid[0].get_yticklabels()[len(methods) :]:
+            label.set_color(_GREY)
+        grid[0].set_ylim(len(rows) - 0.4, -0.6)
         canvas.tight_layout(pad=0.3, w_pad=0.4, h_pad=0.6, rect=(0, diagram / height, 1, 1))
         if ranked:
             axes = canvas.add_axes((0.16, 0.02, 0.68, (diagram - 0.42) / height))
             _diagram(axes, inputs, ranking)
-        save_figure(canvas, path, _caption(inputs, ranking), frame)
+        networks = scratch[~scratch["method"].isin(frame["method"])]
+        numbers = pd.concat([frame, networks], ignore_index=True) if len(networks) else frame
+        save_figure(canvas, path, _caption(inputs, ranking, scratch), numbers)
+
+
+def _from_scratch(inputs: Inputs) -> pd.DataFrame:
+    """The differences to LoRA of the networks, and of SAM from scratch."""
+    study = inputs.study
+    names = [*study.networks, *(name for name in study.methods if name == SCRATCH)]
+    return differences(main_comparisons(study, inputs.records.comparisons), names)
+
+
+def _grey_row(axes: Axes, difference: float, place: int) -> None:
+    """A difference as a grey point and a number, within the axis as it is."""
+    low, high = axes.get_xlim()
+    beyond = not low <= difference <= high
+    edge = 0.04 * (high - low)
+    x = min(max(difference, low + edge), high - edge)
+    axes.axhspan(place - 0.5, place + 0.5, color=_BAND, linewidth=0, zorder=0)
+    marker = ("<" if difference < low else ">") if beyond else "X"
+    axes.plot(x, place, marker=marker, color=_GREY, markersize=3.6, markeredgewidth=0)
+    left = x > (low + high) / 2  # the number stands on the side with more room
+    axes.annotate(
+        f"{difference + 0.0:+.1f}",
+        (x, place),
+        xytext=(-4 if left else 4, 0),
+        textcoords="offset points",
+        horizontalalignment="right" if left else "left",
+        verticalalignment="center_baseline",
+        fontsize=SMALL,
+        color=_GREY,
+        bbox={"facecolor": _BAND, "edgecolor": "none", "pad": 0.2},
+    )
+    axes.set_xlim(low, high)
 
 
 def _differences(
@@ -136,15 +185,21 @@ def _diagram(axes: Axes, inputs: Inputs, ranking: Ranking) -> None:
     axes.set_title(f"mean rank over {counted(len(ranking.scores), 'task')} ({critical})", pad=4)
 
 
-def _caption(inputs: Inputs, ranking: Ranking) -> str:
+def _caption(inputs: Inputs, ranking: Ranking, scratch: pd.DataFrame) -> str:
     study = inputs.study
     seeds = "thick bars over seeds, " if len(study.seeds) > 1 else "one seed, so none over seeds; "
     sentences = [
         f"Difference to {run_title(inputs.records, REFERENCE)} on every test set, in points; right "
-        "of zero is better. Models trained from scratch are in the file of numbers alone.",
+        "of zero is better.",
         setting(study),
         f"95 % intervals: {seeds}thin bars over test images. Filled: both exclude zero.",
     ]
+    if len(scratch):
+        names = [run_title(inputs.records, name) for name in dict.fromkeys(scratch["method"])]
+        sentences.append(
+            f"Grey: {listed(names)}, trained without pretraining; their differences as numbers,"
+            " arrows where these are beyond the scale. They are not ranked."
+        )
     if ranking.critical_difference is None:
         sentences.append(f"Mean ranks need {FEWEST_TASKS} tasks.")
     else:

@@ -132,6 +132,6 @@ _THEME: dict[str, Any] = {
     "legend.frameon": False,
     "figure.facecolor": "white",
     "figure.dpi": 200,
-    "savefig.dpi": 200,
+    "savefig.dpi": "figure",
     "pdf.fonttype": 42,  # text as text, which some publishers ask for
 }

@@ -6,8 +6,8 @@ import base64
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
-from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
@@ -18,7 +18,7 @@ from naslora.core.files import write_text
 from naslora.report.claims.audit import READING, audit_claims, summary
 from naslora.report.figures.catalogue import FIGURES
 from naslora.report.page.findings import banner, findings
-from naslora.report.page.runs import RunPage, run_pages
+from naslora.report.page.runs import run_groups, run_pages
 from naslora.report.page.views import TableView, method_of, status_view, table_view
 from naslora.report.tables.catalogue import TABLES, tables_of
 from naslora.report.tables.model import run_title
@@ -30,25 +30,23 @@ from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
 _RANKING, _GALLERY = "ranking", "gallery_"
+# On paper these would repeat what other figures show.
+_ON_SCREEN = ("figure1b_paper", "figure1b_radar")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and what it shows; `source` is a data URL."""
+    """A figure and what it shows; `label` stands before its caption, `source` is a data URL."""
 
     name: str
+    label: str
     caption: str
     source: str
 
-
-@dataclass(frozen=True)
-class RunGroup:
-    """The runs of one method or variant on one task, by seed."""
-
-    task: str
-    method: str
-    title: str
-    runs: tuple[RunPage, ...]
+    @property
+    def printed(self) -> bool:
+        """Whether the figure is on paper, too."""
+        return self.name not in _ON_SCREEN
 
 
 def write_report(study: Study) -> Path:
@@ -81,6 +79,7 @@ def report_text(study: Study, records: Aggregate) -> str:
     )
     environment.filters["code"] = _code
     runs = run_pages(study, records)
+    groups = run_groups(runs, partial(method_of, study))
     claims = audit_claims(study, records) if _has_paper_tasks(study) else []
     comparisons = Comparisons(study, records)
     pictures = _figures(study)
@@ -91,7 +90,7 @@ def report_text(study: Study, records: Aggregate) -> str:
         made_by=sorted(set(records.runs["code"])) or ["Nothing has been run."],
         status=status_view(study, records),
         problems=[(p.path.relative_to(root).as_posix(), p.message) for p in records.problems],
-        tables=_tables(study, records, {run.anchor for run in runs}),
+        tables=_tables(study, records, {group.anchor for group in groups}),
         beside_the_paper=_has_paper_tasks(study),
         banner=banner(study, records, comparisons),
         found=findings(study, records, comparisons),
@@ -102,7 +101,7 @@ def report_text(study: Study, records: Aggregate) -> str:
         claims_summary=summary(claims),
         claims_reading=READING,
         runs=runs,
-        run_groups=_groups(study, runs),
+        run_groups=groups,
         css=Markup(_asset("page.css")),
         js=Markup(_asset("page.js")),
     )
@@ -160,13 +159,6 @@ def _figures(study: Study) -> list[Picture]:
                 beside = layout.figure(picture.name, "md")
                 caption = beside.read_text("utf-8") if beside.is_file() else picture.title
                 data = base64.b64encode(path.read_bytes()).decode("ascii")
-                found.append(Picture(picture.name, caption, f"data:image/png;base64,{data}"))
+                source = f"data:image/png;base64,{data}"
+                found.append(Picture(picture.name, picture.label, caption, source))
     return found
-
-
-def _groups(study: Study, runs: Sequence[RunPage]) -> list[RunGroup]:
-    return [
-        RunGroup(task, method_of(study, variant), found[0].title, tuple(found))
-        for (task, variant), group in groupby(runs, key=lambda run: (run.task, run.variant))
-        if (found := list(group))
-    ]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import pandas as pd
 
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric
+from naslora.paper.published import NOT_PEFT
+from naslora.report.figures.captions import counted, listed, test_set_title
 from naslora.report.tables.model import run_title
 from naslora.report.tables.own_tasks import own_tasks
+from naslora.report.tables.standing import SCRATCH
 from naslora.results.aggregate import Aggregate
 from naslora.results.check import check
-from naslora.results.comparison import Comparisons
-from naslora.results.ranking import REFERENCE, Ranking, rank
+from naslora.results.comparison import Comparison, Comparisons
+from naslora.results.ranking import REFERENCE, Ranking, main_comparisons, rank
 from naslora.results.verdict import judge
 from naslora.study.settings import Study
 
@@ -19,7 +26,9 @@ from naslora.study.settings import Study
 def findings(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
     """Sentences, the most important first; none without a run."""
     ranking = rank(study, records, comparisons)
-    lines = [_leaders(records, ranking), *_against_lora(records, ranking)]
+    lines = [_leaders(records, ranking), _leader_against_lora(records, ranking)]
+    lines += _from_scratch(study, records, comparisons)
+    lines += _searched_against_lora(records, ranking)
     lines += _against_controls(study, records, comparisons)
     return [line for line in lines if line]
 
@@ -64,24 +73,130 @@ def _leaders(records: Aggregate, ranking: Ranking) -> str:
             " 5 %)."
         )
     return (
-        f"{best}, but is not significantly better than {_listed(titles[1:])} (Friedman:"
+        f"{best}, but is not significantly better than {listed(titles[1:])} (Friedman:"
         f" p = {p:.2g}; Nemenyi: the critical difference is {ranking.critical_difference:.1f})."
     )
 
 
-def _against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
-    """How often each searched method is better or worse than LoRA beyond chance."""
+def _leader_against_lora(records: Aggregate, ranking: Ranking) -> str:
+    """The differences of the method with the best mean rank to LoRA, over test sets."""
+    ranks, found = ranking.mean_ranks, ranking.differences
+    if len(ranks) < 2 or ranks.index[0] == REFERENCE:
+        return ""
+    part = found[found["method"] == ranks.index[0]].sort_values("difference", kind="stable")
+    if part.empty:
+        return ""
+    title, reference = run_title(records, str(ranks.index[0])), run_title(records, REFERENCE)
+    lines = [_with_interval(line) for line in part.to_dict("records")]
+    median = float(part["difference"].median())
+    if len(lines) == 1:
+        return f"{title} against {reference}: {lines[0]}."
+    return (
+        f"{title} against {reference}, in points of the main metric: from {lines[0]} to"
+        f" {lines[-1]}; the median over {len(lines)} test sets is {median:+.1f}."
+        f" It is better beyond chance on {int((part['significant'] > 0).sum())}, and worse on"
+        f" {int((part['significant'] < 0).sum())}."
+    )
+
+
+def _with_interval(line: Mapping[Hashable, Any]) -> str:
+    """A difference with the wider of its intervals over seeds and over test images."""
+    pairs = [(line[f"{kind}_low"], line[f"{kind}_high"]) for kind in ("seeds", "images")]
+    known = [(low, high) for low, high in pairs if pd.notna(low)]
+    place = test_set_title(str(line["task"]), str(line["test_set"]))
+    text = f"{line['difference'] + 0.0:+.1f} on {place}"
+    if not known:
+        return text
+    low, high = max(known, key=lambda one: one[1] - one[0])
+    return f"{text} (95 % interval {low:+.1f} to {high:+.1f})"
+
+
+def _from_scratch(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
+    """Where each model that is trained from scratch is better, or worse, than all that adapt."""
+    adapting = [name for name in study.methods if name not in NOT_PEFT]
+    rows = [*study.networks, *(name for name in study.methods if name == SCRATCH)]
+    lines = []
+    for row in rows:
+        places = [
+            place
+            for one in main_comparisons(study, comparisons)
+            if (place := _place(one, row, adapting, records)) is not None
+        ]
+        if places:
+            lines.append(_from_scratch_line(run_title(records, row), places))
+    return lines
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A row among the methods that adapt, on one test set.
+
+    Attributes:
+        title: of the test set.
+        ahead: whether it is better than all of them; None where it is between.
+        told: whether its difference to the best of them is beyond chance.
+        best: its score and that of the best of them, as text.
+    """
+
+    title: str
+    ahead: bool | None
+    told: bool
+    best: str
+
+
+def _place(one: Comparison, row: str, adapting: Sequence[str], records: Aggregate) -> _Place | None:
+    means, sign, digits = one.means, one.name.sign, one.name.decimals
+    others = sign * means.reindex(adapting).dropna()
+    if row not in means or others.empty:
+        return None
+    best, own = str(others.idxmax()), sign * means[row]
+    difference = one.difference(row, best)
+    return _Place(
+        title=test_set_title(one.task, one.test_set),
+        ahead=True if own > others.max() else False if own < others.min() else None,
+        told=difference is not None and difference.significant_sign() > 0,
+        best=f"{means[row]:.{digits}f} against {means[best]:.{digits}f} of "
+        f"{run_title(records, best)}",
+    )
+
+
+def _from_scratch_line(title: str, places: Sequence[_Place]) -> str:
+    ahead = [one for one in places if one.ahead is True]
+    behind = [one.title for one in places if one.ahead is False]
+    between = [one.title for one in places if one.ahead is None]
+    shown = listed([f"{one.title} ({one.best})" for one in ahead])
+    line = (
+        f"{title}, without any pretraining, scores better than every method that adapts SAM on"
+        f" {len(ahead)} of {counted(len(places), 'test set')}"
+    )
+    if ahead:
+        told = sum(one.told for one in ahead)
+        line += f": {shown}; beyond chance on {told} of them"
+    for what, titles in (
+        ("All of them beat it on", behind),
+        ("Some of them beat it on", between),
+    ):
+        if titles:
+            line += f". {what} {len(titles)}: {listed(titles)}"
+    return f"{line}."
+
+
+def _searched_against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
+    """On how many test sets each searched method differs from LoRA beyond chance."""
     lines = []
     found = ranking.differences
     for method, part in found.groupby("method", sort=False):
         if not str(method).startswith("nas_"):
             continue
-        better, worse = int((part["significant"] > 0).sum()), int((part["significant"] < 0).sum())
-        smallest = pd.to_numeric(part["smallest"]).median()
+        better, worse = (part[sign * part["significant"] > 0] for sign in (1, -1))
+        differs = len(better) + len(worse)
+        title, reference = run_title(records, str(method)), run_title(records, REFERENCE)
         line = (
-            f"{run_title(records, str(method))} is better than {run_title(records, REFERENCE)}"
-            f" beyond chance on {better} of {len(part)} test sets, and worse on {worse}"
+            f"{title} differs from {reference} beyond chance on {differs} of"
+            f" {counted(len(part), 'test set')}: it is better on {_places(better)}, and worse on"
+            f" {_places(worse)}"
         )
+        smallest = pd.to_numeric(part["smallest"]).median()
         if pd.notna(smallest):
             line += (
                 f"; with {int(part['seeds'].max())} seeds, a true difference of {smallest:.1f} "
@@ -89,6 +204,12 @@ def _against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
             )
         lines.append(f"{line}.")
     return lines
+
+
+def _places(part: pd.DataFrame) -> str:
+    """How many test sets, and which."""
+    titles = [test_set_title(*one) for one in zip(part["task"], part["test_set"], strict=True)]
+    return f"{len(titles)} ({listed(titles)})" if titles else "none"
 
 
 def _against_controls(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
@@ -108,7 +229,3 @@ def _against_controls(study: Study, records: Aggregate, comparisons: Comparisons
 def _tasks(ranking: Ranking) -> str:
     count = len(ranking.scores)
     return f"{count} task{'s' if count != 1 else ''}"
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -25,17 +25,21 @@ filter.addEventListener("change", apply);
 filter.addEventListener("reset", () => setTimeout(apply));
 apply();  // a browser may restore an earlier choice
 
-// Pictures open at their full size.
+// Pictures open at their natural size, which may scroll.
 const large = document.getElementById("large");
-for (const image of document.querySelectorAll("figure img")) {
-  image.addEventListener("click", () => {
+for (const button of document.querySelectorAll(".zoom")) {
+  button.addEventListener("click", () => {
+    const image = button.querySelector("img");
     large.querySelector("img").src = image.src;
     large.querySelector("img").alt = image.alt;
-    large.querySelector("p").textContent = image.alt;
+    large.querySelector("p").textContent = button.parentElement.querySelector("b").textContent
+      .replace(/:$/, "");
     large.showModal();
   });
 }
-large.addEventListener("click", () => large.close());
+large.addEventListener("click", (event) => {
+  if (!event.target.closest("form")) large.close();
+});
 
 // Light, dark, or as the system is.
 const theme = document.getElementById("theme");
@@ -47,3 +51,15 @@ theme.addEventListener("click", () => {
   root.dataset.theme = dark ? "light" : "dark";
 });
 theme.hidden = false;
+
+// Commands are copied; where the browser forbids it they are selected.
+for (const button of document.querySelectorAll(".again button")) {
+  const text = button.previousElementSibling;
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const select = () => getSelection().selectAllChildren(text);
+    if (!navigator.clipboard) { select(); return; }
+    navigator.clipboard.writeText(text.textContent)
+      .then(() => { button.textContent = "Copied"; }, select);
+  });
+}

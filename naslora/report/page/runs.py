@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import yaml
 from markupsafe import Markup
 
+from naslora.evaluation.names import MetricName, metric_name
 from naslora.report.page.curve import learning_curve
 from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import run_title
+from naslora.report.tables.own_tasks import own_tasks
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
-from naslora.study.records import Receipt, Record, read_record
+from naslora.study.records import CONTROLS, Receipt, Record, read_record
 from naslora.study.settings import Study
 
-_PERCENTAGES = ("BER", "mBER")  # in records these are percent, all other scores fractions
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """A metric as tables show it: its title with unit and direction, its key in records, values."""
+
+    title: str
+    key: str
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -24,13 +35,17 @@ class RunPage:
     """One run's part of the report.
 
     Attributes:
-        scores: metric, then its value per test set, as text.
+        scores: a line per metric, with its value per test set.
+        paths: what a file is, and its path within the study's folder.
+        commands: what makes the run again; empty where no command of the terminal does.
         facts: name and value of what was measured beside scores, and of the provenance.
         settings: all settings as YAML; empty for a control.
         curve: the learning curve; None without a finished epoch.
+        metrics: the record's scores by test set and metric.
     """
 
     anchor: str
+    group: str
     task: str
     variant: str
     title: str
@@ -38,10 +53,28 @@ class RunPage:
     status: str
     message: str | None
     test_sets: list[str]
-    scores: list[tuple[str, list[str]]]
+    scores: list[ScoreLine]
+    paths: list[tuple[str, str]]
+    commands: list[str]
     facts: list[tuple[str, str]]
     settings: str
     curve: Markup | None
+    metrics: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """The runs of one method or variant on one task, by seed.
+
+    `scores` has the test sets, and for each a line per metric with its value per run.
+    """
+
+    anchor: str
+    task: str
+    method: str
+    title: str
+    runs: tuple[RunPage, ...]
+    scores: tuple[tuple[str, tuple[ScoreLine, ...]], ...]
 
 
 def run_pages(study: Study, records: Aggregate) -> list[RunPage]:
@@ -62,8 +95,36 @@ def run_pages(study: Study, records: Aggregate) -> list[RunPage]:
     for run in found:
         path = layout.record(*run)
         place = path.relative_to(layout.root).as_posix()
-        pages.append(_page(read_record(path), run_title(records, run[1]), place))
+        page = _page(read_record(path), run_title(records, run[1]), place)
+        pages.append(replace(page, commands=_commands(study, page)))
     return pages
+
+
+def run_groups(runs: Sequence[RunPage], method_of: Callable[[str], str]) -> list[RunGroup]:
+    """The runs of each method on each task.
+
+    Args:
+        runs: all of them, in the order of `run_pages`.
+        method_of: the method that a variant's name stands for.
+    """
+    return [
+        RunGroup(
+            anchor=group_anchor(task, variant),
+            task=task,
+            method=method_of(variant),
+            title=found[0].title,
+            runs=tuple(found),
+            scores=tuple(_group_scores(found)),
+        )
+        for (task, variant), group in groupby(runs, key=lambda run: (run.task, run.variant))
+        if (found := list(group))
+    ]
+
+
+def _group_scores(runs: Sequence[RunPage]) -> Iterator[tuple[str, tuple[ScoreLine, ...]]]:
+    for test_set in dict.fromkeys(name for run in runs for name in run.test_sets):
+        scores = [run.metrics.get(test_set, {}) for run in runs]
+        yield test_set, tuple(_score_lines(scores))
 
 
 def anchor(task: str, variant: str, seed: int) -> str:
@@ -71,11 +132,26 @@ def anchor(task: str, variant: str, seed: int) -> str:
     return f"run-{task}-{variant}-{seed}"
 
 
+def group_anchor(task: str, variant: str) -> str:
+    """The fragment of the address of all runs of a method on a task."""
+    return f"runs-{task}-{variant}"
+
+
+def _commands(study: Study, run: RunPage) -> list[str]:
+    """What makes a run again, for studies that a command can name."""
+    if len(own_tasks(study)) == len(study.tasks):
+        return []
+    if run.variant in CONTROLS:
+        return [f"naslora controls --study {study.study} --task {run.task}"]
+    options = f"--study {study.study} --task {run.task} --variant {run.variant} --seed {run.seed}"
+    return [f"naslora {step} {options}" for step in ("train", "evaluate")]
+
+
 def _page(record: Record, title: str, place: str) -> RunPage:
     training = record.training
-    metrics = list(dict.fromkeys(name for scores in record.metrics.values() for name in scores))
     return RunPage(
         anchor=anchor(record.task, record.variant, record.seed),
+        group=group_anchor(record.task, record.variant),
         task=record.task,
         variant=record.variant,
         title=title if record.training else record.title,
@@ -83,20 +159,38 @@ def _page(record: Record, title: str, place: str) -> RunPage:
         status=record.status,
         message=record.message,
         test_sets=list(record.metrics),
-        scores=[
-            (name, [_score(name, scores.get(name)) for scores in record.metrics.values()])
-            for name in metrics
-        ],
-        facts=[("record", place), *_facts(record)],
+        scores=_score_lines(list(record.metrics.values())),
+        paths=_paths(record, place),
+        commands=[],
+        facts=_facts(record),
         settings=yaml.safe_dump(training.settings, sort_keys=False) if training else "",
         curve=_curve(training) if training and training.history else None,
+        metrics=record.metrics,
     )
 
 
-def _score(name: str, value: float | None) -> str:
-    if value is None:
-        return DASH
-    return f"{value:.2f} %" if name.startswith(_PERCENTAGES) else f"{value:.4f}"
+def _paths(record: Record, place: str) -> list[tuple[str, str]]:
+    """The record, the metrics of each image beside it, and the list of images."""
+    paths = [("record", place)]
+    if record.per_image:
+        paths.append(("metrics of each image", place.removesuffix(".json") + ".parquet"))
+    return [*paths, ("manifest of the images", f"manifests/{record.task}.json")]
+
+
+def _score_lines(scores: Sequence[Mapping[str, float]]) -> list[ScoreLine]:
+    """A line per metric that any of these has, with its value in each."""
+    lines = []
+    for key in dict.fromkeys(name for one in scores for name in one):
+        name = metric_name(key)
+        unit = f", {name.unit}" if name.unit else ""
+        title = f"{name.title}{unit} {'↑' if name.higher_is_better else '↓'}"
+        values = (_value(name, one.get(key)) for one in scores)
+        lines.append(ScoreLine(title, key, tuple(values)))
+    return lines
+
+
+def _value(name: MetricName, value: float | None) -> str:
+    return DASH if value is None else f"{name.scale * value:.{name.decimals}f}"
 
 
 def _curve(training: Receipt) -> Markup:

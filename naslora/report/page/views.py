@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from naslora.report.page.runs import anchor
+from naslora.report.page.runs import group_anchor
 from naslora.report.tables.cells import Cell
 from naslora.report.tables.leakage import LEAKAGE
 from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import Column, Mark, Row, Table
-from naslora.report.tables.standing import DAGGER, mark_notes
+from naslora.report.tables.standing import flags, mark_notes
 from naslora.report.tables.status import standings
 from naslora.report.tables.table5 import SEARCHING
 from naslora.report.tables.writers import paper_text, value_text
@@ -19,13 +20,14 @@ from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
+COUNT = "count"  # the style of parameter counts, which small screens leave out
 
 
 @dataclass(frozen=True)
 class CellView:
     """A cell: its text, a smaller text below, the task that it is of, and a style's name.
 
-    `link` is the fragment of the run that the number is from, or of the first of several.
+    `link` is the fragment of the runs that the number is from.
     """
 
     text: str
@@ -48,10 +50,12 @@ class RowView:
 class TableView:
     """A table with its notes.
 
-    `warnings` and `marks` are sentences that always show; `notes` are titled lists of sentences.
+    `label` is its number, or its title where it has none; `warnings` and `marks` are sentences that
+    always show; `notes` are titled lists of sentences.
     """
 
     name: str
+    label: str
     title: str
     header: tuple[CellView, ...]
     rows: tuple[RowView, ...]
@@ -74,14 +78,15 @@ def table_view(study: Study, table: Table, runs: Collection[str] = ()) -> TableV
     Args:
         study: the study.
         table: one of its tables.
-        runs: fragments of the runs that the report shows, for links from cells.
+        runs: fragments of methods' runs that the report shows, for links from cells.
     """
     parameters = ("Params (M)", "Ratio (%)") if table.parameters else ()
-    header = [CellView(table.heading), *map(CellView, parameters)]
+    header = [CellView(table.heading), *(CellView(text, kind=COUNT) for text in parameters)]
     header += [CellView(f"{c.title}{_NO_BREAK}{c.arrow}", task=c.task) for c in table.columns]
     marks = [table.marks(index) for index in range(len(table.columns))]
     return TableView(
         name=table.name,
+        label=re.split("[:;]", table.title)[0],
         title=table.title,
         header=tuple(header),
         rows=tuple(_row(study, row, table, marks, runs) for row in table.rows),
@@ -106,14 +111,13 @@ def _row(
             (row.ratio, row.printed_ratio, 2),
         ):
             text = DASH if ours is None else f"{ours:.{digits}f}"
-            cells.append(CellView(text, f"paper {printed.text}" if printed else ""))
+            paper = f"paper {printed.text}" if printed else ""
+            cells.append(CellView(text, paper, kind=COUNT))
     for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
         view = _cell(row, cell, column, marks[index].get(row.name, ""))
-        seeds = [0] if row.kind == "control" else study.seeds
-        links = (anchor(column.task, row.name, seed) for seed in seeds)
-        flag = f" {DAGGER}" if index in row.no_better else ""
-        link = next((one for one in links if one in runs), "")
-        cells.append(replace(view, text=view.text + flag, link=link))
+        link = group_anchor(column.task, row.name)
+        flag = f" {found}" if (found := flags(row, index)) else ""
+        cells.append(replace(view, text=view.text + flag, link=link if link in runs else ""))
     return RowView(method_of(study, row.name), row.kind, tuple(cells))
 
 

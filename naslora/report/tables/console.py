@@ -10,7 +10,7 @@ from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import Column, Table
 from naslora.report.tables.overview import overview
 from naslora.report.tables.ranking import first_sentence
-from naslora.report.tables.standing import DAGGER, mark_notes
+from naslora.report.tables.standing import flags, mark_notes
 from naslora.results.aggregate import Aggregate
 from naslora.results.ranking import rank
 from naslora.study.settings import Study
@@ -70,7 +70,7 @@ def _grid(table: Table, block: Sequence[int], title: str | None, *, spread: bool
         for index in block:
             text = _score(row.cells[index], table.columns[index], spread=spread)
             mark = table.marks(index).get(row.name, "")
-            flag = DAGGER if index in row.no_better else " "
+            flag = flags(row, index).ljust(2)
             cells.append(Text(text, style=_STYLES.get(mark, "")) + Text(flag))
         grid.add_row(*cells)
     return grid

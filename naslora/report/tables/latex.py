@@ -13,7 +13,7 @@ from itertools import groupby
 
 from naslora.report.tables.cells import Cell, Verdict
 from naslora.report.tables.model import Column, Row, Table
-from naslora.report.tables.standing import mark_notes
+from naslora.report.tables.standing import flags, mark_notes
 
 COLUMN_PT, TEXT_PT = 237.0, 495.0  # of a two-column page, 3.28 and 6.85 inches
 _CHARACTER_PT, _SMALL_PT, _BETWEEN_PT = (
@@ -51,6 +51,7 @@ _ESCAPES = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "\u2013": "--",
     "`": "",
 }
@@ -147,7 +148,7 @@ def _column_width(table: Table, index: int) -> float:
 def _cell_width(cell: Cell, column: Column) -> float:
     if cell.value is None:
         return 2 * _CHARACTER_PT
-    width = len(f"{cell.value:.{column.decimals}f}") * _CHARACTER_PT + _SMALL_PT  # a dagger
+    width = len(f"{cell.value:.{column.decimals}f}") * _CHARACTER_PT + 2 * _SMALL_PT  # two daggers
     if cell.std is not None:
         width += (2 + len(f"{cell.std:.{column.decimals}f}")) * _SMALL_PT
     return width + (0 if cell.status == "done" else _SMALL_PT)
@@ -246,7 +247,8 @@ def _our_fields(row: Row, table: Table, block: Sequence[int], parameters: bool) 
     for index in block:
         mark = table.marks(index).get(row.name)
         text = _value(row.cells[index], table.columns[index], mark)
-        fields.append(text + (r"$^{\dagger}$" if index in row.no_better else ""))
+        raised = escape(flags(row, index)).replace("$", "")
+        fields.append(text + (f"$^{{{raised}}}$" if raised else ""))
     return fields
 
 

@@ -224,8 +224,10 @@ class Row:
     `trainable` and `original` count parameters, of the run and of Meta's SAM; None where no run
     tells, or runs do not agree. `ranked` rows compete for best and second. `remarks` say in what
     the row's settings are not those of the paper's row. `standing` is what the table says of a row
-    that is no better than what it must beat, and `no_better` are the places of the columns in which
-    it is not significantly better than the best control.
+    that is no better than what it must beat. Places of columns: `no_better` of those in which it is
+    not significantly better than the best prediction that looks at no image; `behind_network`, than
+    the best network trained from scratch; `few_seeds`, of those in `behind_network` in which the
+    test images show an advantage, but the seeds are too few to tell.
     """
 
     name: str
@@ -241,6 +243,8 @@ class Row:
     remarks: tuple[str, ...] = ()
     standing: str = ""
     no_better: frozenset[int] = frozenset()
+    behind_network: frozenset[int] = frozenset()
+    few_seeds: frozenset[int] = frozenset()
 
     @property
     def params_m(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Significant differences in a table: between its rows, and to the controls."""
+"""Significant differences in a table: between its rows, to the controls, and to networks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from naslora.paper.published import NOT_PEFT
-from naslora.report.tables.model import Column, Mark, Row, Table
-from naslora.results.comparison import Comparison, Comparisons
+from naslora.report.tables.model import Column, Mark, Row, RowKind, Table
+from naslora.results.comparison import LEVEL, Comparison, Comparisons, Difference
 
 DECODER = "decoder_only"
 SCRATCH = "scratch"
-DAGGER = "\N{DAGGER}"
+DAGGER, DOUBLE_DAGGER = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 
 
 def compared(columns: Sequence[Column], comparisons: Comparisons) -> list[Comparison]:
@@ -46,22 +46,30 @@ def best_and_second(comparison: Comparison, rows: Sequence[Row]) -> Mapping[str,
     return marks
 
 
-def best_control(comparison: Comparison, rows: Sequence[Row]) -> Row | None:
-    """The control or network with the best mean; None where none has one."""
+def best_of(kind: RowKind, comparison: Comparison, rows: Sequence[Row]) -> Row | None:
+    """The row of a kind with the best mean; None where none has one.
+
+    Args:
+        kind: `control` for predictions that look at no image; `network` for networks other than
+            SAM, which are trained from scratch.
+        comparison: of a column.
+        rows: of the table.
+    """
     means = comparison.means
-    found = [row for row in rows if row.kind in ("control", "network") and row.name in means]
+    found = [row for row in rows if row.kind == kind and row.name in means]
     return max(found, key=lambda row: comparison.name.sign * means[row.name], default=None)
 
 
 def with_standing(
     rows: Sequence[Row], found: Sequence[Comparison], *, main_metrics: bool = False
 ) -> tuple[Row, ...]:
-    """The rows, with remarks on those that are no better than the controls.
+    """The rows, with remarks on those that are no better than what they must beat.
 
-    In a column, a row is no better than the best control unless it is significantly better. As a
-    whole, it is no better than a control if it is significantly better in none of its columns,
-    which share the level of 5 %. A parameter-efficient method must beat the mask decoder alone,
-    too.
+    In a column, a row is no better than the best control, or the best network, unless it is
+    significantly better. As a whole, it is no better if it is significantly better in none of its
+    columns, which share the level of 5 %; of a network this is not said where the test images tell
+    the two apart, and only the seeds are too few. A parameter-efficient method must beat the mask
+    decoder alone, too.
 
     Args:
         rows: of the table.
@@ -103,7 +111,35 @@ def mark_notes(table: Table, *, styled: bool = True) -> list[str]:
     elif styled and table.methods and table.marked:
         notes.append("Nothing is bold: no best row is significantly better than the rows below it.")
     if any(row.no_better for row in table.rows):
-        notes.append(f"{DAGGER}: not significantly better than the best control of the column.")
+        notes.append(
+            f"{DAGGER}: not significantly better than the best prediction that looks at no image."
+        )
+    return notes + _network_notes(table)
+
+
+def flags(row: Row, index: int) -> str:
+    """The daggers of a row in a column, if any."""
+    control = DAGGER if index in row.no_better else ""
+    return control + (DOUBLE_DAGGER if index in row.behind_network else "")
+
+
+def _network_notes(table: Table) -> list[str]:
+    """The meaning of the double dagger, and how many of them more seeds might remove."""
+    cells = [row.cells[index] for row in table.rows for index in row.behind_network]
+    if not cells:
+        return []
+    names = ", ".join(row.title for row in table.rows if row.kind == "network")
+    notes = [
+        f"{DOUBLE_DAGGER}: not significantly better than the best network trained from scratch"
+        f" ({names})."
+    ]
+    if few := sum(len(row.few_seeds) for row in table.rows):
+        seeds = max(cell.n for cell in cells)
+        notes.append(
+            f"In {few} of the {len(cells)} cells with {DOUBLE_DAGGER} the test images show an"
+            f" advantage over the network, but {seeds} seeds are too few to tell: a network varies"
+            " more from seed to seed, and Welch's t-test then has few degrees of freedom."
+        )
     return notes
 
 
@@ -114,24 +150,55 @@ def _with_standing(
     deciding = [index for index in there if decide[index]]
     if row.kind != "method" or not there:
         return row
-    no_better: set[int] = set()
-    beats, against = 0, Counter[str]()
-    for index in there:
-        control = best_control(found[index], rows)
-        difference = found[index].difference(row.name, control.name) if control else None
-        if control is None or difference is None:
-            continue
-        if decide[index]:
-            against[control.title] += 1
-            beats += difference.significant_sign(len(deciding)) > 0
-        if difference.significant_sign() <= 0:
-            no_better.add(index)
+    controls, networks = (
+        _differences(row, kind, rows, found, there) for kind in ("control", "network")
+    )
     texts = []
     if _is_no_better_than_the_decoder(row, [found[index] for index in deciding]):
         texts.append("no better than the mask decoder alone")
-    if against and not beats:
-        texts.append(f"no better than {_in_a_sentence(against.most_common(1)[0][0])}")
-    return replace(row, standing="; ".join(texts), no_better=frozenset(no_better))
+    for differences in (controls, networks):
+        judged = [differences[index] for index in deciding if index in differences]
+        if judged and not any(_may_beat(*one, len(deciding)) for one in judged):
+            title = Counter(other.title for other, _ in judged).most_common(1)[0][0]
+            texts.append(f"no better than {_in_a_sentence(title)}")
+    return replace(
+        row,
+        standing="; ".join(texts),
+        no_better=_not_better(controls),
+        behind_network=_not_better(networks),
+        few_seeds=frozenset(i for i, (_, one) in networks.items() if _lacks_seeds(one)),
+    )
+
+
+def _differences(
+    row: Row, kind: RowKind, rows: Sequence[Row], found: Sequence[Comparison], there: Sequence[int]
+) -> dict[int, tuple[Row, Difference]]:
+    """By column, the best row of a kind and the difference from it, where there is one."""
+    differences = {}
+    for index in there:
+        other = best_of(kind, found[index], rows)
+        difference = found[index].difference(row.name, other.name) if other else None
+        if other is not None and difference is not None:
+            differences[index] = (other, difference)
+    return differences
+
+
+def _not_better(differences: Mapping[int, tuple[Row, Difference]]) -> frozenset[int]:
+    return frozenset(i for i, (_, one) in differences.items() if one.significant_sign() <= 0)
+
+
+def _may_beat(other: Row, difference: Difference, comparisons: int) -> bool:
+    """Whether a row is better than another, or, of a network, too few seeds leave it open."""
+    return difference.significant_sign(comparisons) > 0 or (
+        other.kind == "network" and _lacks_seeds(difference, comparisons)
+    )
+
+
+def _lacks_seeds(difference: Difference, comparisons: int = 1) -> bool:
+    """Whether an advantage is significant over test images, but not over seeds."""
+    seeds = difference.over_seeds(LEVEL / comparisons)
+    images = difference.over_images(LEVEL / comparisons)
+    return seeds is not None and images is not None and seeds[0] <= 0 < images[0]
 
 
 def _is_no_better_than_the_decoder(row: Row, found: Sequence[Comparison]) -> bool:

@@ -12,7 +12,7 @@ from naslora.report.tables.cells import Cell, Verdict
 from naslora.report.tables.latex import latex_text
 from naslora.report.tables.markdown import DASH, bullets, grid, plain
 from naslora.report.tables.model import Column, Row, Table
-from naslora.report.tables.standing import DAGGER, mark_notes
+from naslora.report.tables.standing import flags, mark_notes
 from naslora.study.layout import Layout
 
 SUFFIXES = ("csv", "md", "tex")
@@ -50,13 +50,14 @@ def csv_text(table: Table) -> str:
             "paper_ratio_pct": row.printed_ratio and row.printed_ratio.text,
             "standing": row.standing,
         }
-        for cell, column, mark in zip(row.cells, table.columns, marks, strict=True):
+        for index, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
             values = {
                 table.statistic: cell.value,
                 "std": cell.std,
                 "n": cell.n,
                 "status": cell.status,
-                "mark": mark.get(row.name),
+                "mark": marks[index].get(row.name),
+                "no_better_than": _no_better_than(row, index),
                 "paper": cell.printed and cell.printed.text,
                 "difference": cell.difference,
                 "verdict": cell.verdict.value,
@@ -64,6 +65,12 @@ def csv_text(table: Table) -> str:
             line |= {f"{column.key}_{name}": value for name, value in values.items()}
         lines.append(line)
     return pd.DataFrame(lines, dtype=object).to_csv(index=False, lineterminator="\n")
+
+
+def _no_better_than(row: Row, index: int) -> str:
+    """What a row is not significantly better than in a column: the daggers, in words."""
+    found = ["control"] if index in row.no_better else []
+    return " ".join(found + (["network"] if index in row.behind_network else []))
 
 
 def markdown_text(table: Table) -> str:
@@ -121,7 +128,7 @@ def _our_line(row: Row, table: Table, stands: bool) -> list[str]:
         text = value_text(cell, column)
         mark = table.marks(index).get(row.name)
         text = f"**{text}**" if mark == "best" else f"*{text}*" if mark else text
-        line.append(f"{text} {DAGGER}" if index in row.no_better else text)
+        line.append(f"{text} {flags(row, index)}".rstrip())
     return [*line, *([row.standing] if stands else [])]
 
 

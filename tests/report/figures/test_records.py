@@ -182,6 +182,27 @@ def check_radar(picture: Drawn) -> None:
         assert np.nanmin(radii) == pytest.approx(0.2)
 
 
+def test_the_ranking_has_networks_within_the_scale_of_the_methods(
+    make_study: MakeStudy, write_run: Callable[..., Path], tmp_path: Path, drawn: dict[str, Drawn]
+) -> None:
+    pictures = {}
+    for networks in ([], ["unet"]):
+        study = make_study(tmp_path / f"n{len(networks)}", networks=networks)
+        for name, base in {"lora": 0.6, "nas_lora": 0.61, "unet": 0.3}.items():
+            for seed in study.seeds if name in (*study.methods, *networks) else []:
+                write_run(study, name, seed, [base + 0.001 * seed] * 3)
+        write_figures(study, ["ranking"])
+        pictures[len(networks)] = drawn.pop("ranking")
+    without, with_ = (pictures[number] for number in (0, 1))
+    assert without.canvas.axes[0].get_xlim() == with_.canvas.axes[0].get_xlim()
+    assert "unet" not in without.words + without.caption
+    assert "unet" in with_.words
+    assert "-30.0" in with_.words
+    assert "Grey: unet, trained without pretraining" in with_.caption
+    (line,) = with_.data.query("method == 'unet'").to_dict("records")
+    assert line["difference"] == pytest.approx(-30)
+
+
 def check_ranking(picture: Drawn, ranking: Ranking) -> None:
     """Differences with both intervals, and mean ranks, where the frames have them."""
     pd.testing.assert_frame_equal(picture.data, ranking.differences)

@@ -136,7 +136,10 @@ def test_standing_against_the_controls(study: Study, write_run) -> None:  # type
             write_run(study, method, seed, (base + 0.01 * (seed - 1), base, base))
     text = markdown(study)
     lines = section(text, "What a method must beat")
-    assert "- Best control: Mean training mask: Kvasir S 70.0, Kvasir E (mean) 73.0.\n" in lines
+    assert (
+        "- Best prediction that looks at no image: Mean training mask: Kvasir S 70.0, "
+        "Kvasir E (mean) 73.0.\n"
+    ) in lines
     assert "- Decoder-only: no better than mean training mask.\n" in lines
     assert "- NAS-LoRA: " not in lines
     ours = {
@@ -148,6 +151,58 @@ def test_standing_against_the_controls(study: Study, write_run) -> None:  # type
     assert ours["NAS-LoRA"].count("†") == 0
     assert ours["LoRA"].rstrip(" |").endswith("no better than mean training mask")
     assert rows_of(study)["nas_lora"]["standing"] == ""
+
+
+def with_network(make_study, write_run, results: Path, network: list[float]) -> Study:  # type: ignore[no-untyped-def]
+    """A control at 30 %, a network with these scores by seed, and methods at 50 and 80 %."""
+    study = make_study(results, networks=["unet"], seeds=[0, 1])
+    write_run(study, "control_blank", 0, (0.30, 0.30, 0.30))
+    for seed, score in enumerate(network):
+        write_run(study, "unet", seed, (score, score, score))
+    for method, base in {"decoder_only": 0.2, "lora": 0.5, "nas_lora": 0.8}.items():
+        for seed in study.seeds:
+            write_run(study, method, seed, [base + 0.002 * (seed - 0.5)] * 3)
+    return study
+
+
+def test_a_network_is_no_prediction_without_an_image(  # type: ignore[no-untyped-def]
+    make_study, write_run, tmp_path: Path
+) -> None:
+    study = with_network(make_study, write_run, tmp_path, [0.600, 0.602])
+    table = rows_of(study)
+    found = {name: table[name]["kvasir_S_no_better_than"] for name in table}
+    assert found["decoder_only"] == "control network"
+    assert found["lora"] == "network"
+    assert found["nas_lora"] == found["unet"] == ""
+    text = markdown(study)
+    lines = [line for line in section(text, "Measured here").splitlines() if line[:1] == "|"]
+    rows = {line.split("|")[1].strip(): line for line in lines}
+    assert "†‡" in rows["Decoder-only"]
+    assert "‡" in rows["LoRA"]
+    assert "†" not in rows["LoRA"]
+    assert "no better than unet" in rows["LoRA"]
+    assert "†: not significantly better than the best prediction that looks at no image." in text
+    assert "‡: not significantly better than the best network trained from scratch" in text
+    assert "seeds are too few to tell" not in text
+    latex = (Layout.of(study).table("table1", "tex")).read_text(encoding="utf-8")
+    assert r"$^{\dagger\ddagger}$" in latex
+    assert r"$^{\ddagger}$" in latex
+    assert r"$\ddagger$: not significantly better than the best network" in latex
+
+
+def test_too_few_seeds_to_tell_a_network_are_said(  # type: ignore[no-untyped-def]
+    make_study, write_run, tmp_path: Path
+) -> None:
+    """A network that varies by 8 points over two seeds: Welch's interval is wider than 20."""
+    study = with_network(make_study, write_run, tmp_path, [0.56, 0.64])
+    assert rows_of(study)["nas_lora"]["kvasir_S_no_better_than"] == "network"
+    text = markdown(study)
+    columns = 2
+    assert f"In {columns} of the {3 * columns} cells with ‡ the test images show" in text
+    assert "2 seeds are too few to tell" in text
+    lines = section(text, "What a method must beat")
+    assert "- LoRA: no better than unet.\n" in lines
+    assert "- NAS-LoRA: " not in lines
 
 
 def test_where_training_from_scratch_is_ahead_it_is_said_and_why(  # type: ignore[no-untyped-def]
