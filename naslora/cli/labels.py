@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandFunctionType
 
 _LABELS: dict[Any, str] = {bool: "", int: "N", float: "X", str: "TEXT", Path: "FILE"}
 
@@ -35,7 +37,9 @@ class LabelledTyper(typer.Typer):
     def __init__(self, **options: Any):
         super().__init__(cls=LabelledGroup, **options)
 
-    def command(self, name: str | None = None, **options: Any) -> Any:
+    def command(
+        self, name: str | None = None, **options: Any
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
         return super().command(name, cls=LabelledCommand, **options)
 
 

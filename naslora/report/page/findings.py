@@ -146,7 +146,7 @@ class _Place:
 
 def _place(one: Comparison, row: str, adapting: Sequence[str], records: Aggregate) -> _Place | None:
     means, sign, digits = one.means, one.name.sign, one.name.decimals
-    others = sign * means.reindex(adapting).dropna()
+    others = sign * means.reindex(list(adapting)).dropna()
     if row not in means or others.empty:
         return None
     best, own = str(others.idxmax()), sign * means[row]
