@@ -113,7 +113,7 @@ def test_cells_show_the_value_the_paper_and_the_verdict(full_study: Study) -> No
 
 
 def test_figures_are_numbered_listed_and_open_by_key(full_study: Study) -> None:
-    for name in ("figure1b", "figure1b_radar", "figureC1", "gallery_kvasir"):
+    for name in ("figure1b", "figure1b_paper", "figureC1", "gallery_kvasir"):
         path = Layout.of(full_study).figure(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 3), "white").save(path)
@@ -123,13 +123,13 @@ def test_figures_are_numbered_listed_and_open_by_key(full_study: Study) -> None:
     assert "<figcaption><b>Figure 1b:</b> Scores." in figures
     assert '<a href="#figure-figureC1">Figure C1</a>' in figures
     assert figures.count('<button type="button" class="zoom" aria-label="Figure ') == 3
-    assert '<figure id="figure-figure1b_radar" class="screen">' in figures
+    assert '<figure id="figure-figure1b_paper" class="screen">' in figures
     assert '<figure id="figure-figure1b">' in figures
     assert "<figcaption><b>Kvasir:</b> Scores." in part(text, "gallery")
     assert '<a href="#table1">Table 1</a>' in part(text, "tables")
     left_out = text[text.index('<p class="paper">') :]
     left_out = " ".join(left_out[: left_out.index("</p>")].split())
-    assert "Figure 1b (radar), the gallery, the pages of runs, and notes" in left_out
+    assert "Figure 1b (paper), the gallery, the pages of runs, and notes" in left_out
 
 
 def test_the_meaning_of_marks_stands_below_each_table(full_study: Study) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from naslora.evaluation.names import metric_name
-from naslora.report.figures.captions import over_seeds, setting, trained_rows
+from naslora.report.figures.captions import listed, over_seeds, setting, trained_rows
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.scores import DataSet, comparable, data_sets, score_frame
@@ -45,12 +45,22 @@ def draw_scores(inputs: Inputs, path: Path) -> None:
         "Scores of every method on every data set, in percent.",
         setting(study),
         over_seeds(study, "Error bars"),
+        _direction(data_sets(study)),
         "Dotted lines: the best control, which sees no image.",
         "Hollow diamonds: printed in the paper."
         if together
         else "The paper's numbers are of another setting, and in a picture of their own.",
     ]
-    _draw(inputs, shown, data_sets(study), path, " ".join(caption))
+    _draw(inputs, shown, data_sets(study), path, " ".join(filter(None, caption)))
+
+
+def _direction(shown: Sequence[DataSet]) -> str:
+    """That axes of errors are reversed, where there is one."""
+    names = [metric_name(one.metric) for one in shown]
+    reversed_ = list(dict.fromkeys(name.title for name in names if not name.higher_is_better))
+    if not reversed_:
+        return ""
+    return f"Right is better in every panel: the axis of {listed(reversed_)} is reversed."
 
 
 def draw_printed_scores(inputs: Inputs, path: Path) -> None:
@@ -67,8 +77,9 @@ def draw_printed_scores(inputs: Inputs, path: Path) -> None:
     shown = [one for one in data_sets(inputs.study) if one.title in set(frame["data_set"])]
     caption = (
         "Scores that the paper prints (Tables 1 to 3: SAM ViT-H at 1024 px), in percent. "
-        "Its mIoU of Trans10K-v2 is with background in some rows and without in others."
-    )
+        "Its mIoU of Trans10K-v2 is with background in some rows and without in others. "
+        f"{_direction(shown)}"
+    ).strip()
     _draw(inputs, frame, shown, path, caption)
 
 
@@ -145,6 +156,8 @@ def _panel(axes: Axes, frame: pd.DataFrame, one: DataSet, methods: Sequence[str]
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+    if not metric_name(one.metric).higher_is_better:
+        axes.invert_xaxis()
     if solid.empty:
         axes.set_xticks([])
         axes.text(0.5, 0.5, "no run is done", transform=axes.transAxes, ha="center", color="0.4")

@@ -85,8 +85,7 @@ def draw_grid(
     ]
     foot += _legend_height(legend)
     height = sum(map(sum, heights)) + foot + 0.04
-    with figure(height) as canvas:
-        canvas.set_dpi(_PIXELS_PER_INCH)
+    with figure(height, dpi=_PIXELS_PER_INCH) as canvas:
         # One pair of axes in inches for all pictures: one for each would take ten times as long.
         axes = canvas.add_axes((0, 0, 1, 1))
         axes.set_axis_off()

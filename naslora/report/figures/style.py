@@ -88,7 +88,7 @@ def in_drawing_order(methods: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def figure(height: float, width: float = WIDTH) -> Iterator[Figure]:
+def figure(height: float, width: float = WIDTH, dpi: int = 200) -> Iterator[Figure]:
     """An empty figure of a size in inches, in the project's theme, whatever the user's own."""
     import matplotlib
     import seaborn as sns
@@ -98,7 +98,7 @@ def figure(height: float, width: float = WIDTH) -> Iterator[Figure]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         sns.set_theme(context="paper", style="ticks", font="DejaVu Sans", rc=_THEME)
-        canvas = Figure(figsize=(width, height))
+        canvas = Figure(figsize=(width, height), dpi=dpi)
         FigureCanvasAgg(canvas)
         yield canvas
 
@@ -131,7 +131,6 @@ _THEME: dict[str, Any] = {
     "patch.linewidth": 0.5,
     "legend.frameon": False,
     "figure.facecolor": "white",
-    "figure.dpi": 200,
     "savefig.dpi": "figure",
     "pdf.fonttype": 42,  # text as text, which some publishers ask for
 }

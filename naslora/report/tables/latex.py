@@ -200,7 +200,7 @@ def _heads(table: Table, block: Sequence[int], front: int) -> tuple[str, str]:
     for head, found in groupby(block, lambda index: table.columns[index].head):
         number = len(list(found))
         fields.append(rf"\multicolumn{{{number}}}{{c}}{{{escape(head)}}}")
-        rules += rf"\cmidrule(lr){{{place}-{place + number - 1}}}" if head else ""
+        rules += rf"\cmidrule(lr){{{place}-{place + number - 1}}}" if head and number > 1 else ""
         place += number
     return rules, _line(fields)
 

@@ -139,6 +139,10 @@ def test_pages_of_all_tasks(every_task: Study, tmp_path: Path, drawn: dict[str, 
     for name, picture in drawn.items():
         check_page(name, picture)
         assert "ne seed" not in picture.caption
+    panels = {axes.get_title(): axes.get_xlim() for axes in drawn["figure1b"].canvas.axes}
+    assert panels["SBU"][0] > panels["SBU"][1]  # of errors, less is better
+    assert panels["Kvasir"][0] < panels["Kvasir"][1]
+    assert "the axis of BER (set) is reversed" in drawn["figure1b"].caption
     check_panels(drawn["figure1b"])
     check_radar(drawn["figure1b_radar"])
     check_ranking(drawn["ranking"], rank(study, aggregate(study)))

@@ -43,6 +43,8 @@ def test_latex_has_as_many_fields_in_every_line(
         assert block_width(table, block, first=not number) <= TEXT_PT
         assert len(body.splitlines()) < 50  # at 9.5 pt a line, a page
     assert r"\resizebox" not in text
+    ruled = re.findall(r"\\cmidrule\(lr\)\{(\d+)-(\d+)\}", text)
+    assert all(first < last for first, last in (map(int, one) for one in ruled))
 
 
 def test_a_narrow_table_fits_one_column_of_a_page(every_task: Study, records: Aggregate) -> None:
