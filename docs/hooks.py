@@ -266,7 +266,7 @@ def _command(name: str, command: Any) -> str:
 
 
 def _placeholder(hint: Any) -> str:
-    """What stands for the value of an option of a type; nothing for a flag."""
+    """What stands for the value of an option, as in the help: nothing for a flag."""
     inner = [one for one in get_args(hint) if one is not type(None)]
     if get_origin(hint) is Literal:
         return "|".join(inner)
@@ -274,7 +274,7 @@ def _placeholder(hint: Any) -> str:
         return _placeholder(inner[0])
     if issubclass(hint, Enum):
         return "|".join(str(one.value) for one in hint)
-    return {bool: "", int: "INTEGER", float: "NUMBER", Path: "PATH"}.get(hint, "TEXT")
+    return {bool: "", int: "N", float: "X", Path: "FILE"}.get(hint, "TEXT")
 
 
 def _default(parameter: Any) -> str:
