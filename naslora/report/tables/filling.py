@@ -106,7 +106,7 @@ def _run(
     )
     return Row(
         name=row.variant,
-        title=_title(row, study, records),
+        title=_title(row, spec, study, records),
         kind="method",
         cells=cells,
         trainable=records.parameters(row.variant, tasks, "trainable_parameters"),
@@ -119,12 +119,13 @@ def _run(
     )
 
 
-def _title(row: RowSpec, study: Study, records: Aggregate) -> str:
+def _title(row: RowSpec, spec: TableSpec, study: Study, records: Aggregate) -> str:
     if row.title is None:
         return run_title(records, row.variant)
     if isinstance(row.title, str):
         return row.title
-    return row.title(study.run(study.tasks_of(row.variant)[0], row.variant, study.seeds[0]))
+    task = next(task for task in study.tasks_of(row.variant) if task in spec.tasks)
+    return row.title(study.run(task, row.variant, study.seeds[0]))
 
 
 def _printed(spec: TableSpec, row: str | None, column: Column) -> Printed | None:
