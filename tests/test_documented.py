@@ -50,6 +50,9 @@ RUN_ELSEWHERE = {
     ),
     "naslora table all --study rehearsal": "tests/test_docs.py::test_check_a_number",
     "naslora check --study rehearsal": "tests/test_docs.py::test_check_a_number",
+    "snakemake --profile local all_tables --config study=sample": (
+        "tests/report/test_published.py::test_tables_follow_from_the_records"
+    ),
     "naslora doctor --study workstation": "tests/test_documented.py::test_doctor_and_plan",
     "naslora plan --study workstation": "tests/test_documented.py::test_doctor_and_plan",
     "naslora plan --study paper": "tests/test_documented.py::test_doctor_and_plan",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from naslora.report.tables.catalogue import write_tables
-from naslora.study.layout import Layout
-from naslora.study.settings import load_study
+from tests.project import copy_project
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results" / "sample"
@@ -29,13 +31,30 @@ def cells_of(text: str) -> dict[tuple[str, str], str]:
 
 @pytest.mark.slow
 def test_tables_follow_from_the_records(tmp_path: Path) -> None:
-    shutil.copytree(PUBLISHED, tmp_path / "sample", ignore=shutil.ignore_patterns("tables"))
-    study = load_study("sample", {"results": str(tmp_path)}, ROOT / "config")
-    write_tables(study, ["all"])
-    made = {path.name: path.read_bytes() for path in Layout.of(study).tables.iterdir()}
-    published = {path.name: path.read_bytes() for path in (PUBLISHED / "tables").iterdir()}
-    assert made.keys() == published.keys()
-    assert [name for name in made if made[name] != published[name]] == []
+    """The command of docs/results/sample.md, in a copy without tables, figures and images."""
+    project = tmp_path / "project"
+    copy_project(project)
+    made = project / "results" / "sample"
+    products = shutil.ignore_patterns("tables", "figures", "metrics", "report.html", "logs")
+    shutil.copytree(PUBLISHED, made, ignore=products)
+    before = {path for path in made.rglob("*") if path.is_file()}
+    command = "snakemake --profile local all_tables --config study=sample"
+    tools = str(Path(sys.executable).parent)
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command)],
+        cwd=project,
+        env={**os.environ, "PATH": os.pathsep.join([tools, os.environ["PATH"]])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("tables", "metrics"):
+        published = {path.name: path.read_bytes() for path in (PUBLISHED / name).iterdir()}
+        again = {path.name: path.read_bytes() for path in (made / name).iterdir()}
+        assert again.keys() == published.keys()
+        assert [one for one in again if again[one] != published[one]] == []
+    assert not (made / "runs").exists()
+    assert before <= {path for path in made.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/results/sample.md"])
@@ -48,6 +67,11 @@ def test_pages_show_the_published_numbers(page: str) -> None:
     cells = cells_of(shown[1])
     assert len(cells) > 100
     assert [place for place in cells if cells[place] != published[place]] == []
+
+
+def test_the_page_has_the_published_figure() -> None:
+    figure = PUBLISHED / "figures" / "ranking.png"
+    assert (ROOT / "docs" / "results" / "ranking.png").read_bytes() == figure.read_bytes()
 
 
 def test_no_image_is_published() -> None:

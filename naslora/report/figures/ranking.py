@@ -29,7 +29,7 @@ from naslora.results.ranking import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ACROSS, _LINE, _EXTRA, _LABELS = 6, 0.115, 0.46, 0.72  # panels in a row; inches
+_ACROSS, _LINE, _EXTRA, _LABELS = 6, 0.115, 0.46, 0.72  # most panels in a row; inches
 _DIAGRAM_LINE, _DIAGRAM_EXTRA = 0.16, 0.8
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _GREY, _BAND = "0.4", "0.955"
@@ -60,7 +60,7 @@ def draw_ranking(inputs: Inputs, path: Path) -> None:
     scratch = _from_scratch(inputs)
     rows = [*methods, *dict.fromkeys(scratch["method"])]
     sets = list(dict.fromkeys(zip(frame["task"], frame["test_set"], strict=True)))
-    across = min(max(len(sets), 3), _ACROSS)
+    across = max(-(-len(sets) // -(-len(sets) // _ACROSS)), 3)  # rows of equal length
     down = -(-len(sets) // across)
     ranked = len(ranking.mean_ranks) if ranking.nemenyi is not None else 0
     diagram = _DIAGRAM_LINE * -(-ranked // 2) + _DIAGRAM_EXTRA if ranked else 0.0
