@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,9 +19,6 @@ from typing import Any
 from naslora.core.errors import DiskError
 
 _CHUNK = 1 << 18
-# Read once: it can only be read by changing it, for all threads of the process.
-_UMASK = os.umask(0o077)
-os.umask(_UMASK)
 _TEMPORARY = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.[^.]+)?")
 _IDLE_S = 24 * 3600
 _DISK_ERRORS = {
@@ -106,11 +104,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         )
         os.close(descriptor)
         temporary = Path(name)
+        mode = _usual_mode(temporary)
         try:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_UMASK)
+            temporary.chmod(mode)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -136,6 +135,16 @@ def remove_leftovers(folder: Path, of: Path | None = None, *, alone: bool = Fals
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _usual_mode(temporary: Path) -> int:
+    """Create a temporary file again with the permissions of any new file, and return them.
+
+    The umask itself can only be read by changing it, for all threads of the process.
+    """
+    temporary.unlink()
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return stat.S_IMODE(temporary.stat().st_mode)
 
 
 def _short(stem: str) -> str:

@@ -13,6 +13,7 @@ from naslora.evaluation.names import metric_name
 from naslora.results.aggregate import Aggregate
 from naslora.results.check import Point, _scratch, check
 from naslora.results.comparison import Comparison, Comparisons
+from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS
 from naslora.study.settings import Study, load_study
 
@@ -174,17 +175,18 @@ def test_no_records_fail_and_say_so(study: Study) -> None:
     assert any(point.found.startswith("no records") for point in failed)
 
 
-def test_the_command_exits_with_1_and_lists_what_failed(copied: Any, options: Any) -> None:
+def test_the_command_exits_with_1_and_lists_what_failed(
+    trained_study: Study, copied: Any, options: Any
+) -> None:
     from typer.testing import CliRunner
 
     from naslora.cli import app
 
-    study = copied()
+    study = copied(of=trained_study)
+    Layout.of(study).record("kvasir", "lora", 0).unlink()
     result = CliRunner().invoke(app, ["check", *options(study)])
     assert result.exit_code == 1
-    assert (
-        "FAILED  rehearsal: every run has a record\n        0 of 2 runs are done" in result.output
-    )
+    assert "FAILED  rehearsal: every run has a record\n        1 of 2 runs" in result.output
     assert result.output.rstrip().endswith("points passed")
 
 

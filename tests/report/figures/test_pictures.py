@@ -238,8 +238,10 @@ def test_a_run_that_diverged_is_left_out(trained_study: Study, copied: Copy) -> 
     # The other method was trained with another rate, and so is left out too.
     with pytest.raises(NothingToDrawError) as caught:
         write_figures(study, ["figure3", "gallery"])
-    assert "figure3: no run is done, or no image may be shown" in caught.value.what
-    assert "gallery_kvasir: No run is done: Kvasir." in caught.value.what
+    figures, gallery = caught.value.what.splitlines()
+    assert figures.startswith("figure3")
+    assert "no run is done, or no image may be shown" in figures
+    assert "gallery_kvasir: No run is done: Kvasir." in gallery
 
 
 def test_a_missing_run_leaves_a_gap(
