@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from naslora.study.provenance import peak_memory_bytes
+from naslora.study.provenance import peak_memory_bytes, reset_peak_memory
 from naslora.study.settings import Study
 from naslora.timing.protocol import DroppedError
 from naslora.timing.subjects import Subject, free_memory, random_batch
@@ -73,6 +73,7 @@ def _in_a_fork(study: Study, method: str, fabric: Fabric, searching: bool) -> in
         code = 1
         try:
             os.close(read)
+            reset_peak_memory()
             before = peak_memory_bytes(fabric.device)
             try:
                 _train(study, method, fabric, searching)

@@ -49,8 +49,10 @@ def test_tables_follow_from_the_records(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("tables", "metrics"):
-        published = {path.name: path.read_bytes() for path in (PUBLISHED / name).iterdir()}
-        again = {path.name: path.read_bytes() for path in (made / name).iterdir()}
+        published, again = (
+            {path.name: path.read_bytes() for path in (folder / name).glob("[!.]*")}
+            for folder in (PUBLISHED, made)
+        )
         assert again.keys() == published.keys()
         assert [one for one in again if again[one] != published[one]] == []
     assert not (made / "runs").exists()
