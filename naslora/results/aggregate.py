@@ -89,6 +89,14 @@ class Aggregate:
             }
         )
 
+    def has_images(self, task: str, test_set: str) -> bool:
+        """Whether there are images of a test set, so far as records tell; archives may lack one.
+
+        Without a record of the task, True.
+        """
+        counted = self._images.get(task)
+        return not counted or any(dict(items).get(test_set) for items in counted)
+
     def parameters(self, variant: str, tasks: Iterable[str], kind: str) -> int | None:
         """A run's parameters of a `kind`, a column of `runs`; None if runs of it do not agree."""
         found = {n for task in tasks for n in self._parameters[kind].get((task, variant), ())}

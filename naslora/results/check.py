@@ -80,20 +80,21 @@ def check_study(study: Study) -> list[Point]:
 def check(study: Study, records: Aggregate, comparisons: Comparisons | None = None) -> list[Point]:
     """All points of a study, those about single metrics first.
 
-    A run that is missing or not done fails the first point, and the others take what there is.
+    A run that is missing or not done fails the first point, and the others take what there is. Test
+    sets that have no images, as the archives of a study may lack them, have no points.
     """
     made = comparisons or Comparisons(study, records)
-    mains = main_comparisons(study, made)
+    mains = [
+        one for one in main_comparisons(study, made) if records.has_images(one.task, one.test_set)
+    ]
     points = [_complete(study, records)]
     for one in mains:
         points.append(_images(one))
-    for task in study.tasks:
-        benchmark = get_benchmark(task)
-        for test_set in benchmark.test_sets:
-            for metric in benchmark.metrics:
-                margin = MARGINS_OF_TASK.get((task, metric), MARGINS.get(metric))
-                if margin is not None:
-                    points.append(_margin(study, made.of(task, test_set, metric), margin))
+    for one in mains:
+        for metric in get_benchmark(one.task).metrics:
+            margin = MARGINS_OF_TASK.get((one.task, metric), MARGINS.get(metric))
+            if margin is not None:
+                points.append(_margin(study, made.of(one.task, one.test_set, metric), margin))
     points += [_values(study, mains), *_pairs(study, mains)]
     if "decoder_only" in study.methods:
         points += [_own(name, mains) for name in _methods(study) if name != "decoder_only"]
@@ -127,7 +128,8 @@ def _margin(study: Study, one: Comparison, margin: float) -> Point:
     best = str((sign * controls).idxmax())
     gain = sign * float(methods.median() - controls[best])
     found = (
-        f"{methods.median():.1f}, {CONTROLS[best].lower()} {controls[best]:.1f}: {gain:+.1f} better"
+        f"{methods.median():.1f}, {CONTROLS[best].lower()} {controls[best]:.1f}:"
+        f" {abs(gain):.1f} {'better' if gain >= 0 else 'worse'}"
     )
     return Point(name, where, found, gain >= margin)
 

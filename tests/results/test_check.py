@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import metric_name
 from naslora.results.aggregate import Aggregate
 from naslora.results.check import Point, _scratch, check
@@ -58,8 +59,16 @@ def study() -> Study:
 
 
 def records(study: Study, missing: int = 0) -> Aggregate:
+    sets = {task: dict.fromkeys(get_benchmark(task).test_sets, 24) for task in study.tasks}
     rows = [
-        {"task": task, "variant": variant, "method": variant, "seed": seed, "status": "done"}
+        {
+            "task": task,
+            "variant": variant,
+            "method": variant,
+            "seed": seed,
+            "status": "done",
+            "images": sets[task],
+        }
         for task, variant, seed in study.runs()
     ][missing:]
     nothing = pd.DataFrame()
@@ -87,6 +96,19 @@ def test_too_few_images_fail(study: Study) -> None:
     failed = failures(study, Planted(good, images=23))
     assert {point.name for point in failed} == {"at least 24 test images"}
     assert all(point.found == "23 images" for point in failed)
+
+
+def test_a_test_set_without_images_has_no_points(study: Study) -> None:
+    made = records(study)
+    made.runs["images"] = [
+        images | ({"hard": 0} if task == "trans10k_v1" else {})
+        for task, images in zip(made.runs["task"], made.runs["images"], strict=True)
+    ]
+    planted = cast(Comparisons, Planted(good))
+    places = {point.where for point in check(study, records(study), planted)}
+    left = {point.where for point in check(study, made, planted)}
+    assert left < places
+    assert {place.split()[:2] == ["trans10k_v1", "hard"] for place in places - left} == {True}
 
 
 @pytest.mark.parametrize(
