@@ -92,8 +92,11 @@ def error_legend() -> list[tuple[Artist, str]]:
     """Legend of the colours of `error_map`."""
     from matplotlib.patches import Patch
 
-    names = {RIGHT: "one class: right", MISSED: "missed", FALSE_ALARM: "false alarm"}
-    return [(Patch(facecolor=c, edgecolor="0.4", linewidth=0.5), n) for c, n in names.items()]
+    names = {RIGHT: "right", MISSED: "missed", FALSE_ALARM: "false alarm"}
+    return [
+        (Patch(facecolor=colour, edgecolor="0.4", linewidth=0.5), f"one class: {name}")
+        for colour, name in names.items()
+    ]
 
 
 def class_legend(numbers: Sequence[int], classes: Sequence[str]) -> list[tuple[Artist, str]]:

@@ -22,6 +22,7 @@ from naslora.report.figures.inputs import (
 )
 from naslora.report.figures.overlays import Picture, class_map, error_map, heat_overlay
 from naslora.report.figures.saving import save_figure
+from naslora.report.figures.style import SMALL
 from naslora.report.tables.model import run_title
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from naslora.study.settings import Study
 
 TASK = "leaf"  # the paper's
-_BAR = 0.34  # inches for the colour bar
+_BAR = 0.46  # inches for the colour bar
 
 
 def draw_grad_cams(inputs: Inputs, path: Path) -> None:
@@ -55,14 +56,14 @@ def draw_grad_cams(inputs: Inputs, path: Path) -> None:
         cells: list[Cell | None] = [Cell(found.images[rank]), Cell(_truth(found, rank))]
         for method in study.methods:
             heat = maps[method][rank] if method in maps else None
-            cells.append(None if heat is None else Cell(heat_overlay(found.images[rank], heat)))
+            cells.append(_cell(found.images[rank], heat))
         rows.append(Row(rank, cells))
     headings = ["Image", "Truth", *(run_title(inputs.records, name) for name in study.methods)]
     with draw_grid(rows, headings, foot=_BAR) as canvas:
         _colour_bar(canvas)
         caption = [
             "Grad-CAM of the last block of the image encoder, for what is predicted; each map is "
-            "scaled from 0 to 1, and one without colour has no positive weight.",
+            "scaled from 0 to 1, and one marked blank has no positive weight.",
             setting(study),
             f"{found.choice.caption(RANKS)}.",
         ]
@@ -79,6 +80,12 @@ def _truth(found: TaskImages, rank: Rank) -> Picture:
     return error_map(truth > 0, truth > 0) if found.binary else class_map(truth)
 
 
+def _cell(image: Picture, heat: NDArray[np.float32] | None) -> Cell | None:
+    if heat is None:
+        return None
+    return Cell(heat_overlay(image, heat), "" if heat.any() else "blank")
+
+
 def _colour_bar(canvas: Figure) -> None:
     """The colours of heat as they are over mid grey."""
     heat = np.linspace(0, 1, 256)[None]
@@ -88,6 +95,7 @@ def _colour_bar(canvas: Figure) -> None:
     axes.set(yticks=[])
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.tick_params(length=2, pad=1)
+    axes.set_title("Grad-CAM, scaled per map", fontsize=SMALL, pad=2)
 
 
 def _maps(
