@@ -7,13 +7,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from naslora.core.documents import Document, parse_document
+from naslora.core.documents import Document, Sha256, parse_document
 from naslora.core.errors import ManifestError
 from naslora.core.files import sha256, write_json
+from naslora.core.wording import first_of
 from naslora.study.settings import Study
 
 SCHEMA_VERSION: Final = 1
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _REMEDY = "prepare the task again"
 
 
@@ -110,10 +110,9 @@ class Manifest(Document):
         files = [name for sample in self.samples for name in (sample.image, sample.mask)]
         missing = [name for name in files if not (root / name).is_file()]
         if missing:
-            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
             raise ManifestError(
                 f"{len(missing)} of {len(files)} files of task {self.task} are missing: "
-                f"{', '.join(missing[:10])}{more}",
+                f"{first_of(missing, 10)}",
                 where=root,
                 remedy=_REMEDY,
             )

@@ -12,11 +12,10 @@ from pydantic import ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from naslora.core.documents import Document, parse_document
+from naslora.core.documents import Document, Sha256, parse_document
 from naslora.core.errors import StateError
 
 METADATA_KEY = "naslora"
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Side = Annotated[int, Field(ge=1, le=8192)]
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _INTEGERS = {"I64": torch.int64}  # counters of batch normalisation

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from naslora.core.errors import CheckpointError, SettingsError, StateError
 from naslora.core.files import canonical_json, write_bytes
+from naslora.core.wording import first_of
 from naslora.methods.adapter_file import (
     METADATA_KEY,
     AdapterMetadata,
@@ -219,9 +220,9 @@ def _check_shapes(state: Mapping[str, Tensor], saved: Mapping[str, TensorSpec], 
         StateError: a tensor is missing or unexpected, or has another shape or dtype.
     """
     if missing := sorted(set(state) - set(saved)):
-        raise StateError(f"tensors are missing: {_some(missing)}", where=path)
+        raise StateError(f"tensors are missing: {first_of(missing)}", where=path)
     if extra := sorted(set(saved) - set(state)):
-        raise StateError(f"the model has no place for {_some(extra)}", where=path)
+        raise StateError(f"the model has no place for {first_of(extra)}", where=path)
     for name, tensor in state.items():
         spec = saved[name]
         if spec.shape != tuple(tensor.shape):
@@ -234,10 +235,6 @@ def _check_shapes(state: Mapping[str, Tensor], saved: Mapping[str, TensorSpec], 
                 f"{name} has dtype {spec.dtype}, and the model needs {tensor.dtype}",
                 where=path,
             )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _text(value: Any) -> str:

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from naslora.core.errors import CheckpointError
 from naslora.core.files import whole_file
+from naslora.core.wording import first_of
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import CheckpointFile, Sam, build_sam
 from naslora.sam.conversion import convert
 from naslora.sam.formats import PATCHES
 from naslora.sam.official import fetch_checkpoint, find_checkpoint
-from naslora.sam.reading import read_weights, short, some
+from naslora.sam.reading import read_weights, short
 
 __all__ = ["fetch_checkpoint", "find_checkpoint", "load_checkpoint", "save_checkpoint"]
 
@@ -138,7 +139,7 @@ def _check_shapes(state: Mapping[str, Tensor], sam: Sam, path: Path) -> None:
     unknown = [name for name in state if name not in own and not _is_replaced(name)]
     if unknown:
         raise CheckpointError(
-            f"{path.name} holds weights that SAM {sam.backbone} does not have: {some(unknown)}",
+            f"{path.name} holds weights that SAM {sam.backbone} does not have: {first_of(unknown)}",
             where=path,
             remedy="use a checkpoint of a SAM without layers of a method, or merge them first",
         )

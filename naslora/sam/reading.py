@@ -13,6 +13,7 @@ from torch import Tensor
 
 from naslora.core.errors import CheckpointError
 from naslora.core.files import sha256
+from naslora.core.wording import first_of
 from naslora.sam.formats import State, weights_of
 from naslora.sam.heads import check_head
 from naslora.sam.official import check_hash, other_file
@@ -64,7 +65,7 @@ def read_weights(path: Path, official: Path | None = None) -> tuple[State, str]:
     if weights.others:
         warnings.warn(
             f"{path.name} holds {len(weights.others)} weights that are not a SAM's and are not"
-            f" used: {some(weights.others)}",
+            f" used: {first_of(weights.others)}",
             stacklevel=2,
         )
     return weights.state, digest
@@ -93,11 +94,6 @@ def check_weight(name: str, value: Tensor, path: Path | None = None) -> None:
     else:
         return
     raise CheckpointError(f"the weight {name} {what}", where=path, remedy=remedy)
-
-
-def some(names: list[str] | tuple[str, ...]) -> str:
-    """The first three names, and how many there are beside them."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def short(error: BaseException) -> str:
@@ -135,5 +131,5 @@ def _read(path: Path, official: Path | None) -> tuple[Any, str]:
 def _what(content: Any) -> str:
     if isinstance(content, dict) and content:
         names = [str(name) for name in content]
-        return f"it has no image encoder by the names of Meta or HF, but {some(names)}"
+        return f"it has no image encoder by the names of Meta or HF, but {first_of(names)}"
     return f"it is a {type(content).__name__}, not a dict of weights"

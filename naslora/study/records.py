@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from naslora.core.documents import D, Document, parse_document
+from naslora.core.documents import D, Document, Sha256, parse_document
 from naslora.core.errors import RecordError
 from naslora.core.files import fingerprint, sha256, write_json
 
@@ -25,7 +25,6 @@ CONTROLS = {
 }
 Status = Literal["done", "diverged", "failed", "interrupted"]
 _REMEDY = "delete it and run the same command again"
-_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Count = Annotated[int, Field(ge=0)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # Metrics that are not fractions, with their largest values; see naslora.evaluation.names.
@@ -38,7 +37,7 @@ class FileHash(Document):
     """Name and hash of a file beside the document."""
 
     name: Annotated[str, Field(pattern=r"^[^/\\\\]+$")]
-    sha256: _Hash
+    sha256: Sha256
     bytes: _Count
 
     @classmethod

@@ -15,6 +15,7 @@ from naslora.core.errors import SettingsError
 from naslora.core.files import fingerprint, sha256
 from naslora.core.registry import declare_files
 from naslora.core.validation import Settings, readable_errors
+from naslora.core.wording import first_of
 from naslora.sam.shipped import shipped_sha256
 from naslora.study.nested import merge, nest, without
 from naslora.study.sections import (
@@ -366,8 +367,7 @@ def _unknown(kind: str, name: str, known: Sequence[str], study: str) -> Settings
     """An error that names the nearest known name, and as many others as one can read."""
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
     return SettingsError(
         f"no {kind} named {name!r} in study {study!r}",
-        remedy=f"{hint}There are {', '.join(known[:_LISTED])}{more}",
+        remedy=f"{hint}There are {first_of(known, _LISTED)}",
     )

@@ -24,13 +24,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from naslora.core.documents import Sha256
 from naslora.core.download import Download
 from naslora.core.errors import ArchiveError
 from naslora.core.files import digests
 from naslora.core.validation import Settings, readable_errors
 from naslora.data.archives.pins import check_pin
 from naslora.data.archives.unpack import archive_format
-from naslora.data.manifest import ManifestArchive, Sha256
+from naslora.data.manifest import ManifestArchive
 from naslora.study.sections import Name
 from naslora.study.settings import CONFIG_FOLDER, SHIPPED, read_yaml
 

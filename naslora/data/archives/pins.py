@@ -27,10 +27,11 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from naslora.core import files
+from naslora.core.documents import Sha256
 from naslora.core.errors import ArchiveError, DiskError, SettingsError
 from naslora.core.locking import exclusive
 from naslora.core.validation import Settings
-from naslora.data.manifest import ManifestArchive, Sha256
+from naslora.data.manifest import ManifestArchive
 
 _log = logging.getLogger(__name__)
 

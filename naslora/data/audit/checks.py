@@ -19,6 +19,7 @@ from typing import Literal
 
 from naslora.core.errors import AuditError
 from naslora.core.processors import available_cores
+from naslora.core.wording import first_of
 from naslora.data.audit.duplicates import find_duplicates
 from naslora.data.audit.inspection import Inspected, inspect
 from naslora.data.audit.shared_sources import divided_sources
@@ -94,9 +95,7 @@ def describe(finding: Finding, named: int = _NAMED) -> str:
     """One line: what, how often, and the first `named` items."""
     if not finding.items:
         return finding.text
-    more = len(finding.items) - named
-    tail = f" and {more} more" if more > 0 else ""
-    return f"{finding.text} ({len(finding.items)}): {', '.join(finding.items[:named])}{tail}"
+    return f"{finding.text} ({len(finding.items)}): {first_of(finding.items, named)}"
 
 
 def audit(benchmark: Benchmark, root: Path, listing: Listing, seed: int, source: Source) -> Audit:

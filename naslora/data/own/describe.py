@@ -12,6 +12,7 @@ from PIL import Image
 
 from naslora.core.errors import AuditError
 from naslora.core.files import sha256
+from naslora.core.wording import first_of
 from naslora.data.benchmarks.contract import BENCHMARKS
 from naslora.data.benchmarks.listing import Sample
 from naslora.data.images import FORMATS
@@ -24,7 +25,7 @@ from naslora.data.own.benchmark import (
     split_pairs,
 )
 from naslora.data.own.options import OwnOptions
-from naslora.data.own.pairs import OwnPair, PairListing, listed
+from naslora.data.own.pairs import NAMED, OwnPair, PairListing
 from naslora.data.own.survey import Survey, survey
 from naslora.data.own.understand import understand
 
@@ -151,7 +152,7 @@ def _sizes(seen: Survey, options: OwnOptions, path: Path) -> list[str]:
     if not seen.sizes:
         return []
     sizes = [f"{id_} ({m[0]}x{m[1]}, image {i[0]}x{i[1]})" for id_, m, i in seen.sizes]
-    what = f"{len(sizes)} masks are of another size than their image: {listed(sizes)}"
+    what = f"{len(sizes)} masks are of another size than their image: {first_of(sizes, NAMED)}"
     if not options.resize_masks:
         raise AuditError(
             what,
@@ -163,7 +164,7 @@ def _sizes(seen: Survey, options: OwnOptions, path: Path) -> list[str]:
         id_ for id_, m, i in seen.sizes if abs(m[0] * i[1] / (m[1] * i[0]) - 1) > _ASPECT
     ]:
         raise AuditError(
-            f"{len(skewed)} masks are of another shape than their image: {listed(skewed)}",
+            f"{len(skewed)} masks are of another shape than their image: {first_of(skewed, NAMED)}",
             where=path,
             remedy="they may be turned or cropped; regenerate them",
         )

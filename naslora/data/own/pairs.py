@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from naslora.core.errors import AuditError
+from naslora.core.wording import first_of
 from naslora.data.images import SUFFIXES
 from naslora.data.own.coco import CocoMask
 
@@ -26,7 +27,7 @@ _PARTS = {
 _ENDINGS = ("_mask", "_masks", "_gt", "_label", "_labels", "_segmentation", "_seg", "-mask")
 _SEPARATORS = (",", ";", "\t")
 _LONGEST_ID = 150  # bytes; a file's name adds a suffix
-_NAMED = 5
+NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], int]:
         found[stem] = path
     if twice:
         raise AuditError(
-            f"files that differ only in their suffix: {listed(twice)}",
+            f"files that differ only in their suffix: {first_of(twice, NAMED)}",
             where=folder,
             remedy="keep one of each",
         )
@@ -146,9 +147,9 @@ def _common_ending(image_of: Iterable[str], mask_of: Iterable[str]) -> str | Non
 def _check_complete(path: Path, image_of: dict[str, Path], mask_of: dict[str, Path]) -> None:
     problems = []
     if alone := sorted(image_of.keys() - mask_of.keys()):
-        problems.append(f"{len(alone)} images have no mask: {listed(alone)}")
+        problems.append(f"{len(alone)} images have no mask: {first_of(alone, NAMED)}")
     if alone := sorted(mask_of.keys() - image_of.keys()):
-        problems.append(f"{len(alone)} masks have no image: {listed(alone)}")
+        problems.append(f"{len(alone)} masks have no image: {first_of(alone, NAMED)}")
     if not image_of:
         problems.append("there is no image")
     if problems:
@@ -192,12 +193,12 @@ def _from_csv(path: Path) -> PairListing:
     masks = [_resolve(path, name) for name in table[mask]]
     if missing := [str(file) for file in (*images, *masks) if not file.is_file()]:
         raise AuditError(
-            f"{len(missing)} files that it lists are not found: {listed(missing)}",
+            f"{len(missing)} files that it lists are not found: {first_of(missing, NAMED)}",
             where=path,
             remedy="correct the paths; they are relative to the folder of the CSV file",
         )
     if twice := sorted({str(file) for file in images if images.count(file) > 1}):
-        raise AuditError(f"images that it lists twice: {listed(twice)}", where=path)
+        raise AuditError(f"images that it lists twice: {first_of(twice, NAMED)}", where=path)
     common = Path(os.path.commonpath([file.parent for file in images]))
     stems = {f.relative_to(common).with_suffix("").as_posix(): f for f in images}
     if len(stems) < len(images):
@@ -247,9 +248,3 @@ def distinct_names(stems: Iterable[str]) -> dict[str, str]:
         taken.add(name.casefold())
         names[stem] = name
     return names
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -16,8 +16,9 @@ from PIL import Image
 
 from naslora.core.errors import AuditError
 from naslora.core.processors import available_cores
+from naslora.core.wording import first_of
 from naslora.data.images import FORMATS, ORIENTATION, UnreadableImageError, decode
-from naslora.data.own.pairs import OwnPair, listed
+from naslora.data.own.pairs import NAMED, OwnPair
 
 Kind = Literal["grey", "index", "colour"]
 Values = NDArray[np.int64]
@@ -80,7 +81,7 @@ def survey(pairs: Sequence[OwnPair]) -> Survey:
         found = list(pool.map(_look, pairs))
     if problems := [one for one in found if isinstance(one, str)]:
         raise AuditError(
-            f"{len(problems)} of {len(pairs)} pairs cannot be used: {listed(problems)}",
+            f"{len(problems)} of {len(pairs)} pairs cannot be used: {first_of(problems, NAMED)}",
             remedy="repair these files, or take the pairs out",
         )
     looks = [one for one in found if not isinstance(one, str)]

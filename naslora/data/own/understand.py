@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from naslora.core.errors import AuditError
+from naslora.core.wording import first_of
 from naslora.data.masks import IGNORE
 from naslora.data.own.options import BACKGROUND, VOID, OwnOptions
 from naslora.data.own.reading import MaskInterpretation, MaskMapping
@@ -299,9 +300,8 @@ def _describe(found: Survey, show: Callable[[int], str]) -> str:
     values = sorted(found.pixels)
     if len(values) == 1:
         return f"the value {show(values[0])} alone"
-    shares = [f"{show(v)} ({found.pixels[v] / found.total:.1%})" for v in values[:_SHOWN]]
-    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
-    return f"the {_WHAT[found.kind]} {', '.join(shares)}{more}"
+    shares = [f"{show(v)} ({found.pixels[v] / found.total:.1%})" for v in values]
+    return f"the {_WHAT[found.kind]} {first_of(shares, _SHOWN)}"
 
 
 def _some(values: Sequence[int], show: Callable[[int], str]) -> str:

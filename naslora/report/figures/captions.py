@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.study.settings import Study
 
@@ -13,16 +11,6 @@ _TEST_SETS = {
     ("cod", "chameleon"): "CHAMELEON",
     ("cod", "cod10k"): "COD10K",
 }
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: "1 run", "2 runs"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words as a list in a sentence: "a", "a and b", "a, b and c"."""
-    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)
 
 
 def test_set_title(task: str, test_set: str) -> str:

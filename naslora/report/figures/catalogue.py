@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from naslora.core.errors import SettingsError
+from naslora.core.wording import first_of
 from naslora.results.sources import ALL_SOURCES, RECORDS, sources_of, write_sources
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
@@ -315,8 +316,7 @@ def reasons(empty: Mapping[str, str]) -> str:
         by_reason.setdefault(reason, []).append(name)
     lines = []
     for reason, names in by_reason.items():
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        lines.append(f"{', '.join(names[:_NAMED])}{more}: {reason}")
+        lines.append(f"{first_of(names, _NAMED)}: {reason}")
     if len(lines) > _LINES:
         lines = [*lines[: _LINES - 1], f"and {len(lines) - _LINES + 1} more reasons"]
     return "\n  ".join(lines)

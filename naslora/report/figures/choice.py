@@ -8,10 +8,11 @@ from typing import Literal, get_args
 
 import pandas as pd
 
+from naslora.core.wording import counted, joined
 from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.data.manifest import read_manifest
 from naslora.evaluation.names import image_metric, metric_name
-from naslora.report.figures.captions import counted, listed, test_set_title, trained_rows
+from naslora.report.figures.captions import test_set_title, trained_rows
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
@@ -65,7 +66,7 @@ class Choice:
     def caption(self, ranks: Sequence[Rank] = RANKS) -> str:
         """A clause that names these images and the rule of their choice."""
         return (
-            f"{self.title}: {listed(self.distinct(ranks))} of {counted(self.images, 'test image')} "
+            f"{self.title}: {joined(self.distinct(ranks))} of {counted(self.images, 'test image')} "
             f"by {metric_name(self.metric).title}, averaged over {counted(self.runs, 'run')}"
         )
 

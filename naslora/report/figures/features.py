@@ -11,8 +11,8 @@ import pandas as pd
 
 from naslora.analysis.document import SCALES, TABLE_MODELS, Analysis, LayerStatistics, Scale
 from naslora.analysis.frequency import frequencies
+from naslora.core.wording import joined
 from naslora.data.benchmarks.contract import get_benchmark
-from naslora.report.figures.captions import listed
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.style import BLUE, ORANGE, WIDTH, figure
@@ -228,4 +228,4 @@ def _about(study: Study, reasons: dict[str, str]) -> str:
     return (
         f"Study {study.study}: SAM {study.sam.backbone}, seed {study.seeds[0]}; means over "
         f"{kind} test images of {benchmark}."
-    ) + (f" Without numbers: {listed(missing)}." if missing else "")
+    ) + (f" Without numbers: {joined(missing)}." if missing else "")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from naslora.core.wording import joined
 from naslora.evaluation.names import metric_name
-from naslora.report.figures.captions import listed, over_seeds, setting, trained_rows
+from naslora.report.figures.captions import over_seeds, setting, trained_rows
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.scores import DataSet, comparable, data_sets, score_frame
@@ -60,7 +61,7 @@ def _direction(shown: Sequence[DataSet]) -> str:
     reversed_ = list(dict.fromkeys(name.title for name in names if not name.higher_is_better))
     if not reversed_:
         return ""
-    return f"Right is better in every panel: the axis of {listed(reversed_)} is reversed."
+    return f"Right is better in every panel: the axis of {joined(reversed_)} is reversed."
 
 
 def draw_printed_scores(inputs: Inputs, path: Path) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from naslora.core.wording import counted
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import metric_name
-from naslora.report.figures.captions import counted, setting, trained_rows
+from naslora.report.figures.captions import setting, trained_rows
 from naslora.report.figures.choice import Rank
 from naslora.report.figures.grid import Cell, Row, draw_grid
 from naslora.report.figures.inputs import Inputs, NothingToDrawError, TaskImages

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from naslora.core.wording import joined
 from naslora.data.benchmarks.contract import get_benchmark
-from naslora.report.figures.captions import listed, over_seeds, setting
+from naslora.report.figures.captions import over_seeds, setting
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.style import METHOD_STYLES, SEARCHED, WIDTH, figure
@@ -211,4 +212,4 @@ def _legend(canvas: Figure, inputs: Inputs, methods: Sequence[str]) -> None:
 
 def _missing(study: Study, tasks: Sequence[str]) -> str:
     missing = [get_benchmark(task).title for task in study.tasks if task not in tasks]
-    return f"No run is done: {listed(missing)}." if missing else ""
+    return f"No run is done: {joined(missing)}." if missing else ""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from naslora.core.wording import counted, joined
 from naslora.evaluation.names import metric_name
 from naslora.paper.published import NOT_PEFT
-from naslora.report.figures.captions import counted, listed, setting, test_set_title
+from naslora.report.figures.captions import setting, test_set_title
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.style import NORMAL, SMALL, figure, method_styles
@@ -197,7 +198,7 @@ def _caption(inputs: Inputs, ranking: Ranking, scratch: pd.DataFrame) -> str:
     if len(scratch):
         names = [run_title(inputs.records, name) for name in dict.fromkeys(scratch["method"])]
         sentences.append(
-            f"Grey: {listed(names)}, trained without pretraining; their differences as numbers,"
+            f"Grey: {joined(names)}, trained without pretraining; their differences as numbers,"
             " arrows where these are beyond the scale. They are not ranked."
         )
     if ranking.critical_difference is None:
@@ -212,5 +213,5 @@ def _caption(inputs: Inputs, ranking: Ranking, scratch: pd.DataFrame) -> str:
         )
     if ranking.left_out:
         names = [run_title(inputs.records, method) for method in ranking.left_out]
-        sentences.append(f"Not ranked, as a task is missing: {listed(names)}.")
+        sentences.append(f"Not ranked, as a task is missing: {joined(names)}.")
     return " ".join(sentences)

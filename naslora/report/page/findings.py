@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from naslora.core.wording import counted, joined
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric
 from naslora.paper.published import NOT_PEFT
-from naslora.report.figures.captions import counted, listed, test_set_title
+from naslora.report.figures.captions import test_set_title
 from naslora.report.tables.model import run_title
 from naslora.report.tables.own_tasks import own_tasks
 from naslora.report.tables.standing import SCRATCH
@@ -73,7 +74,7 @@ def _leaders(records: Aggregate, ranking: Ranking) -> str:
             " 5 %)."
         )
     return (
-        f"{best}, but is not significantly better than {listed(titles[1:])} (Friedman:"
+        f"{best}, but is not significantly better than {joined(titles[1:])} (Friedman:"
         f" p = {p:.2g}; Nemenyi: the critical difference is {ranking.critical_difference:.1f})."
     )
 
@@ -164,7 +165,7 @@ def _from_scratch_line(title: str, places: Sequence[_Place]) -> str:
     ahead = [one for one in places if one.ahead is True]
     behind = [one.title for one in places if one.ahead is False]
     between = [one.title for one in places if one.ahead is None]
-    shown = listed([f"{one.title} ({one.best})" for one in ahead])
+    shown = joined([f"{one.title} ({one.best})" for one in ahead])
     line = (
         f"{title}, without any pretraining, scores better than every method that adapts SAM on"
         f" {len(ahead)} of {counted(len(places), 'test set')}"
@@ -177,7 +178,7 @@ def _from_scratch_line(title: str, places: Sequence[_Place]) -> str:
         ("Some of them beat it on", between),
     ):
         if titles:
-            line += f". {what} {len(titles)}: {listed(titles)}"
+            line += f". {what} {len(titles)}: {joined(titles)}"
     return f"{line}."
 
 
@@ -209,7 +210,7 @@ def _searched_against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
 def _places(part: pd.DataFrame) -> str:
     """How many test sets, and which."""
     titles = [test_set_title(*one) for one in zip(part["task"], part["test_set"], strict=True)]
-    return f"{len(titles)} ({listed(titles)})" if titles else "none"
+    return f"{len(titles)} ({joined(titles)})" if titles else "none"
 
 
 def _against_controls(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from naslora.core.files import write_text
+from naslora.core.wording import joined
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import metric_name
 from naslora.paper.published import METHOD_ROWS, NOT_PEFT, printed
@@ -56,7 +57,7 @@ def first_sentence(ranking: Ranking, records: Aggregate) -> str:
         return f"{ahead}, and differs significantly from all others."
     if len(others) == len(ranking.mean_ranks) - 1:
         return f"{ahead}, but it does not differ significantly from any other method."
-    near = _listed([_title(records, name) for name in others])
+    near = joined([_title(records, name) for name in others])
     return f"{ahead}; it does not differ significantly from {near}."
 
 
@@ -218,10 +219,6 @@ def _title(records: Aggregate, name: str) -> str:
 def _count(ranking: Ranking) -> str:
     tasks, methods = ranking.scores.shape
     return f"{methods} on {tasks}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _p(p: float) -> str:
