@@ -84,6 +84,12 @@ def parts(output: Path, archives: Path, *, dry_run: bool) -> list[Part]:
             "What every method costs in training and inference, by the protocol of Table 5",
         ),
         Part(
+            "layouts",
+            4,
+            _layouts(output, dry_run),
+            "Do channels-last convolutions or a CUDA graph make a step faster?",
+        ),
+        Part(
             "pretrain",
             10,
             _pretrain(output, dry_run),
@@ -136,6 +142,14 @@ def _encoder(output: Path, dry_run: bool, name: str, batch: int) -> list[str]:
         *(sys.executable, "benchmarks/encoder.py", *_sizes(dry_run, batch), *limits),
         *("--sides", *ours, "meta-lora", "transformers-lora"),
         *("--output", str(output / f"{name}.json")),
+    ]
+
+
+def _layouts(output: Path, dry_run: bool) -> list[str]:
+    limits = ["--methods", "nas_pc_lora"] if dry_run else ["--minutes", "0.8"]
+    return [
+        *(sys.executable, "benchmarks/layouts.py", *_sizes(dry_run, 4), *limits),
+        *("--output", str(output / "layouts-forms.json")),
     ]
 
 

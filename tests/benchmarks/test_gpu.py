@@ -146,7 +146,9 @@ def torch_settings() -> Iterator[None]:
     torch.use_deterministic_algorithms(exact)
 
 
-@pytest.mark.parametrize("name", ["attention", "encoder", "table5", "pretrain", "sample"])
+@pytest.mark.parametrize(
+    "name", ["attention", "encoder", "table5", "layouts", "pretrain", "sample"]
+)
 @pytest.mark.usefixtures("torch_settings")
 def test_each_part_runs_in_miniature(
     name: str,
@@ -172,6 +174,10 @@ def test_each_part_runs_in_miniature(
         refused = {side["failed"] for side in sides if "failed" in side}
         assert refused <= {"the attention backend flex can be trained on a GPU only"}
         assert len(found["ratios"]) > 1
+    if name == "layouts":
+        found = json.loads((tmp_path / "layouts-forms.json").read_text(encoding="utf-8"))
+        assert set(found["sides"]["nas_pc_lora"]) == {"plain", "channels_last"}
+        assert all(side["median_s"] > 0 for side in found["sides"]["nas_pc_lora"].values())
     if name == "sample":
         found = json.loads((tmp_path / "sample-runs.json").read_text(encoding="utf-8"))
         assert [run["status"] for run in found["runs"]] == ["done"]
