@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -141,7 +140,8 @@ def _figure_c1(study: Study) -> list[Picture]:
 def _figure_c2(study: Study) -> list[Picture]:
     if not {"nas_lora", "nas_pc_lora"} & {*study.methods}:
         return []
-    draw, by_block = (_draw("figure_c2", f"draw_shares{part}") for part in ("", "_by_block"))
+    draw = _draw("figure_c2", "draw_shares")
+    by_block = _draw("figure_c2", "draw_shares_by_block")
     return [
         Picture("figureC2", "Shares of the operations, by task", draw, "Figure C2"),
         Picture(
@@ -150,9 +150,15 @@ def _figure_c2(study: Study) -> list[Picture]:
     ]
 
 
-def _features(name: str, title: str, study: Study) -> list[Picture]:
-    label = name.replace("_", " ").capitalize()
-    return [Picture(name, title, _draw("features", f"draw_{name}s"), label)]
+def _attention_distance(study: Study) -> list[Picture]:
+    draw = _draw("features", "draw_attention_distances")
+    title = "Attention distance of all layers"
+    return [Picture("attention_distance", title, draw, "Attention distance")]
+
+
+def _log_amplitude(study: Study) -> list[Picture]:
+    draw = _draw("features", "draw_log_amplitudes")
+    return [Picture("log_amplitude", "Log amplitude of all layers", draw, "Log amplitude")]
 
 
 def _gallery(study: Study) -> list[Picture]:
@@ -189,12 +195,12 @@ FIGURES: dict[str, Drawing] = {
     "attention_distance": Drawing(
         "Attention distance of all layers (Table 4)",
         ("analyses",),
-        partial(_features, "attention_distance", "Attention distance of all layers"),
+        _attention_distance,
     ),
     "log_amplitude": Drawing(
         "Log amplitude of all layers (Table 4)",
         ("analyses",),
-        partial(_features, "log_amplitude", "Log amplitude of all layers"),
+        _log_amplitude,
     ),
     "gallery": Drawing(
         "Test images of every task with every method's prediction", ("records", "weights"), _gallery
