@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from naslora.cli.app import OWN, app, echo_path
-
-
-class To(StrEnum):
-    """Formats of `export`."""
-
-    meta = "meta"
-    peft = "peft"
-    onnx = "onnx"
-    adapter = "adapter"
-
-
-class Estimator(StrEnum):
-    """Approximate merges of NAS cells."""
-
-    centre = "centre"
-    sum = "sum"
-    least_squares = "least_squares"
 
 
 @app.command(rich_help_panel=OWN)
@@ -34,7 +16,7 @@ def export(
         Path, typer.Argument(help="A run's folder, or its adapter.safetensors.", metavar="RUN")
     ],
     to: Annotated[
-        To,
+        Literal["meta", "peft", "onnx", "adapter"],
         typer.Option(
             help="meta: a checkpoint for Meta's segment_anything. peft: a folder for HF PEFT"
             " (LoRA, DoRA, VeRA). onnx: a model for onnxruntime. adapter: a folder with the"
@@ -43,7 +25,7 @@ def export(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="What to write.", metavar="PATH")],
     estimator: Annotated[
-        Estimator | None,
+        Literal["centre", "sum", "least_squares"] | None,
         typer.Option(help="Merge NAS cells into plain layers, approximately; prints the loss."),
     ] = None,
     images: Annotated[
@@ -67,11 +49,11 @@ def export(
     load_method_files([method_file] if method_file else [])
     written = write(
         run,
-        to.value,
+        to,
         out,
         checkpoint=checkpoint,
-        estimator=estimator.value if estimator else None,
+        estimator=estimator,
         images=images or [],
         log=typer.echo,
     )
-    echo_path(to.value, written)
+    echo_path(to, written)

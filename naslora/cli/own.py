@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,20 +14,16 @@ if TYPE_CHECKING:
     from naslora.own.study import FitOptions
 
 
-class Save(StrEnum):
+Crowd = Literal["void", "foreground"]
+
+
+class Save(StrEnum):  # a list of Literal is not supported by typer
     """Outputs of `predict`."""
 
     mask = "mask"
     probability = "probability"
     overlay = "overlay"
     coco = "coco"
-
-
-class Crowd(StrEnum):
-    """What a crowd of COCO's is."""
-
-    void = "void"
-    foreground = "foreground"
 
 
 DataArgument = Annotated[
@@ -111,7 +107,7 @@ def _options(
         "resize_masks": resize_masks,
         "test_share": test_share,
         "val_share": val_share,
-        "crowd": crowd.value,
+        "crowd": crowd,
         "name": name,
     }
     with readable_errors("invalid options", OwnOptions):
@@ -155,7 +151,7 @@ def fit(
     resize_masks: ResizeOption = False,
     test_share: TestShareOption = 0.2,
     val_share: ValShareOption = 0.15,
-    crowd: CrowdOption = Crowd.void,
+    crowd: CrowdOption = "void",
     name: NameOption = None,
     set_: SetOption = None,
 ) -> None:
@@ -190,7 +186,7 @@ def compare(
     resize_masks: ResizeOption = False,
     test_share: TestShareOption = 0.2,
     val_share: ValShareOption = 0.15,
-    crowd: CrowdOption = Crowd.void,
+    crowd: CrowdOption = "void",
     name: NameOption = None,
     set_: SetOption = None,
 ) -> None:
