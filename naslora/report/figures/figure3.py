@@ -109,7 +109,8 @@ def class_legend(numbers: Sequence[int], classes: Sequence[str]) -> list[tuple[A
 
 def classes_shown(found: TaskImages, ranks: Sequence[Rank]) -> list[int]:
     """The class numbers in the truths and predictions of these images."""
-    maps = [labels[rank] for labels in (found.truths, *found.predicted.values()) for rank in ranks]
+    maps = [found.shown_truth(rank) for rank in ranks]
+    maps += [labels[rank] for labels in found.predicted.values() for rank in ranks]
     return sorted(set[int]().union(*(np.unique(labels).tolist() for labels in maps)))
 
 
@@ -120,7 +121,7 @@ def rank_of(found: TaskImages, rank: Rank) -> Rank:
 
 
 def _row(found: TaskImages, rank: Rank, methods: Sequence[str]) -> Row:
-    truth = found.truths[rank]
+    truth = found.shown_truth(rank)
     draw = partial(_binary, truth) if found.binary else class_map
     cells: list[Cell | None] = [Cell(found.images[rank]), Cell(draw(truth))]
     for method in methods:

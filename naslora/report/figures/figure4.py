@@ -76,7 +76,7 @@ def grad_cam_task(study: Study) -> str:
 
 
 def _truth(found: TaskImages, rank: Rank) -> Picture:
-    truth = found.truths[rank]
+    truth = found.shown_truth(rank)
     return error_map(truth > 0, truth > 0) if found.binary else class_map(truth)
 
 

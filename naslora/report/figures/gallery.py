@@ -70,7 +70,7 @@ def draw_gallery(inputs: Inputs, path: Path, task: str) -> None:
 
 
 def _row(found: TaskImages, rank: Rank, methods: Sequence[str]) -> Row:
-    image, truth = found.images[rank], found.truths[rank]
+    image, truth = found.images[rank], found.shown_truth(rank)
     if found.binary:
         outline = tuple((line, TRUTH) for line in contours(truth > 0))
         cells = [Cell(image, outlines=outline)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from naslora.core.errors import ManifestError, NasloraError
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import read_manifest
+from naslora.data.masks import IGNORE
 from naslora.report.figures.captions import trained_rows
 from naslora.report.figures.choice import RANKS, Choice, Rank, choose, first_done
 from naslora.report.figures.overlays import Picture, smaller_labels, thumbnail
@@ -35,7 +36,7 @@ class TaskImages:
     """Chosen test images of a task with ground truth and predictions.
 
     Pictures and label maps of one rank have one size, at most `LONGEST` a side. Labels are class
-    numbers, uint8 (H, W); of a binary task 0 and 1.
+    numbers, uint8 (H, W), of a binary task 0 and 1; in truths void pixels are `IGNORE`.
 
     Attributes:
         choice: the rule, and the images that it chose.
@@ -56,6 +57,11 @@ class TaskImages:
     @property
     def binary(self) -> bool:
         return len(self.choice.benchmark.classes) == 1
+
+    def shown_truth(self, rank: Rank) -> NDArray[np.uint8]:
+        """The truth of an image as it is drawn: void pixels are background."""
+        truth = self.truths[rank]
+        return np.where(truth == IGNORE, np.uint8(0), truth)
 
     def note(self, rank: Rank, method: str) -> str:
         """The score of a method on an image, in the unit and with the digits of tables."""

@@ -132,7 +132,7 @@ def _line(study: Study, found: TaskImages, model: PromptableSam, methods: Sequen
     images, places = chosen_images(study, found.choice, [rank])
     pixels, labels = images[places[rank]]
     wanted = np.where(labels.numpy() == IGNORE, 0, labels.numpy()).astype(np.uint8)
-    truth = np.where(found.truths[rank] == IGNORE, 0, found.truths[rank]).astype(np.uint8)
+    truth = found.shown_truth(rank)
     regions = largest_regions(wanted)
     classes = [int(wanted[region][0]) for region in regions]
     predicted = dict.fromkeys(_PROMPTS, np.zeros_like(truth))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
 from naslora.data.benchmarks.contract import benchmark_names, get_benchmark
+from naslora.data.masks import IGNORE
+from naslora.report.figures.figure3 import classes_shown
+from naslora.report.figures.inputs import TaskImages
 from naslora.report.figures.overlays import (
     FALSE_ALARM,
     MISSED,
@@ -49,6 +54,20 @@ def test_an_error_map_of_nothing_is_black() -> None:
     nothing = np.zeros((4, 5), bool)
     assert not error_map(nothing, nothing).any()
     assert (error_map(~nothing, ~nothing) == 1).all()
+
+
+def test_void_pixels_are_drawn_as_background() -> None:
+    choice: Any = None
+    found = TaskImages(
+        choice=choice,
+        ranks=("median",),
+        images={},
+        truths={"median": np.array([[0, 2, IGNORE]], np.uint8)},
+        predicted={"lora": {"median": np.array([[1, 2, 2]], np.uint8)}},
+        seeds={"lora": 0},
+    )
+    assert found.shown_truth("median").tolist() == [[0, 2, 0]]
+    assert classes_shown(found, ["median"]) == [0, 1, 2]
 
 
 @given(st.sets(st.integers(1, 11), min_size=1))
