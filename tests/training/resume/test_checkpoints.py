@@ -213,3 +213,15 @@ def test_a_full_disk_leaves_those_before(tmp_path: Path, mounted: Callable[[int]
     loaded = checkpoints.load()
     assert loaded is not None
     assert loaded["steps"] == 2
+
+
+def test_dvc_ignores_checkpoints_and_nothing_that_is_a_result(tmp_path: Path) -> None:
+    from pathspec import GitIgnoreSpec
+
+    text = (Path(__file__).parents[3] / ".dvcignore").read_text(encoding="utf-8")
+    ignored = GitIgnoreSpec.from_lines(text.splitlines())
+    Checkpoints(tmp_path, RUN).save(4, state())
+    run = "results/paper/runs/kvasir/lora/seed0"
+    (name,) = names(tmp_path)
+    assert ignored.match_file(f"{run}/{name}")
+    assert not any(map(ignored.match_file, (f"{run}/adapter.safetensors", f"{run}/training.json")))
