@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,8 @@ def predict_files(
     Raises:
         SettingsError: a file or folder is missing, or holds no image; two images would have one
             mask; a file already exists, or would replace an image; an option is invalid. Nothing
-            is written then.
+            is written then, unless it is the mask of a page or of a GeoTIFF, whose name is known
+            only when it is read.
         AuditError: some images could not be predicted; it names each. All others are done.
         DivergedError: a prediction is not finite.
         DiskError: a mask cannot be written.
@@ -88,13 +89,11 @@ def predict_files(
             f"this adapter has {sam.classes} classes, so there is no single foreground probability",
             remedy="ask for masks, which hold class numbers",
         )
-    if options.tile is not None and options.tile < 0:
-        raise SettingsError(
-            f"tile must be 0 or positive, got {options.tile}", remedy="give 0 or a positive size"
-        )
+    check_tile(options.tile)
     files = find_images(images)
     _check_outputs(files, folder, options)
     rescaling = _choose_rescaling(files, options.rescale, log)
+    sources = _sources(files)
     coco = CocoFile(sam.classes) if "coco" in options.products else None
     written: list[Path] = []
     problems: list[str] = []
@@ -112,7 +111,7 @@ def predict_files(
         if page.number is not None:
             relative = relative.with_name(f"{relative.name}_page{page.number}")
         mask, probability = _predict(sam, pixels, options)
-        written += _write(folder, relative, page, pixels, mask, probability, sam, options)
+        written += _write(folder, relative, page, pixels, mask, probability, sam, options, sources)
         if coco is not None:
             coco.add(_named(file, page), mask)
         done += 1
@@ -154,6 +153,18 @@ def predict_image(
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"an image is uint8 (H, W, 3), not {pixels.dtype} {pixels.shape}")
     return np.concatenate(list(predict_tiled(sam, pixels, tile)))
+
+
+def check_tile(tile: int | None) -> None:
+    """Check the side of tiles that a user asks for.
+
+    Raises:
+        SettingsError: it is negative.
+    """
+    if tile is not None and tile < 0:
+        raise SettingsError(
+            f"tile must be 0 or positive, got {tile}", remedy="give 0 or a positive size"
+        )
 
 
 def to_device(sam: Sam, name: str) -> Sam:
@@ -208,14 +219,14 @@ def _write(
     probability: NDArray[np.uint8] | None,
     sam: Sam,
     options: PredictOptions,
+    sources: Set[Path],
 ) -> list[Path]:
     written = []
     for product in options.products:
         if product == "coco":
             continue
         path = product_path(folder, relative, product, geo=bool(page.geo))
-        if path.exists() and not options.overwrite:  # a page's, or a GeoTIFF's
-            raise _exists(path)
+        _check_output(path, sources, options)  # again, since pages and GeoTIFFs have other names
         if product == "mask":
             write_mask(path, mask, sam.classes, page.geo)
         elif product == "probability" and probability is not None:
@@ -253,7 +264,9 @@ def _choose_rescaling(
 
 def _check_outputs(files: Sequence[ImageFile], folder: Path, options: PredictOptions) -> None:
     """Refuse to write two masks into one file, over an image, or over a file that is there."""
-    sources = {file.path.resolve() for file in files}
+    sources = _sources(files)
+    if "coco" in options.products:
+        _check_output(folder / COCO_NAME, sources, options)
     owners: dict[Path, Path] = {}
     for file in files:
         for product in options.products:
@@ -266,23 +279,28 @@ def _check_outputs(files: Sequence[ImageFile], folder: Path, options: PredictOpt
                     where=folder.absolute(),
                     remedy="rename one of them, or predict them into different folders",
                 )
-            if path.resolve() in sources:
-                raise SettingsError(
-                    "this mask would replace an image",
-                    where=path.absolute(),
-                    remedy="choose another folder",
-                )
-            if path.exists() and not options.overwrite:
-                raise _exists(path)
+            _check_output(path, sources, options)
             owners[path] = file.path
 
 
-def _exists(path: Path) -> SettingsError:
-    return SettingsError(
-        "this file already exists",
-        where=path.absolute(),
-        remedy="choose another folder, or pass --overwrite if it is an older mask",
-    )
+def _sources(files: Sequence[ImageFile]) -> Set[Path]:
+    return {file.path.resolve() for file in files}
+
+
+def _check_output(path: Path, sources: Set[Path], options: PredictOptions) -> None:
+    """Refuse to write over an image that is predicted, or unasked over a file that is there."""
+    if path.resolve() in sources:
+        raise SettingsError(
+            "this mask would replace an image",
+            where=path.absolute(),
+            remedy="choose another folder",
+        )
+    if path.exists() and not options.overwrite:
+        raise SettingsError(
+            "this file already exists",
+            where=path.absolute(),
+            remedy="choose another folder, or pass --overwrite if it is an older mask",
+        )
 
 
 def _named(file: ImageFile, page: Page) -> str:

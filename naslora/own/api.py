@@ -17,7 +17,7 @@ from naslora.data.images import UnreadableImageError
 from naslora.data.own import OwnOptions
 from naslora.evaluation.binary import THRESHOLD
 from naslora.evaluation.image_files import read_pages
-from naslora.evaluation.predict import predict_image, to_device
+from naslora.evaluation.predict import check_tile, predict_image, to_device
 from naslora.evaluation.predictions import Predicted
 from naslora.evaluation.rescaling import check_finite, choose_rescaling
 from naslora.evaluation.runs import LoadedRun, load_run
@@ -132,9 +132,11 @@ def predict(
     Raises:
         AuditError: the file is not an image, or has several pages.
         StateError, CheckpointError: see `load`.
+        SettingsError: `tile` is negative.
         ValueError: the array is not uint8 (H, W, 3), or probabilities are asked for of a run of
             several classes.
     """
+    check_tile(tile)
     loaded = run if isinstance(run, LoadedRun) else load(run)
     sam = loaded.sam
     if probability and sam.classes > 1:

@@ -280,6 +280,20 @@ def test_the_longest_possible_name(sam: Any, tmp_path: Path) -> None:
     assert len(predict_files(sam, [path], tmp_path / "out")) == 1
 
 
+def test_a_geotiff_and_annotations_are_not_replaced(sam: Any, tmp_path: Path) -> None:
+    image, geo = tmp_path / "map.tif", (33550, "d", 3, (1.0, 1.0, 0.0), True)
+    tifffile.imwrite(image, np.zeros((20, 30, 3), np.uint8), photometric="rgb", extratags=[geo])
+    before = image.read_bytes()
+    with pytest.raises(SettingsError, match="would replace an image"):
+        predict_files(sam, [image], tmp_path, PredictOptions(overwrite=True))
+    assert image.read_bytes() == before
+    (annotations := tmp_path / "out" / "annotations.json").parent.mkdir()
+    annotations.write_text("{}")
+    with pytest.raises(SettingsError, match="already exists"):
+        predict_files(sam, [image], tmp_path / "out", PredictOptions(["coco"]))
+    assert annotations.read_text() == "{}"
+
+
 def test_overlays_and_coco(bright: Any, tmp_path: Path) -> None:
     for number in (1, 2):
         pixels = (
