@@ -11,6 +11,7 @@ import torch
 from naslora.core.errors import SettingsError
 from naslora.core.processors import available_cores
 from naslora.study.settings import TrainingSettings
+from naslora.training.hardware import best_device
 from naslora.training.slurm import cluster_environment
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ def _check_cores(settings: TrainingSettings) -> None:
                 remedy=f"set it to at most {cores}",
             )
     on_cpu = settings.accelerator == "cpu" or (
-        settings.accelerator == "auto"
-        and not torch.cuda.is_available()
-        and not torch.backends.mps.is_available()
+        settings.accelerator == "auto" and best_device().type == "cpu"
     )
     if on_cpu and settings.devices > cores:
         raise SettingsError(

@@ -34,7 +34,7 @@ class HardwareDefaults:
         precision: bfloat16 where the GPU computes with it.
         batch_size: 4 as in the paper, or less where the memory is too small.
         gradient_checkpointing: whether that is needed to fit.
-        threads: cores of a CPU; a few beside a GPU.
+        threads: the cores of a CPU that this process may use; a few beside a GPU.
         workers: processes that load images, beside a GPU.
         needed_bytes: an estimate of the memory that training takes, on the large side.
         available_bytes: memory of the device that is free now.
@@ -90,7 +90,7 @@ def defaults_for(device: torch.device, backbone: str, image_size: int) -> Hardwa
             precision=precision,
             batch_size=size,
             gradient_checkpointing=checkpointing,
-            threads=min(cores, _GPU_THREADS) if on_gpu else psutil.cpu_count(False) or cores,
+            threads=min(cores, _GPU_THREADS if on_gpu else psutil.cpu_count(False) or cores),
             workers=min(max(cores - 1, 0), _GPU_WORKERS) if on_gpu else 0,
             needed_bytes=training_bytes(
                 BACKBONES[backbone], image_size, size, precision, checkpointing=checkpointing
@@ -121,8 +121,9 @@ def training_bytes(
     """
     rows, columns = backbone.grid((image_size, image_size))
     values = rows * columns * backbone.embed_dim * batch_size
-    each = _CHECKPOINTED * backbone.depth + _ACTIVATIONS if checkpointing else 0
-    activations = values * (each or _ACTIVATIONS * backbone.depth)
+    depth = backbone.depth
+    each = _CHECKPOINTED * depth + _ACTIVATIONS if checkpointing else _ACTIVATIONS * depth
+    activations = values * each
     share = 1.0 if precision == "32-true" else _MIXED
     return int(backbone.weights_bytes + _OVERHEAD + share * _TEMPORARY * activations)
 
