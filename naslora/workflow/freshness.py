@@ -67,7 +67,7 @@ class Freshness:
         """
         made_from = read_sources(folder).get(name)
         wanted = self._made_from()
-        return made_from is not None and all(wanted[k] == v for k, v in made_from.items())
+        return made_from is not None and all(wanted.get(k) == v for k, v in made_from.items())
 
     def _manifest(self, task: str) -> bool:
         """Whether a task is prepared from the archives that are here, and split as it is to be.
