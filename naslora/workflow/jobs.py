@@ -34,8 +34,6 @@ from naslora.workflow.freshness import Freshness
 Files = list[Any]
 # Snakemake's `Wildcards`, whose attributes are texts.
 Wildcards = Any
-
-
 # How the files of batches are named: after one seed, or all.
 _SEED, _ALL_SEEDS = "seed", "all"
 

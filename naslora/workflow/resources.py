@@ -8,10 +8,8 @@ from typing import Any
 from naslora.sam.backbones import BACKBONES
 from naslora.study.settings import Study
 from naslora.workflow.cluster import has_gres_only, in_slurm_job
-from naslora.workflow.jobs import seeds_option
+from naslora.workflow.jobs import Wildcards, seeds_option
 
-# Snakemake's `Wildcards`, whose attributes are texts.
-Wildcards = Any
 # A resource that depends on the attempt, counted from 1.
 Growing = Callable[[Wildcards, int], int]
 
