@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Learner:
     """A SAM that Fabric has set up, and the optimiser of its trainable parameters.
 
-    Batches have images (B, 3, S, S), uint8, or embeddings (B, C, S/16, S/16) that were kept, and
+    Batches have images (B, 3, S, S), uint8, or embeddings (B, C, S/p, S/p) that were kept, and
     labels (B, S, S), uint8, all on the CPU.
 
     Args:

@@ -116,14 +116,15 @@ def build_loaders(
         The batches, and the training images.
 
     Raises:
-        SettingsError: the processes cannot share a batch evenly, or the settings need validation
-            images and there are none.
+        SettingsError: the processes cannot share a batch evenly, the settings need validation
+            images and there are none, or there are too few training images to hold some out.
     """
     training = run.training
     if training.batch_size % fabric.world_size:
         raise SettingsError(
             f"training.batch_size {training.batch_size} is not divisible by"
-            f" {fabric.world_size} processes"
+            f" {fabric.world_size} processes",
+            remedy=f"set it to a multiple of {fabric.world_size}",
         )
     batch_size = training.batch_size // fabric.world_size
     _check_validation(run, manifest, alpha_data)

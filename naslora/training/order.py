@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from naslora.core.errors import SettingsError
+from naslora.core.wording import counted
 from naslora.data.dataset import SegmentationDataset
 from naslora.training.resume.signals import ignore_stop_signals
 
@@ -58,10 +60,14 @@ def halves(count: int, seed: int) -> tuple[list[int], list[int]]:
     """Two random halves of `count` indices; neighbours in a manifest are often alike.
 
     Raises:
-        ValueError: there are not two.
+        SettingsError: there are not two.
     """
     if count < 2:
-        raise ValueError(f"cannot split {count} image{'s' * (count != 1)} into two halves")
+        raise SettingsError(
+            f"training.architecture.data is held_out, which cannot split {counted(count, 'image')}"
+            " into two halves",
+            remedy="set it to batch",
+        )
     # Epochs count from 1, so that no epoch's order is made from this.
     order = np.random.Generator(np.random.PCG64([seed, 0])).permutation(count).tolist()
     return sorted(order[: count // 2]), sorted(order[count // 2 :])

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from naslora.core.errors import SettingsError
 from naslora.data.dataset import SegmentationDataset
 from naslora.training.order import EpochSampler, FlippedImages, halves, training_loader
 
@@ -125,5 +126,5 @@ def test_halves_share_nothing_and_leave_nothing(count: int, seed: int) -> None:
 def test_halves_are_random() -> None:
     assert len({tuple(halves(40, seed)[0]) for seed in range(5)}) == 5
     assert halves(40, 0)[0] != list(range(20))
-    with pytest.raises(ValueError, match="cannot split"):
+    with pytest.raises(SettingsError, match="cannot split 1 image into two halves"):
         halves(1, 0)
