@@ -165,7 +165,11 @@ def write_tables(study: Study, names: Sequence[str]) -> list[Path]:
         RecordError: there is no record that a table could show, or one cannot be read.
         DiskError: a file cannot be written.
     """
-    _check("table", [name for name in names if name != ALL], (*TABLES, ALL))
+    for name in names:
+        if name not in (*TABLES, ALL):
+            raise SettingsError(
+                f"no table named {name!r}", remedy=f"choose from {', '.join((*TABLES, ALL))}"
+            )
     known = tables_of(study)
     chosen = list(dict.fromkeys(t for name in names for t in (known if name == ALL else [name])))
     for name in chosen:
@@ -205,11 +209,3 @@ def _check_records(study: Study, names: Sequence[str], tasks: set[str], left_out
             where=Layout.of(study).records,
             remedy=f"run the study first: naslora run --study {study.study}",
         )
-
-
-def _check(kind: str, names: Sequence[str], known: Collection[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise SettingsError(
-                f"no {kind} named {name!r}", remedy=f"choose from {', '.join(known)}"
-            )

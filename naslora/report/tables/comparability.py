@@ -29,13 +29,19 @@ PAPER_ARCHITECTURE = {
 PAPER_CELLS = ("nas_lora", "nas_pc_lora")
 
 
+def why_sam_differs(backbone: str, image_size: int) -> list[str]:
+    """How a backbone and its image size differ from the paper's; empty if they do not."""
+    reasons = []
+    if backbone != PAPER_BACKBONE:
+        reasons.append(f"the backbone is {backbone}, not {PAPER_BACKBONE}")
+    if image_size != PAPER_IMAGE_SIZE:
+        reasons.append(f"images have {image_size} px, not {PAPER_IMAGE_SIZE}")
+    return reasons
+
+
 def why_not_comparable(study: Study, task: str) -> list[str]:
     """Differences of the study's setting of a task from the paper's; empty if there are none."""
-    reasons = []
-    if study.sam.backbone != PAPER_BACKBONE:
-        reasons.append(f"the backbone is {study.sam.backbone}, not {PAPER_BACKBONE}")
-    if study.sam.image_size != PAPER_IMAGE_SIZE:
-        reasons.append(f"images have {study.sam.image_size} px, not {PAPER_IMAGE_SIZE}")
+    reasons = why_sam_differs(study.sam.backbone, study.sam.image_size)
     if study.sam.checkpoint != "official":
         reasons.append(f"the checkpoint is {study.sam.checkpoint}, not SAM's official one")
     if task in study.generated:

@@ -43,10 +43,7 @@ def print_results(study: Study, records: Aggregate, console: Console) -> None:
         title = f"Study {study.study}" if not number else None
         console.print(_grid(table, block, title, spread=with_spread))
     styled = console.is_terminal and console.color_system is not None
-    lines = [
-        note.replace("italic or underlined", "underlined")
-        for note in mark_notes(table, styled=styled)
-    ]
+    lines = mark_notes(table, styled=styled, second="underlined")
     if with_spread and _any_spread(table):
         lines.append("±: standard deviation over seeds.")
     lines += [f"{row.title}: {row.standing}." for row in table.methods if row.standing]

@@ -16,11 +16,8 @@ from naslora.report.tables.model import Column, Row, Table
 from naslora.report.tables.standing import flags, mark_notes
 
 COLUMN_PT, TEXT_PT = 237.0, 495.0  # of a two-column page, 3.28 and 6.85 inches
-_CHARACTER_PT, _SMALL_PT, _BETWEEN_PT = (
-    4.3,
-    3.8,
-    8.0,
-)  # at \footnotesize, at \scriptsize, \tabcolsep
+# A character at \footnotesize, one at \scriptsize, and the space between columns.
+_CHARACTER_PT, _SMALL_PT, _BETWEEN_PT = 4.3, 3.8, 8.0
 _END = r" \\"
 _DASH = "--"
 _COMMANDS = {"best": "textbf", "second": "underline"}
@@ -213,10 +210,10 @@ def _stacked(lines: Sequence[str]) -> str:
 def _notes(table: Table) -> list[str]:
     """Notes on the runs, the marks, and the reasons if nothing is comparable."""
     sections = dict(table.sections)
-    run = next(iter(sections.values()), ())[:1] if sections else ()
+    run = next(iter(sections.values()), ())[:1]
     notes = [
         *run,
-        *(note.replace("italic or underlined", "underlined") for note in mark_notes(table)),
+        *mark_notes(table, second="underlined"),
     ]
     notes += [f"{row.title}: {row.standing}." for row in table.methods if row.standing]
     notes += sections.get("Not comparable with the paper", ())[:1]

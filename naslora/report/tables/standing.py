@@ -95,18 +95,21 @@ def behind_scratch(
     return titles
 
 
-def mark_notes(table: Table, *, styled: bool = True) -> list[str]:
+def mark_notes(
+    table: Table, *, styled: bool = True, second: str = "italic or underlined"
+) -> list[str]:
     """Sentences on the meaning of the marks that the table has.
 
     Args:
         table: the table.
         styled: whether it is shown where text can be bold.
+        second: the style of the second there.
     """
     notes = []
     if styled and any(table.marks(index) for index in range(len(table.columns))):
         notes.append(
-            "Bold: the best, italic or underlined: the second, where they differ significantly "
-            "from all rows below them."
+            f"Bold: the best, {second}: the second, where they differ significantly from all rows "
+            "below them."
         )
     elif styled and table.methods and table.marked:
         notes.append("Nothing is bold: no best row is significantly better than the rows below it.")

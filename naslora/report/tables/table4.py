@@ -23,7 +23,7 @@ from naslora.analysis.frequency import at_frequency
 from naslora.core.errors import RecordError
 from naslora.paper.published import Printed, printed
 from naslora.report.tables.cells import CONFIDENCE, Cell
-from naslora.report.tables.comparability import PAPER_BACKBONE, PAPER_IMAGE_SIZE, why_not_comparable
+from naslora.report.tables.comparability import why_not_comparable, why_sam_differs
 from naslora.report.tables.model import Column, Row, Table
 from naslora.report.tables.writers import write_table
 from naslora.study.layout import Layout
@@ -203,11 +203,7 @@ def _why_not(study: Study, model: str) -> list[str]:
     task = study.analysis_task
     if model not in (RANDOM, PRETRAINED):
         return why_not_comparable(study, task)
-    reasons = []
-    if study.sam.backbone != PAPER_BACKBONE:
-        reasons.append(f"the backbone is {study.sam.backbone}, not {PAPER_BACKBONE}")
-    if study.sam.image_size != PAPER_IMAGE_SIZE:
-        reasons.append(f"images have {study.sam.image_size} px, not {PAPER_IMAGE_SIZE}")
+    reasons = why_sam_differs(study.sam.backbone, study.sam.image_size)
     if task in study.generated:
         reasons.append("the images are generated")
     if model == PRETRAINED and study.sam.checkpoint != "official":

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from naslora.paper.published import Printed
 from naslora.report.tables.cells import Cell
-from naslora.report.tables.comparability import PAPER_BACKBONE, PAPER_IMAGE_SIZE, PAPER_TRAINING
+from naslora.report.tables.comparability import PAPER_TRAINING, why_sam_differs
 from naslora.timing.document import Timing
 
 PAPER_GPU = "V100"
@@ -51,11 +51,7 @@ def timed_cell(
 
 def why_ratios_differ(timing: Timing) -> list[str]:
     """How a timing differs from the paper's in ways that may change even ratios of methods."""
-    reasons = []
-    if timing.backbone != PAPER_BACKBONE:
-        reasons.append(f"the backbone is {timing.backbone}, not {PAPER_BACKBONE}")
-    if timing.image_size != PAPER_IMAGE_SIZE:
-        reasons.append(f"images have {timing.image_size} px, not {PAPER_IMAGE_SIZE}")
+    reasons = why_sam_differs(timing.backbone, timing.image_size)
     if timing.batch_size != PAPER_TRAINING["batch_size"]:
         reasons.append(f"batches have {timing.batch_size}, not {PAPER_TRAINING['batch_size']}")
     if "gpu" not in timing.provenance.hardware:
