@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from naslora.core.errors import RecordError
 from naslora.core.files import write_text
+from naslora.core.wording import counted
 from naslora.report.claims.audit import READING, audit_claims, summary
 from naslora.report.figures.catalogue import FIGURES
 from naslora.report.page.findings import banner, findings
@@ -22,9 +23,8 @@ from naslora.report.page.runs import run_groups, run_pages
 from naslora.report.page.views import TableView, method_of, status_view, table_view
 from naslora.report.tables.catalogue import TABLES, tables_of
 from naslora.report.tables.model import run_title
-from naslora.report.tables.own_tasks import own_tasks
+from naslora.report.tables.own_tasks import has_paper_tasks
 from naslora.results.aggregate import Aggregate, aggregate
-from naslora.results.comparison import Comparisons
 from naslora.results.sources import ALL_SOURCES, sources_of, write_sources
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
@@ -80,8 +80,8 @@ def report_text(study: Study, records: Aggregate) -> str:
     environment.filters["code"] = _code
     runs = run_pages(study, records)
     groups = run_groups(runs, partial(method_of, study))
-    claims = audit_claims(study, records) if _has_paper_tasks(study) else []
-    comparisons = Comparisons(study, records)
+    claims = audit_claims(study, records) if has_paper_tasks(study) else []
+    comparisons = records.comparisons
     pictures = _figures(study)
     return environment.from_string(_asset("template.html")).render(
         study=study,
@@ -91,7 +91,7 @@ def report_text(study: Study, records: Aggregate) -> str:
         status=status_view(study, records),
         problems=[(p.path.relative_to(root).as_posix(), p.message) for p in records.problems],
         tables=_tables(study, records, {group.anchor for group in groups}),
-        beside_the_paper=_has_paper_tasks(study),
+        beside_the_paper=has_paper_tasks(study),
         banner=banner(study, records, comparisons),
         found=findings(study, records, comparisons),
         ranking=[one for one in pictures if one.name == _RANKING],
@@ -105,10 +105,6 @@ def report_text(study: Study, records: Aggregate) -> str:
         css=Markup(_asset("page.css")),
         js=Markup(_asset("page.js")),
     )
-
-
-def _has_paper_tasks(study: Study) -> bool:
-    return len(own_tasks(study)) < len(study.tasks)
 
 
 def _code(text: str) -> Markup:
@@ -127,24 +123,16 @@ def _setting(study: Study) -> str:
         images = "real and generated"
     return (
         f"SAM {study.sam.backbone} at {study.sam.image_size} px ({study.sam.checkpoint} "
-        f"checkpoint), {images} images of {_count(study.tasks, 'task')}, "
-        f"{_count(study.methods, 'method')}, {study.epochs_text()} of batches of "
+        f"checkpoint), {images} images of {counted(len(study.tasks), 'task')}, "
+        f"{counted(len(study.methods), 'method')}, {study.epochs_text()} of batches of "
         f"{training.batch_size}, seeds {', '.join(map(str, study.seeds))}."
     )
-
-
-def _count(things: Sequence[str], name: str) -> str:
-    return _times(len(things), name)
-
-
-def _times(number: int, name: str) -> str:
-    return f"{number} {name}{'s' if number != 1 else ''}"
 
 
 def _tables(study: Study, records: Aggregate, runs: Collection[str]) -> list[TableView]:
     builders = [TABLES[name].build for name in tables_of(study)]
     built = [build(study, records) for build in builders if build is not None]
-    if not _has_paper_tasks(study):  # the paper's tables of costs and features may be empty then
+    if not has_paper_tasks(study):  # the paper's tables of costs and features may be empty then
         built = [one for one in built if any(cell.values for row in one.rows for cell in row.cells)]
     return [table_view(study, table, runs) for table in built]
 

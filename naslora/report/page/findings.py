@@ -14,7 +14,7 @@ from naslora.evaluation.names import main_metric
 from naslora.paper.published import NOT_PEFT
 from naslora.report.figures.captions import test_set_title
 from naslora.report.tables.model import run_title
-from naslora.report.tables.own_tasks import own_tasks
+from naslora.report.tables.own_tasks import has_paper_tasks, own_tasks
 from naslora.report.tables.standing import SCRATCH
 from naslora.results.aggregate import Aggregate
 from naslora.results.check import check
@@ -41,7 +41,7 @@ def banner(study: Study, records: Aggregate, comparisons: Comparisons) -> str:
     """
     if records.runs.empty:
         return "Nothing has been run: all tables are empty."
-    if len(own_tasks(study)) == len(study.tasks):
+    if not has_paper_tasks(study):
         return ""
     points = check(study, records, comparisons)
     failed = [point for point in points if not point.passed]
@@ -228,5 +228,4 @@ def _against_controls(study: Study, records: Aggregate, comparisons: Comparisons
 
 
 def _tasks(ranking: Ranking) -> str:
-    count = len(ranking.scores)
-    return f"{count} task{'s' if count != 1 else ''}"
+    return counted(len(ranking.scores), "task")

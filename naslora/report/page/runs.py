@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -14,7 +14,7 @@ from naslora.evaluation.names import MetricName, metric_name
 from naslora.report.page.curve import learning_curve
 from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import run_title
-from naslora.report.tables.own_tasks import own_tasks
+from naslora.report.tables.own_tasks import has_paper_tasks
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, Receipt, Record, read_record
@@ -95,8 +95,8 @@ def run_pages(study: Study, records: Aggregate) -> list[RunPage]:
     for run in found:
         path = layout.record(*run)
         place = path.relative_to(layout.root).as_posix()
-        page = _page(read_record(path), run_title(records, run[1]), place)
-        pages.append(replace(page, commands=_commands(study, page)))
+        title, commands = run_title(records, run[1]), _commands(study, *run)
+        pages.append(_page(read_record(path), title, place, commands))
     return pages
 
 
@@ -137,31 +137,31 @@ def group_anchor(task: str, variant: str) -> str:
     return f"runs-{task}-{variant}"
 
 
-def _commands(study: Study, run: RunPage) -> list[str]:
+def _commands(study: Study, task: str, variant: str, seed: int) -> list[str]:
     """What makes a run again, for studies that a command can name."""
-    if len(own_tasks(study)) == len(study.tasks):
+    if not has_paper_tasks(study):
         return []
-    if run.variant in CONTROLS:
-        return [f"naslora controls --study {study.study} --task {run.task}"]
-    options = f"--study {study.study} --task {run.task} --variant {run.variant} --seed {run.seed}"
+    if variant in CONTROLS:
+        return [f"naslora controls --study {study.study} --task {task}"]
+    options = f"--study {study.study} --task {task} --variant {variant} --seed {seed}"
     return [f"naslora {step} {options}" for step in ("train", "evaluate")]
 
 
-def _page(record: Record, title: str, place: str) -> RunPage:
+def _page(record: Record, title: str, place: str, commands: list[str]) -> RunPage:
     training = record.training
     return RunPage(
         anchor=anchor(record.task, record.variant, record.seed),
         group=group_anchor(record.task, record.variant),
         task=record.task,
         variant=record.variant,
-        title=title if record.training else record.title,
+        title=title,
         seed=record.seed,
         status=record.status,
         message=record.message,
         test_sets=list(record.metrics),
         scores=_score_lines(list(record.metrics.values())),
         paths=_paths(record, place),
-        commands=[],
+        commands=commands,
         facts=_facts(record),
         settings=yaml.safe_dump(training.settings, sort_keys=False) if training else "",
         curve=_curve(training) if training and training.history else None,

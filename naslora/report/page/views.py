@@ -12,7 +12,7 @@ from naslora.report.tables.leakage import LEAKAGE
 from naslora.report.tables.markdown import DASH
 from naslora.report.tables.model import Column, Mark, Row, Table
 from naslora.report.tables.standing import flags, mark_notes
-from naslora.report.tables.status import standings
+from naslora.report.tables.status import run_counts
 from naslora.report.tables.table5 import SEARCHING
 from naslora.report.tables.writers import paper_text, value_text
 from naslora.results.aggregate import Aggregate
@@ -129,7 +129,7 @@ def _cell(row: Row, cell: Cell, column: Column, mark: str) -> CellView:
 
 def status_view(study: Study, records: Aggregate) -> list[RowView]:
     """How many of the planned runs of each row and task are done, and the status of the others."""
-    found = {(one.task, one.variant): one for one in standings(study, records)}
+    found = {(one.task, one.variant): one for one in run_counts(study, records)}
     rows = []
     for name in (*CONTROLS, *study.run_names()):
         cells = []

@@ -60,7 +60,7 @@ def _csv_text(records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
             "test_set": column.test_set,
             "metric": column.metric,
             "method": name,
-            "title": _title(records, name),
+            "title": run_title(records, name),
             "mean": cell.value,
             "std": cell.std,
             "n": cell.n,
@@ -87,13 +87,9 @@ def _markdown_text(study: Study, records: Aggregate, found: list[tuple[str, Colu
         columns = list(dict.fromkeys(column for _, column, _ in here))
         cells = {(name, column.key): cell for name, column, cell in here}
         lines = [
-            [_title(records, name), *(value_text(cells[name, c.key], c) for c in columns)]
+            [run_title(records, name), *(value_text(cells[name, c.key], c) for c in columns)]
             for name in dict.fromkeys(name for name, _, _ in here)
         ]
         head = ["Method", *(f"{column.title} {column.arrow}" for column in columns)]
         parts += [f"## {plain(get_benchmark(task).title)}, {test_set}", grid(head, lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def _title(records: Aggregate, name: str) -> str:
-    return CONTROLS.get(name) or run_title(records, name)

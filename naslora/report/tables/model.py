@@ -10,6 +10,7 @@ from naslora.evaluation.names import metric_name
 from naslora.paper.published import METHOD_ROWS, Printed
 from naslora.paper.published import rows as published_rows
 from naslora.report.tables.cells import DECIDED, WIDEST, Cell
+from naslora.study.records import CONTROLS
 from naslora.study.settings import RunSettings, Study
 
 if TYPE_CHECKING:
@@ -321,8 +322,9 @@ def flat(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def run_title(records: Aggregate, variant: str) -> str:
-    """The name of a run in tables and legends.
+    """The name of a run or a control in tables and legends.
 
     The paper's for its methods; for others what their records say; else the variant's key.
     """
-    return METHOD_ROWS.get(variant) or records.titles.get(variant, variant)
+    known = CONTROLS.get(variant) or METHOD_ROWS.get(variant)
+    return known or records.titles.get(variant, variant)

@@ -20,6 +20,11 @@ def own_tasks(study: Study) -> list[str]:
     return [task for task in study.tasks if task not in _PAPER_TASKS]
 
 
+def has_paper_tasks(study: Study) -> bool:
+    """Whether any of the study's tasks is in a table of the paper."""
+    return any(task in _PAPER_TASKS for task in study.tasks)
+
+
 def own_table(study: Study) -> TableSpec:
     """Every metric of every test set of these tasks, for all methods."""
     columns = [column for task in own_tasks(study) for column in _columns(task)]

@@ -52,12 +52,12 @@ def first_sentence(ranking: Ranking, records: Aggregate) -> str:
         return f"The methods do not differ significantly ({test})."
     first, *others = ranking.leaders
     mean = f"mean rank {ranking.mean_ranks.iloc[0]:.1f} of {len(ranking.mean_ranks)}"
-    ahead = f"{_title(records, first)} is ahead over {tasks} tasks ({mean}; {test})"
+    ahead = f"{run_title(records, first)} is ahead over {tasks} tasks ({mean}; {test})"
     if not others:
         return f"{ahead}, and differs significantly from all others."
     if len(others) == len(ranking.mean_ranks) - 1:
         return f"{ahead}, but it does not differ significantly from any other method."
-    near = joined([_title(records, name) for name in others])
+    near = joined([run_title(records, name) for name in others])
     return f"{ahead}; it does not differ significantly from {near}."
 
 
@@ -114,7 +114,7 @@ def _csv_text(ranking: Ranking, records: Aggregate) -> str:
     both.insert(
         int(both.columns.get_loc("method")) + 1,  # type: ignore[arg-type]
         "title",
-        [_title(records, name) for name in both["method"]],
+        [run_title(records, name) for name in both["method"]],
     )
     return both.to_csv(index=False, lineterminator="\n")
 
@@ -143,7 +143,7 @@ def _ranks(ranking: Ranking, records: Aggregate) -> str:
     for name, mean in ranking.mean_ranks.items():
         scores, ranks = ranking.scores[name].abs(), ranking.ranks[name]  # of errors the negative
         cells = [f"{scores[task]:.1f} ({ranks[task]:g})" for task in tasks]
-        lines.append([_title(records, str(name)), f"{mean:.2f}", *cells])
+        lines.append([run_title(records, str(name)), f"{mean:.2f}", *cells])
     return grid(["Method", "Mean rank", *(get_benchmark(task).title for task in tasks)], lines)
 
 
@@ -190,7 +190,7 @@ def _differences(ranking: Ranking, records: Aggregate) -> str:
         for row in frame.to_dict("records")
     }
     lines = [
-        [_title(records, name), *(cells.get((task, part, name), DASH) for task, part, _ in sets)]
+        [run_title(records, name), *(cells.get((task, part, name), DASH) for task, part, _ in sets)]
         for name in dict.fromkeys(frame["method"])
     ]
     smallest = frame.groupby(["task", "test_set"])["smallest"].median()
@@ -210,10 +210,6 @@ def _set_title(task: str, test_set: str, metric: str) -> str:
     benchmark = get_benchmark(task)
     place = f"{benchmark.title} {test_set}" if len(benchmark.test_sets) > 1 else benchmark.title
     return f"{place}, {metric_name(metric).title}"
-
-
-def _title(records: Aggregate, name: str) -> str:
-    return run_title(records, name)
 
 
 def _count(ranking: Ranking) -> str:

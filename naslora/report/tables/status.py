@@ -19,7 +19,7 @@ STATUSES = ("done", "diverged", "failed", "interrupted", "left out", "missing")
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunCounts:
     """The runs of one control, method or variant on one task.
 
     `counts` has every one of `STATUSES`; they add up to the runs that the study plans.
@@ -45,7 +45,7 @@ class Standing:
         return f"{done} ({ended})" if ended else done
 
 
-def standings(study: Study, records: Aggregate) -> list[Standing]:
+def run_counts(study: Study, records: Aggregate) -> list[RunCounts]:
     """One per task and row: controls, methods, then variants, in the study's order."""
     found = []
     for task in study.tasks:
@@ -53,8 +53,7 @@ def standings(study: Study, records: Aggregate) -> list[Standing]:
             seeds = [0] if name in CONTROLS else study.seeds
             ended = Counter(records.status(task, name, seed) for seed in seeds)
             counts = Counter({status: ended[status] for status in STATUSES})
-            title = CONTROLS.get(name) or run_title(records, name)
-            found.append(Standing(task, name, title, counts))
+            found.append(RunCounts(task, name, run_title(records, name), counts))
     return found
 
 
@@ -64,12 +63,12 @@ def write_status(study: Study, records: Aggregate) -> None:
     Raises:
         DiskError: a file cannot be written.
     """
-    layout, found = Layout.of(study), standings(study, records)
+    layout, found = Layout.of(study), run_counts(study, records)
     write_text(layout.table("status", "csv"), _csv_text(found))
     write_text(layout.table("status", "md"), _markdown_text(study, records, found))
 
 
-def _csv_text(found: list[Standing]) -> str:
+def _csv_text(found: list[RunCounts]) -> str:
     lines = [
         {
             "task": one.task,
@@ -83,7 +82,7 @@ def _csv_text(found: list[Standing]) -> str:
     return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
 
 
-def _markdown_text(study: Study, records: Aggregate, found: list[Standing]) -> str:
+def _markdown_text(study: Study, records: Aggregate, found: list[RunCounts]) -> str:
     total = sum((one.counts for one in found), Counter({status: 0 for status in STATUSES}))
     sums = grid(
         ["Status", "Runs"],
@@ -99,7 +98,7 @@ def _markdown_text(study: Study, records: Aggregate, found: list[Standing]) -> s
     return "\n\n".join(parts) + "\n"
 
 
-def _matrix(study: Study, found: list[Standing]) -> str:
+def _matrix(study: Study, found: list[RunCounts]) -> str:
     """How many of the planned runs are done, and the status of the others; a dash for none."""
     titles = {one.variant: one.title for one in found}
     cells = {(one.task, one.variant): one.text for one in found}
