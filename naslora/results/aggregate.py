@@ -33,7 +33,7 @@ _RUN_COLUMNS = [
     "images",
     "code",
 ]
-_SCORE_COLUMNS = ["task", "test_set", "variant", "method", "seed", "metric", "value", "status"]
+_SCORE_COLUMNS = ["task", "test_set", "variant", "method", "seed", "metric", "value"]
 _LOSS_COLUMNS = ["task", "variant", "seed", "epoch", "loss"]
 _LOSS_COLUMNS += ["val_score", "val_loss", "seconds", "searching"]
 _Key = tuple[str, str, str, str]
@@ -44,8 +44,8 @@ class Aggregate:
     """A study's records.
 
     Attributes:
-        scores: one row per task, test set, variant, method, seed and metric, with its value (in
-            the record's unit) and the run's status, which is always `done`.
+        scores: one row per task, test set, variant, method, seed and metric of a run that is done,
+            with its value in the record's unit.
         runs: one row per record, with its status (`done`, `diverged`, `failed`, `interrupted`),
             its message, its parameter counts (trainable, and those of Meta's SAM; None for a
             control), `searches` (whether it has architecture parameters), `images`, a mapping of

@@ -231,7 +231,7 @@ def _code(record: Record) -> str:
 def _score_rows(record: Record) -> list[tuple[Any, ...]]:
     run = (record.variant, record.method, record.seed)
     return [
-        (record.task, test_set, *run, metric, value, record.status)
+        (record.task, test_set, *run, metric, value)
         for test_set, values in record.metrics.items()
         for metric, value in values.items()
     ]

@@ -41,7 +41,7 @@ SPECS: tuple[TableSpec, ...] = (
     *(module.TABLE for module in (table1, table2, table3)),
     *(ablations.TABLE6, ablations.TABLE7, ablations.TABLE8, ablations.TABLE9, ablations.TABLE_D1),
 )
-_SCORES = ["task", "test_set", "variant", "method", "seed", "metric", "value", "status"]
+_SCORES = ["task", "test_set", "variant", "method", "seed", "metric", "value"]
 _EPOCHS = ["task", "variant", "seed", "epoch", "loss", "seconds", "searching"]
 _RUNS = ["task", "variant", "method", "title", "seed", "status", "trainable_parameters"]
 Scores = Mapping[str, Mapping[str, float]]

@@ -34,7 +34,7 @@ def scored(
 ) -> list[tuple[Any, ...]]:
     """Runs of methods, a value per seed, alike in all metrics."""
     return [
-        (task, test_set, variant, variant, seed, metric, value, "done")
+        (task, test_set, variant, variant, seed, metric, value)
         for variant, by_seed in values.items()
         for seed, value in enumerate(by_seed)
         for metric in ([metrics] if isinstance(metrics, str) else metrics)
