@@ -29,9 +29,9 @@ def sources_of(study: Study) -> dict[str, str]:
     """
     layout = Layout.of(study)
     files = {
-        "records": [p for p in layout.records.glob("*/*/*.json")],
-        "analyses": [p for p in (layout.records / "analysis").glob("*.json")],
-        "timings": [p for p in layout.timing.glob("*.json")],
+        "records": layout.records.glob("*/*/*.json"),
+        "analyses": layout.analyses.glob("*.json"),
+        "timings": layout.timing.glob("*.json"),
     }
     hashes = {
         name: fingerprint({p.relative_to(layout.root).as_posix(): sha256(p) for p in paths})

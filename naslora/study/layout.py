@@ -77,9 +77,15 @@ class Layout:
     def figures(self) -> Path:
         return self.root / "figures"
 
+    @property
+    def analyses(self) -> Path:
+        """Folder of attention distances and log amplitudes; with the records, so that tables need
+        no more.
+        """
+        return self.records / "analysis"
+
     def analysis(self, task: str, model: str, seed: int | str) -> Path:
-        """Attention distances and log amplitudes; with the records, so that tables need no more."""
-        return self.records / "analysis" / f"{task}-{model}-seed{seed}.json"
+        return self.analyses / f"{task}-{model}-seed{seed}.json"
 
     @property
     def timing(self) -> Path:
