@@ -26,6 +26,9 @@ METHOD_ROWS: Mapping[str, str] = {
     "nas_pc_lora": "NAS-PC-LoRA",
 }
 
+# The paper's own methods.
+NAS_METHODS = ("nas_lora", "nas_pc_lora")
+
 # Not parameter-efficient: the paper has the first in a group of its own, which it does not rank.
 NOT_PEFT = frozenset({"scratch", "full_finetuning"})
 

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from naslora.core.documents import Document, parse_document
 from naslora.core.errors import RecordError
 from naslora.core.files import fingerprint, write_json
+from naslora.core.wording import counted
 from naslora.study.layout import Layout
 from naslora.study.records import Provenance
 from naslora.study.settings import Study
@@ -145,7 +146,7 @@ def hardware_title(hardware: Mapping[str, Any]) -> str:
     if "gpu" in hardware:
         return str(hardware["gpu"])
     threads = hardware["threads"]
-    return f"{hardware['processor']}, {threads} thread{'s' if threads != 1 else ''}"
+    return f"{hardware['processor']}, {counted(threads, 'thread')}"
 
 
 def timed_settings(study: Study) -> dict[str, Any]:

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from naslora.paper.published import NAS_METHODS
 from naslora.report.claims.claim import Judgement
 from naslora.report.claims.evidence import Difference, Evidence, repeats_text
 from naslora.report.tables.model import Column, run_title
-
-NAS = ("nas_lora", "nas_pc_lora")
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ def best_against_best(
 
 def against_baselines(evidence: Evidence, columns: Sequence[Column]) -> Comparison | None:
     """The better of NAS-LoRA and NAS-PC-LoRA against the best other method of the study."""
-    baselines = [name for name in evidence.study.methods if name not in NAS]
-    return best_against_best(evidence, columns, NAS, baselines)
+    baselines = [name for name in evidence.study.methods if name not in NAS_METHODS]
+    return best_against_best(evidence, columns, NAS_METHODS, baselines)
 
 
 def judge(differences: Sequence[Difference], needed: int) -> Judgement:

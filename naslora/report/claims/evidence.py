@@ -70,7 +70,6 @@ class Evidence:
     def __init__(self, study: Study, records: Aggregate):
         self.study = study
         self.records = records
-        self._epochs = records.losses
 
     def scores(self, column: Column, variant: str) -> dict[int, float]:
         """A column's metric by seed, in the column's unit; empty without a run that is done."""
@@ -137,7 +136,7 @@ class Evidence:
             to: the method in the denominator, over all of its epochs.
             searching: whether to take the epochs in which alpha is trained.
         """
-        epochs = self._epochs
+        epochs = self.records.losses
         above = _seconds(
             epochs[(epochs["variant"] == variant) & (epochs["searching"] == searching)]
         )

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from naslora.core.wording import counted
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.paper.published import columns, rows
 from naslora.report.claims.claim import Claim, Judgement, value
@@ -74,7 +75,7 @@ def preferences(evidence: Evidence) -> Claim:
         means = (f"{name} {np.mean(values):.2f} %" for name, values in shares.items())
         lines.append(
             f"{get_benchmark(task).title}: {', '.join(means)} (softmax of alpha, mean over cells, "
-            f"n = {seeds} seed{'s' if seeds > 1 else ''}; 25 % each before the search)."
+            f"n = {counted(seeds, 'seed')}; 25 % each before the search)."
         )
         differences += [
             Difference(tuple(a - b for a, b in zip(shares[high], shares[low], strict=True)))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 
-from naslora.paper.published import METHOD_ROWS, NOT_PEFT, columns, rows
+from naslora.paper.published import METHOD_ROWS, NAS_METHODS, NOT_PEFT, columns, rows
 from naslora.report.claims.claim import Claim, Judgement, number, value
-from naslora.report.claims.comparison import NAS, against_baselines, best_against_best
+from naslora.report.claims.comparison import against_baselines, best_against_best
 from naslora.report.claims.evidence import Difference, Evidence, repeats_text
 from naslora.report.tables import table2, table3
 
-_ROWS = tuple(METHOD_ROWS[name] for name in NAS)
-_CITED = ("Translab", "Trans2Seg")
+_ROWS = tuple(METHOD_ROWS[name] for name in NAS_METHODS)
+_CITED = table3.TABLE.cited
 _CLASSES = tuple(table3.CLASSES)
 _LEAD = 9  # classes, as the text counts
 _MIOU, _FOREGROUND = (c for c in table3.COLUMNS if c.key in ("mIoU", "mIoU_foreground"))
@@ -171,10 +171,10 @@ def _definitions_here(evidence: Evidence) -> tuple[str, ...]:
 def _categories_here(evidence: Evidence) -> tuple[tuple[str, ...], Judgement]:
     classes = [column for column in table3.COLUMNS if column.key in _CLASSES]
     methods = evidence.study.methods
-    peft = [name for name in methods if name not in (*NAS, *NOT_PEFT)]
-    found = best_against_best(evidence, classes, NAS, peft)
-    rest = [name for name in methods if name not in NAS]
-    accuracy = best_against_best(evidence, [_ACCURACY], NAS, rest)
+    peft = [name for name in methods if name not in (*NAS_METHODS, *NOT_PEFT)]
+    found = best_against_best(evidence, classes, NAS_METHODS, peft)
+    rest = [name for name in methods if name not in NAS_METHODS]
+    accuracy = best_against_best(evidence, [_ACCURACY], NAS_METHODS, rest)
     if found is None or accuracy is None:
         return (), Judgement.NOT_MEASURED
     leaders = found.leaders(evidence)

@@ -7,15 +7,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from naslora.data.benchmarks.contract import get_benchmark
-from naslora.paper.published import METHOD_ROWS, NOT_PEFT, columns, printed, rows
+from naslora.paper.published import METHOD_ROWS, NAS_METHODS, NOT_PEFT, columns, printed, rows
 from naslora.report.claims.claim import Claim, Judgement, value
-from naslora.report.claims.comparison import NAS, against_baselines, compare, most
+from naslora.report.claims.comparison import against_baselines, compare, most
 from naslora.report.claims.evidence import Evidence
 from naslora.report.tables import table1
 from naslora.report.tables.model import Column
 
 _COLUMNS = table1.PAPER_COLUMNS
-_ROWS = tuple(METHOD_ROWS[name] for name in NAS)
+_ROWS = tuple(METHOD_ROWS[name] for name in NAS_METHODS)
 _DOMAIN_SPECIFIC = "Domain Specific"
 
 
@@ -115,7 +115,7 @@ def dice_and_iou(evidence: Evidence) -> Claim:
 
 def _alone() -> str:
     """How many columns each of the two leads without the other."""
-    others = [row for name, row in METHOD_ROWS.items() if name not in (*NAS, *NOT_PEFT)]
+    others = [row for name, row in METHOD_ROWS.items() if name not in (*NAS_METHODS, *NOT_PEFT)]
     parts = []
     for row in _ROWS:
         behind = [c for c in _COLUMNS if not _better(c, row, _best(c, others))]

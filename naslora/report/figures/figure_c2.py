@@ -11,10 +11,11 @@ import pandas as pd
 
 from naslora.core.wording import joined
 from naslora.data.benchmarks.contract import get_benchmark
+from naslora.paper.published import NAS_METHODS
 from naslora.report.figures.captions import over_seeds, setting
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
-from naslora.report.figures.style import METHOD_STYLES, SEARCHED, WIDTH, figure
+from naslora.report.figures.style import METHOD_STYLES, WIDTH, figure
 from naslora.report.tables.model import run_title
 from naslora.results.shares import LABELS, Shares, read_shares
 
@@ -96,7 +97,7 @@ def draw_shares_by_block(inputs: Inputs, path: Path) -> None:
     frame = _frame(inputs)
     tasks = [task for task in study.tasks if task in set(frame["task"])]
     shown = pd.concat(
-        mine[mine["method"] == max(mine["method"], key=SEARCHED.index)]
+        mine[mine["method"] == max(mine["method"], key=NAS_METHODS.index)]
         for task in tasks
         if len(mine := frame[frame["task"] == task])
     )
@@ -131,7 +132,7 @@ def _frame(inputs: Inputs) -> pd.DataFrame:
     """One row per task, method, seed, cell and operation: its share minus uniform, in points."""
     study = inputs.study
     parts = []
-    for task, method in itertools.product(study.tasks, SEARCHED):
+    for task, method in itertools.product(study.tasks, NAS_METHODS):
         if method in study.methods:
             shares = read_shares(study, inputs.records, task, method)
             if shares is not None:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from naslora.paper.published import NAS_METHODS
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -66,8 +68,7 @@ _FURTHER = (
     MethodStyle("#6699CC", "h", (1, 1.5)),
 )
 # Drawn last, and therefore on top.
-HIGHLIGHTED = ("lora", "nas_lora", "nas_pc_lora")
-SEARCHED = ("nas_lora", "nas_pc_lora")
+HIGHLIGHTED = ("lora", *NAS_METHODS)
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from naslora.nas.settings import PAPER_COUNT
-from naslora.paper.published import METHOD_ROWS
+from naslora.paper.published import METHOD_ROWS, NAS_METHODS
 from naslora.report.tables.model import Column
 from naslora.results.aggregate import Aggregate
 from naslora.study.settings import Study
@@ -26,7 +26,7 @@ PAPER_ARCHITECTURE = {
     "weight_decay": 1e-3,
 }
 # The paper leaves their cells open: the default ones and those that have its counts stand for it.
-PAPER_CELLS = ("nas_lora", "nas_pc_lora")
+PAPER_CELLS = NAS_METHODS
 
 
 def why_sam_differs(backbone: str, image_size: int) -> list[str]:

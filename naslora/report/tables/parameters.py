@@ -13,7 +13,7 @@ from naslora.core.errors import SettingsError
 from naslora.methods.registry import adapt, get_method, trainable_parameters
 from naslora.nas.settings import PAPER_COUNT
 from naslora.paper.counts import Count
-from naslora.paper.published import METHOD_ROWS, Printed, printed
+from naslora.paper.published import METHOD_ROWS, NAS_METHODS, Printed, printed
 from naslora.report.tables.markdown import DASH, grid
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.building import build_sam, original_parameters
@@ -116,7 +116,7 @@ def _table1() -> list[_Spec]:
     for method, row in METHOD_ROWS.items():
         title = get_method(method).title
         specs.append(_Spec("1", row, title, method, note=notes.get(method)))
-        if method in ("nas_lora", "nas_pc_lora"):
+        if method in NAS_METHODS:
             specs.append(
                 _Spec("1", row, f"{title}, paper's count", method, PAPER_COUNT, note=_PRESET)
             )

@@ -12,7 +12,7 @@ from naslora.core.files import write_text
 from naslora.core.wording import joined
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import metric_name
-from naslora.paper.published import METHOD_ROWS, NOT_PEFT, printed
+from naslora.paper.published import METHOD_ROWS, NAS_METHODS, NOT_PEFT, printed
 from naslora.report.tables import table1
 from naslora.report.tables.markdown import DASH, bullets, grid, plain
 from naslora.report.tables.model import run_title
@@ -22,7 +22,6 @@ from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
 NAME = "ranking"
-_NAS = ("nas_lora", "nas_pc_lora")
 
 
 def write_ranking(study: Study, records: Aggregate) -> None:
@@ -88,7 +87,7 @@ def paper_leads() -> tuple[float, float]:
 
 
 def _leads() -> list[float]:
-    others = [m for m in METHOD_ROWS if m not in _NAS and m not in NOT_PEFT]
+    others = [m for m in METHOD_ROWS if m not in NAS_METHODS and m not in NOT_PEFT]
     leads = []
     for column in table1.PAPER_COLUMNS:
         sign = 1 if column.higher_is_better else -1
@@ -97,7 +96,7 @@ def _leads() -> list[float]:
             found = (printed("1", METHOD_ROWS[method], key) for method in methods)
             return max(sign * number.value for number in found if number is not None)
 
-        leads.append(abs(best(_NAS) - best(others)))
+        leads.append(abs(best(NAS_METHODS) - best(others)))
     return leads
 
 

@@ -10,10 +10,10 @@ from matplotlib.colors import to_rgb
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from naslora.methods.names import METHOD_NAMES
+from naslora.paper.published import NAS_METHODS
 from naslora.report.figures.style import (
     CLASS_COLOURS,
     METHOD_STYLES,
-    SEARCHED,
     in_drawing_order,
     method_styles,
 )
@@ -51,7 +51,7 @@ def test_every_method_of_the_paper_has_a_look_of_its_own() -> None:
 
 @pytest.mark.parametrize("vision", VISIONS)
 def test_the_searched_methods_differ_for_everybody(vision: str) -> None:
-    one, other = (METHOD_STYLES[method] for method in SEARCHED)
+    one, other = (METHOD_STYLES[method] for method in NAS_METHODS)
     assert apart(one.colour, other.colour, vision) > 30
     assert one.dash != other.dash
 
