@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from naslora.data.dataset import SegmentationDataset, mean_mask
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.data.masks import IGNORE
 from naslora.data.prepare import prepared_images
-from naslora.evaluation.evaluate import score, write_per_image
+from naslora.evaluation.evaluate import score_test_sets, write_per_image
 from naslora.evaluation.names import main_metric
 from naslora.evaluation.predictions import Predicted, evaluation_size, test_images
 from naslora.study.layout import Layout
@@ -190,14 +190,8 @@ def _evaluate_control(
 ) -> Path:
     began = time.perf_counter()
     layout = Layout.of(study)
-    metrics: dict[str, dict[str, float]] = {}
-    images: dict[str, int] = {}
-    rows: list[dict[str, Any]] = []
-    for test_set in manifest.evaluated:
-        predicted = _predictions(study, manifest, test_set, control)
-        metrics[test_set], set_rows = score(study, benchmark, manifest, test_set, predicted)
-        images[test_set] = len(set_rows)
-        rows += set_rows
+    predict = partial(_predictions, study, manifest, control=control)
+    metrics, images, rows = score_test_sets(study, benchmark, manifest, predict)
     path = layout.record(benchmark.name, name, 0)
     record = Record(
         status="done",

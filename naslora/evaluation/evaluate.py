@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -55,15 +55,16 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     if status == "done":
         benchmark = get_benchmark(task)
         manifest = read_manifest(layout.manifest(task))
-        sam = trained_sam(study, benchmark, variant, seed, receipt).to(device)
+        sam = trained = trained_sam(study, benchmark, variant, seed, receipt).to(device)
         try:
-            for test_set in manifest.evaluated:
-                predicted = predictions(study, manifest, test_set, sam)
-                metrics[test_set], set_rows = score(study, benchmark, manifest, test_set, predicted)
-                images[test_set] = len(set_rows)
-                rows += set_rows
+            metrics, images, rows = score_test_sets(
+                study,
+                benchmark,
+                manifest,
+                lambda test_set: predictions(study, manifest, test_set, trained),
+            )
         except DivergedError as error:
-            status, message, metrics, images = "diverged", error.what, {}, {}
+            status, message = "diverged", error.what
     if status == "done":
         per_image = write_per_image(layout, task, variant, seed, rows)
     else:
@@ -90,7 +91,32 @@ def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     return record
 
 
-def score(
+def score_test_sets(
+    study: Study,
+    benchmark: Benchmark,
+    manifest: Manifest,
+    predict: Callable[[str], Iterator[Predicted]],
+) -> tuple[dict[str, dict[str, float]], dict[str, int], list[dict[str, Any]]]:
+    """Metrics and number of images by test set, and the metrics of each image.
+
+    Args:
+        study: says at which size.
+        benchmark: of the task.
+        manifest: of the task.
+        predict: the predictions for all images of a test set, in the manifest's order.
+    """
+    metrics: dict[str, dict[str, float]] = {}
+    images: dict[str, int] = {}
+    rows: list[dict[str, Any]] = []
+    for test_set in manifest.evaluated:
+        predicted = predict(test_set)
+        metrics[test_set], set_rows = _score(study, benchmark, manifest, test_set, predicted)
+        images[test_set] = len(set_rows)
+        rows += set_rows
+    return metrics, images, rows
+
+
+def _score(
     study: Study,
     benchmark: Benchmark,
     manifest: Manifest,
