@@ -78,11 +78,16 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        raise DiskError(
-            f"cannot write {path.name}: {os.strerror(error.errno)}",
-            where=path.parent,
-            remedy="free some space or choose another folder, then run the same command again",
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> DiskError:
+    reason = os.strerror(error.errno) if error.errno else error.strerror
+    return DiskError(
+        f"cannot write {path.name}: {reason}",
+        where=path.parent,
+        remedy="free some space or choose another folder, then run the same command again",
+    )
 
 
 @contextmanager
@@ -205,11 +210,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (None, errno.EINVAL):  # of what the block reads
             raise
-        raise DiskError(
-            f"cannot write {target.name}: {error.strerror}",
-            where=target.parent,
-            remedy="free some space or choose another folder, then run the same command again",
-        ) from error
+        raise _cannot_write(target, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
