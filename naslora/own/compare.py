@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from naslora.core.errors import WorkflowError
+from naslora.core.wording import counted
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric, metric_name
 from naslora.own.study import STUDY, FitOptions, make_study
 from naslora.results.aggregate import aggregate
-from naslora.results.comparison import Comparisons
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 from naslora.workflow.run import run_snakemake
@@ -85,7 +85,7 @@ def find_winner(study: Study) -> Winner:
     (task,) = study.tasks
     benchmark = get_benchmark(task)
     test_set, metric = benchmark.test_sets[0], main_metric(benchmark.metrics)
-    comparison = Comparisons(study, aggregate(study)).of(task, test_set, metric)
+    comparison = aggregate(study).comparisons.of(task, test_set, metric)
     name = metric_name(metric)
     means = comparison.means.reindex(study.methods).dropna()
     means = means.sort_values(ascending=not name.higher_is_better)
@@ -96,9 +96,9 @@ def find_winner(study: Study) -> Winner:
     leaders = [best]
     for other in others:
         difference = comparison.difference(best, other)
-        if difference is None or difference.significant_sign(max(1, len(others))) <= 0:
+        if difference is None or difference.significant_sign(len(others)) <= 0:
             leaders.append(other)
-    seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
+    seeds = counted(len(study.seeds), "seed")
     if len(leaders) == 1 and others:
         sentence = f"{best} is the best ({name.title}, {seeds}): better than every other method."
     elif not others:

@@ -45,7 +45,7 @@ def build_demo(run: LoadedRun, title: str) -> Any:
         return (
             _picture(mask, run),
             overlay(pixels, mask, run.sam.classes),
-            (f"{size}, {share:.1%} foreground"),
+            f"{size}, {share:.1%} foreground",
         )
 
     with gradio.Blocks(title=title, analytics_enabled=False) as page:

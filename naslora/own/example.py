@@ -32,7 +32,11 @@ def write_example(folder: Path, task: str = "leaf", count: int = 60) -> list[Pat
     """
     benchmark = get_benchmark(task)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingsError("this folder is not empty", where=folder.absolute())
+        raise SettingsError(
+            "this folder is not empty",
+            where=folder.absolute(),
+            remedy="choose a new or an empty one",
+        )
     draw = drawing_of(benchmark)
     written = []
     for index, rng in enumerate(streams(_SEED, count)):

@@ -109,21 +109,20 @@ def fit(
     return result
 
 
-def audit_lines(study: Study, task: str) -> list[str]:
-    """Findings of the audit as lines: leakage, and images that look alike."""
-    content = json.loads(Layout.of(study).audit(task).read_text(encoding="utf-8"))
-    found = content["findings"]
-    return [f"audit: {one['text']} ({len(one['items'])})" for one in found]
-
-
 def _prepared(study: Study, task: str, log: Callable[[str], None]) -> Manifest:
     """The manifest of the task; made, if an earlier call has not made it."""
     layout = Layout.of(study)
     if layout.manifest(task).is_file() and layout.prepared(task).is_dir():
-        for line in audit_lines(study, task):  # which the first call printed as it prepared them
+        for line in _audit_lines(study, task):  # which the first call printed as it prepared them
             log(line)
         return read_manifest(layout.manifest(task))
     return prepare(study, task)
+
+
+def _audit_lines(study: Study, task: str) -> list[str]:
+    """Findings of the audit as lines: leakage, and images that look alike."""
+    content = json.loads(Layout.of(study).audit(task).read_text(encoding="utf-8"))
+    return [f"audit: {one['text']} ({len(one['items'])})" for one in content["findings"]]
 
 
 def _judged(study: Study, record: Record, out: Path, report: Path) -> Fit:

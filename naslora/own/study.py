@@ -178,9 +178,8 @@ def _hardware(
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Settings that fit this machine; those of an earlier call, if `out` has its settings."""
-    saved = out / _SETTINGS
-    if saved.is_file():
-        before = yaml.safe_load(saved.read_text(encoding="utf-8")) or {}
+    before = _saved_settings(out)
+    if before is not None:
         return {key: before[key] for key in _OF_HARDWARE if key in before}
     device = best_device()
     if settings.get("training.accelerator", "auto") == "cpu":
@@ -211,6 +210,28 @@ def _hardware(
     return {**values, "sam.image_size": size}
 
 
+def _saved_settings(out: Path) -> dict[str, Any] | None:
+    """The settings that an earlier call has left in `out`; None where there are none.
+
+    Raises:
+        SettingsError: the file is damaged.
+    """
+    path = out / _SETTINGS
+    if not path.is_file():
+        return None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        content = None
+    if not isinstance(content, dict):
+        raise SettingsError(
+            "the settings of the run in this folder are damaged",
+            where=path,
+            remedy="choose another --out",
+        )
+    return content
+
+
 def _checkpoint(setting: str | None) -> str | None:
     """A setting, with the path of a file made absolute."""
     if setting in (None, "official", "shipped"):
@@ -224,8 +245,8 @@ def _check_same(out: Path, task: str, described: str, settings: Mapping[str, Any
     Raises:
         SettingsError: `out` holds one.
     """
-    old_task, old_settings = out / f"{task}.py", out / _SETTINGS
-    if not old_settings.is_file():
+    old_task, before = out / f"{task}.py", _saved_settings(out)
+    if before is None:
         if out.is_dir() and any(out.iterdir()):
             raise SettingsError(
                 "this folder is not empty, and does not contain a run to resume",
@@ -233,7 +254,6 @@ def _check_same(out: Path, task: str, described: str, settings: Mapping[str, Any
                 remedy="choose another --out",
             )
         return
-    before = yaml.safe_load(old_settings.read_text(encoding="utf-8")) or {}
     differing = sorted(
         key
         for key in {*before, *settings}

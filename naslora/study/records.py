@@ -230,7 +230,11 @@ def read_record(path: Path) -> Record:
             )
         per_image = path.with_name(record.per_image.name)
         if not per_image.is_file():
-            raise RecordError("the per-image metrics of a record are missing", where=per_image)
+            raise RecordError(
+                "the per-image metrics of a record are missing",
+                where=per_image,
+                remedy="delete the record and evaluate the run again",
+            )
         if sha256(per_image) != record.per_image.sha256:
             raise RecordError(
                 "the per-image metrics are not those of the record beside them",
