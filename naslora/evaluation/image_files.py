@@ -129,12 +129,9 @@ def read_pages(path: Path) -> Iterator[Page]:
 
 
 def _is_image(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in _parts(path, folder))
+    inside = path.relative_to(folder).parts
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in inside)
     return path.suffix.lower() in FORMATS and not hidden and path.is_file()
-
-
-def _parts(path: Path, folder: Path) -> tuple[str, ...]:
-    return path.relative_to(folder).parts
 
 
 def _common_folder(paths: list[Path]) -> Path:

@@ -24,7 +24,7 @@ class LoadedRun:
     """A trained run, ready for inference.
 
     Attributes:
-        sam: adapted, in evaluation mode, on the CPU.
+        sam: adapted, in evaluation mode; on the CPU until it is moved.
         training_side: median of the longer sides in pixels of the images that it was trained on;
             None if the adapter file does not say.
     """
@@ -55,10 +55,8 @@ def load_run(run: Path, checkpoint: Path | None = None) -> LoadedRun:
     metadata = read_metadata(adapter)
     if checkpoint is not None:
         return LoadedRun(load_adapted_sam(adapter, checkpoint), metadata.image_side)
-    try:
-        return LoadedRun(
-            load_adapted_sam(adapter), metadata.image_side
-        )  # a method that starts from random weights
+    try:  # a method that starts from random weights
+        return LoadedRun(load_adapted_sam(adapter), metadata.image_side)
     except CheckpointError as error:
         missing = error
     name = metadata.base.file if metadata.base else None

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from naslora.core.errors import DivergedError
@@ -91,8 +92,6 @@ def predict_tiled(sam: Sam, pixels: NDArray[np.uint8], tile: int | None) -> Iter
 
 def _scores(sam: Sam, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
     """Probabilities or class scores (B, K, h, w) of crops of one size, on the CPU."""
-    from PIL import Image
-
     height, width = sam.image_size
     resized = [
         np.array(Image.fromarray(crop).resize((width, height), Image.Resampling.BILINEAR))
