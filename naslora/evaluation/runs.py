@@ -78,8 +78,9 @@ def _candidates(adapter: Path) -> Iterator[Path]:
     """Files that may be the SAM that a run was trained on, likely ones first."""
     settings = adapter.absolute().parent / "study.yaml"  # of `naslora fit`
     if settings.is_file():
-        named = yaml.safe_load(settings.read_text(encoding="utf-8")).get("sam.checkpoint", "")
-        if Path(named).is_file():
+        found = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        named = found.get("sam.checkpoint") if isinstance(found, dict) else None
+        if isinstance(named, str) and Path(named).is_file():
             yield Path(named)
     folders = [adapter.absolute().parent]
     for parent in adapter.absolute().parents[:6]:

@@ -87,9 +87,7 @@ def check(study: Study, records: Aggregate, comparisons: Comparisons | None = No
     mains = [
         one for one in main_comparisons(study, made) if records.has_images(one.task, one.test_set)
     ]
-    points = [_complete(study, records)]
-    for one in mains:
-        points.append(_images(one))
+    points = [_complete(study, records), *map(_images, mains)]
     for one in mains:
         for metric in get_benchmark(one.task).metrics:
             margin = MARGINS_OF_TASK.get((one.task, metric), MARGINS.get(metric))

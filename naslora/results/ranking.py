@@ -29,13 +29,13 @@ class Ranking:
     """The methods of a study against each other.
 
     Attributes:
-        differences: one line per test set and method, but for `REFERENCE`, which they are compared
-            with. Columns: `task`, `test_set`, `metric` (a record's name), `method`; `difference`
-            (above 0: better than `REFERENCE`; in the unit that tables show), `seeds`, `images`;
-            `seeds_low` and `seeds_high` (95 % t-interval over seeds), `images_low` and
-            `images_high` (95 % bootstrap interval over images); `significant` (1 better, -1 worse,
-            0 neither) and `smallest` (the true difference that so many seeds show with a
-            probability of 0.8). NaN where there is no such number.
+        differences: one line per test set and method, or variant that runs on every task, but for
+            `REFERENCE`, which they are compared with. Columns: `task`, `test_set`, `metric` (a
+            record's name), `method`; `difference` (above 0: better than `REFERENCE`; in the unit
+            that tables show), `seeds`, `images`; `seeds_low` and `seeds_high` (95 % t-interval over
+            seeds), `images_low` and `images_high` (95 % bootstrap interval over images);
+            `significant` (1 better, -1 worse, 0 neither) and `smallest` (the true difference that
+            so many seeds show with a probability of 0.8). NaN where there is no such number.
         scores: one line per task, one column per method that has all tasks: mean over test sets of
             the main metric, more is better.
         ranks: the same as ranks within a task, 1 for the best, ties shared.
@@ -87,7 +87,7 @@ def rank(study: Study, records: Aggregate, comparisons: Comparisons | None = Non
     ranks = scores.rank(axis="columns", ascending=False)
     tested = len(scores) >= FEWEST_TASKS and len(scores.columns) >= FEWEST_TASKS
     return Ranking(
-        differences=differences(sets, study.methods),
+        differences=differences(sets, [*study.methods, *study.general_variants()]),
         scores=scores,
         ranks=ranks,
         friedman=_friedman(scores) if tested else None,

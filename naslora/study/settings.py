@@ -184,6 +184,10 @@ class Study(Settings):
             chosen = self.variants[variant].tasks
         return [task for task in self.tasks if chosen is None or task in chosen]
 
+    def general_variants(self) -> list[str]:
+        """The variants that run on every task, as methods do."""
+        return [name for name, variant in self.variants.items() if variant.tasks is None]
+
     def runs(self) -> list[tuple[str, str, int]]:
         """All training runs of the study, as task, variant and seed."""
         return [

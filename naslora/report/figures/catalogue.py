@@ -311,7 +311,7 @@ def write_figures(
 
 def _has_results(study: Study, records: Aggregate) -> bool:
     layout = Layout.of(study)
-    files = (layout.timing.glob("*.json"), layout.analysis("", "", 0).parent.glob("*.json"))
+    files = (layout.timing.glob("*.json"), layout.analyses.glob("*.json"))
     return not records.runs.empty or bool(records.problems) or any(map(any, files))
 
 

@@ -16,7 +16,7 @@ from naslora.report.figures.captions import setting, test_set_title
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.style import NORMAL, SMALL, figure, method_styles
-from naslora.report.tables.model import run_title
+from naslora.report.tables.model import row_title, run_title
 from naslora.report.tables.standing import SCRATCH
 from naslora.results.ranking import (
     FEWEST_TASKS,
@@ -57,7 +57,8 @@ def draw_ranking(inputs: Inputs, path: Path) -> None:
     if frame.empty:
         raise NothingToDrawError("no test set has a run of LoRA and one of another method")
     shown = set(frame["method"]) - NOT_PEFT
-    methods = [method for method in study.methods if method in shown]
+    compared = [*study.methods, *study.general_variants()]
+    methods = [method for method in compared if method in shown]
     scratch = _from_scratch(inputs)
     rows = [*methods, *dict.fromkeys(scratch["method"])]
     sets = list(dict.fromkeys(zip(frame["task"], frame["test_set"], strict=True)))
@@ -71,7 +72,7 @@ def draw_ranking(inputs: Inputs, path: Path) -> None:
         grid = canvas.subplots(down, across, sharey=True, squeeze=False).ravel()
         for axes, (task, test_set) in zip(grid, sets, strict=False):
             mine = frame[(frame["task"] == task) & (frame["test_set"] == test_set)]
-            _differences(axes, mine.set_index("method"), methods, study.methods)
+            _differences(axes, mine.set_index("method"), methods, compared)
             also = scratch[(scratch["task"] == task) & (scratch["test_set"] == test_set)]
             for name, difference in zip(also["method"], also["difference"], strict=True):
                 _grey_row(axes, float(difference), rows.index(name))
@@ -79,7 +80,9 @@ def draw_ranking(inputs: Inputs, path: Path) -> None:
             axes.set_title(f"{test_set_title(task, test_set)}\n{metric}", fontsize=NORMAL)
         for axes in grid[len(sets) :]:
             axes.set_axis_off()
-        grid[0].set_yticks(range(len(rows)), [run_title(inputs.records, row) for row in rows])
+        grid[0].set_yticks(
+            range(len(rows)), [row_title(study, inputs.records, row) for row in rows]
+        )
         for label in grid[0].get_yticklabels()[len(methods) :]:
             label.set_color(_GREY)
         grid[0].set_ylim(len(rows) - 0.4, -0.6)

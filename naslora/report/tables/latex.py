@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from naslora.report.tables.cells import Cell, Verdict
+from naslora.report.tables.leakage import LEAKAGE
 from naslora.report.tables.model import Column, Row, Table
+from naslora.report.tables.notes import WHAT_WAS_RUN
 from naslora.report.tables.standing import flags, mark_notes
 
 COLUMN_PT, TEXT_PT = 237.0, 495.0  # of a two-column page, 3.28 and 6.85 inches
@@ -210,9 +212,9 @@ def _stacked(lines: Sequence[str]) -> str:
 def _notes(table: Table) -> list[str]:
     """Notes on the runs, the marks, and the reasons if nothing is comparable."""
     sections = dict(table.sections)
-    run = next(iter(sections.values()), ())[:1]
     notes = [
-        *run,
+        *sections.get(WHAT_WAS_RUN, ())[:1],
+        *sections.get(LEAKAGE, ())[:1],
         *mark_notes(table, second="underlined"),
     ]
     notes += [f"{row.title}: {row.standing}." for row in table.methods if row.standing]

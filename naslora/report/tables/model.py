@@ -203,16 +203,18 @@ class TableSpec:
         printed = published_rows(self.paper) if self.paper else tuple(keys)
         ours = [keys[row] for row in printed if row in keys]
         others = [method for method in study.methods if method not in ours]
-        everywhere = [name for name, variant in study.variants.items() if variant.tasks is None]
         return (
             *(RowSpec(method, METHOD_ROWS[method] if self.paper else None) for method in ours),
             *(RowSpec(method, None) for method in others),
-            *(RowSpec(name, None, _variant_title(study, name)) for name in everywhere),
+            *(RowSpec(name, None, variant_title(study, name)) for name in study.general_variants()),
         )
 
 
-def _variant_title(study: Study, name: str) -> str:
-    """As `NAS-LoRA, linear` for `nas_lora_linear`, a variant of `nas_lora`."""
+def variant_title(study: Study, name: str) -> str:
+    """The name of a variant in tables.
+
+    As `NAS-LoRA, linear` for `nas_lora_linear`, a variant of `nas_lora`.
+    """
     method = study.variants[name].method
     rest = name.removeprefix(method).replace("_", " ").strip()
     return f"{METHOD_ROWS.get(method, method)}, {rest or name}"
@@ -328,3 +330,8 @@ def run_title(records: Aggregate, variant: str) -> str:
     """
     known = CONTROLS.get(variant) or METHOD_ROWS.get(variant)
     return known or records.titles.get(variant, variant)
+
+
+def row_title(study: Study, records: Aggregate, name: str) -> str:
+    """`run_title`, and of a variant of the study `variant_title`."""
+    return variant_title(study, name) if name in study.variants else run_title(records, name)

@@ -16,6 +16,7 @@ from naslora.results.comparison import Comparison
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
+WHAT_WAS_RUN = "What was run"
 Sections = tuple[tuple[str, tuple[str, ...]], ...]
 _ALPHA_DATA = {
     "batch": "the training batch",
@@ -50,7 +51,7 @@ def sections(
     comparable = any(cell.verdict in DECIDED for row in rows for cell in row.cells)
     parts = (
         (LEAKAGE, leakage(study, columns)),
-        ("What was run", what_was_run(study, records, columns, rows)),
+        (WHAT_WAS_RUN, what_was_run(study, records, columns, rows)),
         (
             "About this table",
             [

@@ -15,7 +15,7 @@ from naslora.evaluation.names import metric_name
 from naslora.paper.published import METHOD_ROWS, NAS_METHODS, NOT_PEFT, printed
 from naslora.report.tables import table1
 from naslora.report.tables.markdown import DASH, bullets, grid, plain
-from naslora.report.tables.model import run_title
+from naslora.report.tables.model import row_title, run_title
 from naslora.results.aggregate import Aggregate
 from naslora.results.ranking import FEWEST_TASKS, REFERENCE, Ranking, rank
 from naslora.study.layout import Layout
@@ -35,7 +35,7 @@ def write_ranking(study: Study, records: Aggregate) -> None:
         DiskError: a file cannot be written.
     """
     layout, ranking = Layout.of(study), rank(study, records)
-    write_text(layout.table(NAME, "csv"), _csv_text(ranking, records))
+    write_text(layout.table(NAME, "csv"), _csv_text(study, ranking, records))
     write_text(layout.table(NAME, "md"), _markdown_text(study, ranking, records))
 
 
@@ -100,7 +100,7 @@ def _leads() -> list[float]:
     return leads
 
 
-def _csv_text(ranking: Ranking, records: Aggregate) -> str:
+def _csv_text(study: Study, ranking: Ranking, records: Aggregate) -> str:
     lines = ranking.differences.assign(mean_rank=float("nan"))
     whole = pd.DataFrame(
         {
@@ -113,7 +113,7 @@ def _csv_text(ranking: Ranking, records: Aggregate) -> str:
     both.insert(
         int(both.columns.get_loc("method")) + 1,  # type: ignore[arg-type]
         "title",
-        [run_title(records, name) for name in both["method"]],
+        [row_title(study, records, name) for name in both["method"]],
     )
     return both.to_csv(index=False, lineterminator="\n")
 
@@ -129,7 +129,7 @@ def _markdown_text(study: Study, ranking: Ranking, records: Aggregate) -> str:
     if len(ranking.differences):
         parts += [
             f"## Differences to {METHOD_ROWS[REFERENCE]}",
-            _differences(ranking, records),
+            _differences(study, ranking, records),
             bullets(_READING),
         ]
     return "\n\n".join(parts) + "\n"
@@ -180,8 +180,8 @@ _READING = (
 )
 
 
-def _differences(ranking: Ranking, records: Aggregate) -> str:
-    """A row per method and a column per test set."""
+def _differences(study: Study, ranking: Ranking, records: Aggregate) -> str:
+    """A row per method or variant and a column per test set."""
     frame = ranking.differences
     sets = list(dict.fromkeys(zip(frame["task"], frame["test_set"], frame["metric"], strict=True)))
     cells = {
@@ -189,7 +189,10 @@ def _differences(ranking: Ranking, records: Aggregate) -> str:
         for row in frame.to_dict("records")
     }
     lines = [
-        [run_title(records, name), *(cells.get((task, part, name), DASH) for task, part, _ in sets)]
+        [
+            row_title(study, records, name),
+            *(cells.get((task, part, name), DASH) for task, part, _ in sets),
+        ]
         for name in dict.fromkeys(frame["method"])
     ]
     smallest = frame.groupby(["task", "test_set"])["smallest"].median()
