@@ -15,7 +15,7 @@ _OPEN = {"variants", "generated", "method_settings", "network_tasks", "task_trai
 def merge(
     base: dict[str, Any], delta: Mapping[str, Any], source: str, at: str = ""
 ) -> dict[str, Any]:
-    """`base` with the values of `delta`, level by level.
+    """`base` with the values of `delta`, level by level; a variant that is None is left out.
 
     Args:
         base: names all known keys.
@@ -37,6 +37,12 @@ def merge(
         old = base.get(key)
         if path in _OPEN and not value:
             merged[key] = {}  # none at all, such as no variants
+        elif at == "variants." and value is None:
+            if merged.pop(key, None) is None:
+                raise SettingsError(
+                    f"no variant {key} that {source} could leave out",
+                    remedy=f"there are {', '.join(base) or 'none'}",
+                )
         elif isinstance(old, dict) and isinstance(value, Mapping):
             merged[key] = merge(old, value, source, f"{path}.")
         else:

@@ -190,6 +190,16 @@ def test_variants_are_a_method_with_deltas(load: Load) -> None:
     assert plain.training == study.training
 
 
+def test_null_leaves_a_variant_out(load: Load) -> None:
+    assert {"rank_6", "rank_12"} <= {*load({}).variants}
+    study = load({"variants": {"rank_6": None, "wide": VARIANT}})
+    assert "rank_6" not in study.variants
+    assert {"rank_12", "wide"} <= {*study.variants}
+    assert "rank_6" not in load(None, {"variants.rank_6": None}).variants
+    with pytest.raises(SettingsError, match="no variant rank_5 that"):
+        load({"variants": {"rank_5": None}})
+
+
 def test_variants_run_on_their_tasks_alone(load: Load) -> None:
     variants = {"narrow": {**VARIANT, "tasks": ["leaf", "sbu"]}, "wide": VARIANT}
     study = load(
