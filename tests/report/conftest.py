@@ -23,6 +23,7 @@ ONE_TASK: dict[str, Any] = {
     "methods": ["decoder_only", "lora", "nas_lora", "nas_pc_lora"],
     "networks": [],
     "network_tasks": {},
+    "variants": {"lora_rank_92": None},
     "task_training": {},
     "training": {
         "epochs": 8,
