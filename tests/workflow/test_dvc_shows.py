@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,18 @@ def test_every_stage_copies_its_results() -> None:
         assert set(outs(stage)) == {f"{FOLDER}{folder}" for folder in folders[stage]}
         # Without `persist`, DVC would delete what Snakemake could have kept. All of it is cached.
         assert all(flags == {"persist": True} for flags in outs(stage).values())
+
+
+def test_dvc_keeps_of_the_published_study_what_git_does_not() -> None:
+    text = (ROOT / "results" / "sample" / "dvc.yaml").read_text(encoding="utf-8")
+    stage = yaml.safe_load(text)["stages"]["runs"]
+    assert stage["cmd"] == "snakemake --profile local all_runs --config study=sample"
+    flags = {path: flags for out in stage["outs"] for path, flags in out.items()}
+    assert set(flags) == {"results/sample/runs", "results/sample/records"}
+    for path, one in flags.items():
+        ignored = subprocess.run(["git", "check-ignore", "--quiet", path], cwd=ROOT).returncode == 0
+        assert ignored == one.get("cache", True), path
+        assert one["persist"]
 
 
 def test_plots_are_pictures_that_show_no_images() -> None:
