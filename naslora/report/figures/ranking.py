@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from naslora.core.wording import counted, joined
+from naslora.core.wording import counted, joined, signed
 from naslora.evaluation.names import metric_name
 from naslora.paper.published import NOT_PEFT
 from naslora.report.figures.captions import setting, test_set_title
@@ -113,7 +113,7 @@ def _grey_row(axes: Axes, difference: float, place: int) -> None:
     axes.plot(x, place, marker=marker, color=_GREY, markersize=3.6, markeredgewidth=0)
     left = x > (low + high) / 2  # the number stands on the side with more room
     axes.annotate(
-        f"{difference + 0.0:+.1f}",
+        signed(difference),
         (x, place),
         xytext=(-4 if left else 4, 0),
         textcoords="offset points",

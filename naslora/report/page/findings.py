@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from naslora.core.wording import counted, joined
+from naslora.core.wording import counted, joined, signed
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric
 from naslora.paper.published import NOT_PEFT
@@ -105,7 +105,7 @@ def _with_interval(line: Mapping[Hashable, Any]) -> str:
     pairs = [(line[f"{kind}_low"], line[f"{kind}_high"]) for kind in ("seeds", "images")]
     known = [(low, high) for low, high in pairs if pd.notna(low)]
     place = test_set_title(str(line["task"]), str(line["test_set"]))
-    text = f"{line['difference'] + 0.0:+.1f} on {place}"
+    text = f"{signed(line['difference'])} on {place}"
     if not known:
         return text
     low, high = max(known, key=lambda one: one[1] - one[0])

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from naslora.core.files import write_text
-from naslora.core.wording import joined
+from naslora.core.wording import joined, signed
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import metric_name
 from naslora.paper.published import METHOD_ROWS, NAS_METHODS, NOT_PEFT, printed
@@ -202,7 +202,7 @@ def _differences(study: Study, ranking: Ranking, records: Aggregate) -> str:
 
 
 def _difference(row: Mapping[Hashable, Any]) -> str:
-    text = f"{row['difference'] + 0.0:+.1f}"
+    text = signed(row["difference"])
     text = f"**{text}**" if row["significant"] else text
     halves = [(row[f"{kind}_high"] - row[f"{kind}_low"]) / 2 for kind in ("seeds", "images")]
     return f"{text} ± {' / '.join(DASH if pd.isna(half) else f'{half:.1f}' for half in halves)}"

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from naslora.core.files import write_text
-from naslora.report.tables.cells import Cell, Verdict
+from naslora.report.tables.cells import NOT_PLANNED, Cell, Verdict
 from naslora.report.tables.latex import latex_text
 from naslora.report.tables.markdown import DASH, bullets, grid, plain
 from naslora.report.tables.model import Column, Row, Table
@@ -96,7 +96,12 @@ def markdown_text(table: Table) -> str:
 
 
 def value_text(cell: Cell, column: Column) -> str:
-    """`91.2 ± 0.3`, with the number of seeds where it is not the full one; a dash for no value."""
+    """`91.2 ± 0.3`, with the number of seeds where it is not the full one.
+
+    A dash for no value, with the reason unless the row does not run on the task.
+    """
+    if cell.status == NOT_PLANNED:
+        return DASH
     if cell.value is None:
         return f"{DASH} ({cell.status})"
     text = f"{cell.value:.{column.decimals}f}"
