@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -309,6 +309,31 @@ class Comparisons:
             by = ["test_set", "id"] if "id" in rows else ["test_set"]
             self._rows[key] = rows.sort_values(by, kind="stable", ignore_index=True)
         return self._rows[key]
+
+
+def mean_comparison(comparisons: Sequence[Comparison]) -> Comparison:
+    """The comparison of rows on the mean of several metrics of one test set.
+
+    Args:
+        comparisons: one for each metric, all of which are better when higher, or all when lower.
+            `metric` of the result is that of the first.
+
+    Raises:
+        ValueError: the metrics have different directions, or are of different test sets.
+    """
+    first = comparisons[0]
+    if len({(one.task, one.test_set, one.name.sign) for one in comparisons}) > 1:
+        raise ValueError("only metrics of one test set and of one direction have a mean")
+    if len(comparisons) == 1:
+        return first
+    resampled = [one.replicates for one in comparisons if one.replicates is not None]
+    return replace(
+        first,
+        scores=sum((one.scores for one in comparisons[1:]), first.scores) / len(comparisons),
+        replicates=sum(resampled[1:], resampled[0]) / len(resampled)
+        if len(resampled) == len(comparisons)
+        else None,
+    )
 
 
 def welch(first: tuple[float, int], second: tuple[float, int], seeds: int) -> tuple[float, int]:

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from naslora.results.aggregate import aggregate
-from naslora.results.comparison import Comparison, Difference, bootstrap
+from naslora.results.comparison import Comparison, Difference, bootstrap, mean_comparison
 from naslora.results.set_metrics import set_metric
 from naslora.study.settings import Study
 
@@ -188,3 +188,27 @@ def test_what_is_trained_from_scratch_is_not_in_the_pool(
     found = aggregate(study).comparisons.of("kvasir", "test", "IoU")
     assert {"scratch", "unet"} <= set(found.scores)
     assert found.pooled == ("lora", "mona")
+
+
+def test_the_mean_of_metrics_is_compared_as_a_metric_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+    names = ["a", "b", "c"]
+    first, second = (rng.normal(60, 2, (3, 3)) for _ in range(2))
+    resampled = [pd.DataFrame(rng.normal(60, 1, (50, 3)), columns=names) for _ in range(2)]
+    columns = [
+        compared(dict(zip(names, values.T.tolist(), strict=True)), metric=metric, replicates=frame)
+        for values, metric, frame in zip((first, second), ("IoU", "Dice"), resampled, strict=True)
+    ]
+    mean = dict(zip(names, ((first + second) / 2).T.tolist(), strict=True))
+    expected = compared(mean, replicates=(resampled[0] + resampled[1]) / 2).difference("a", "b")
+    found = mean_comparison(columns).difference("a", "b")
+    assert found is not None
+    assert expected is not None
+    assert vars(found) == pytest.approx(vars(expected))
+    assert mean_comparison(columns[:1]) is columns[0]
+
+
+def test_metrics_of_different_directions_have_no_mean() -> None:
+    columns = [compared({"a": [60.0], "b": [61.0]}, metric=metric) for metric in ("IoU", "BER")]
+    with pytest.raises(ValueError, match="one direction"):
+        mean_comparison(columns)

@@ -8,9 +8,14 @@ from itertools import pairwise
 from naslora.paper.published import columns, rows
 from naslora.report.claims.claim import Claim, Judgement, value
 from naslora.report.claims.comparison import judge
-from naslora.report.claims.evidence import Difference, Evidence, repeats_text
+from naslora.report.claims.evidence import (
+    Evidence,
+    difference_text,
+    repeats_text,
+)
 from naslora.report.tables import ablations as tables
 from naslora.report.tables.model import Column, TableSpec
+from naslora.results.comparison import Difference
 
 _OWN = "nas_pc_lora"
 _NO_SPREAD = "The paper prints no spread over its seeds, so nothing tells these from chance."
@@ -32,14 +37,15 @@ def operations(evidence: Evidence) -> Claim:
     }
     lines, _ = _against(evidence, scored, {name: (name, _OWN) for name in without}, without)
     steps = [
-        evidence.difference(scored, less, more)
+        evidence.mean_difference(scored, less, more)
         for more, less in pairwise(without)  # what costs more is the worse of the two
     ]
     found = [step for step in steps if step is not None]
     if len(found) == len(steps):
         lines += (
-            f"On average over the columns, convolutions give {found[0].text} points more than "
-            f"skip and no connection, and these {found[1].text} more than pooling.",
+            f"On average over the columns, convolutions give {difference_text(found[0])} points "
+            f"more than skip and no connection, and these {difference_text(found[1])} more than "
+            "pooling.",
         )
     return Claim(
         key="operations",
@@ -187,18 +193,18 @@ def _against(
     """One run against another, for several pairs: a sentence each, and means over columns."""
     lines, found = [], []
     for key, (one, other) in pairs.items():
-        difference = evidence.difference(scored, one, other)
+        difference = evidence.mean_difference(scored, one, other)
         found.append(difference)
         if difference is None:
             continue
         parts = [
-            f"{column.title} {part.text}"
+            f"{column.title} {difference_text(part)}"
             for column in scored
-            if (part := evidence.difference([column], one, other)) is not None
+            if (part := evidence.difference(column, one, other)) is not None
         ]
         lines.append(
-            f"{titles[key]}: {', '.join(parts)} points; mean of these {difference.text} "
-            f"({repeats_text([difference])})."
+            f"{titles[key]}: {', '.join(parts)} points; mean of these "
+            f"{difference_text(difference)} ({repeats_text([difference.seeds])})."
         )
     return tuple(lines), found
 
@@ -209,14 +215,14 @@ def _ranks_here(evidence: Evidence) -> tuple[tuple[str, ...], Judgement]:
     variants = [row.variant for row in spec.rows_of(evidence.study)]
     lines, judgements = [], []
     for column in spec.columns[:2]:
-        steps = [evidence.difference([column], b, a) for a, b in pairwise(variants)]
+        steps = [evidence.difference(column, b, a) for a, b in pairwise(variants)]
         found = [step for step in steps if step is not None]
         if len(found) < len(rows("7")) - 1:
             continue
         means = [f"{evidence.mean(column, name):.{column.decimals}f}" for name in variants]
         lines.append(
-            f"{column.title}: {' -> '.join(means)}; steps {', '.join(s.text for s in found)} "
-            f"({repeats_text(found)})."
+            f"{column.title}: {' -> '.join(means)}; steps {', '.join(map(difference_text, found))} "
+            f"({repeats_text(step.seeds for step in found)})."
         )
         judgements.append(judge(found, len(found)))
     if not judgements:

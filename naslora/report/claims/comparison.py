@@ -6,15 +6,17 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from naslora.paper.published import NAS_METHODS
 from naslora.report.claims.claim import Judgement
-from naslora.report.claims.evidence import Difference, Evidence, repeats_text
+from naslora.report.claims.evidence import Evidence, repeats_text
 from naslora.report.tables.model import Column, run_title
+from naslora.results.comparison import Difference
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ColumnComparison:
     """By how much one run, or group of runs, is better than another, per column.
 
     Attributes:
@@ -44,7 +46,7 @@ class Comparison:
         return (
             f"{side} is better in {_counted(ahead)} of {len(self.columns)} columns, worse in "
             f"{_counted(behind)}, and neither in {len(self.columns_with(0))} "
-            f"({repeats_text(self.differences)})."
+            f"({repeats_text(d.seeds for d in self.differences)})."
         )
 
     def sizes(self) -> str:
@@ -71,34 +73,40 @@ class Comparison:
 
 def compare(
     evidence: Evidence, columns: Sequence[Column], one: str, other: str
-) -> Comparison | None:
+) -> ColumnComparison | None:
     """One run against another; None where they have no column in common."""
-    pairs = [(column, evidence.difference([column], one, other)) for column in columns]
+    pairs = [(column, evidence.difference(column, one, other)) for column in columns]
     return _comparison([(c, d, other) for c, d in pairs if d is not None])
 
 
 def best_against_best(
     evidence: Evidence, columns: Sequence[Column], ours: Sequence[str], others: Sequence[str]
-) -> Comparison | None:
+) -> ColumnComparison | None:
     """The best mean of one group against the best of another, column by column."""
     found = []
     for column in columns:
         one, other = _best(evidence, column, ours), _best(evidence, column, others)
         if one is None or other is None:
             continue
-        difference = evidence.difference([column], one, other)
+        difference = evidence.difference(column, one, other)
         if difference is not None:
             found.append((column, difference, other))
     return _comparison(found)
 
 
-def against_baselines(evidence: Evidence, columns: Sequence[Column]) -> Comparison | None:
+def against_baselines(evidence: Evidence, columns: Sequence[Column]) -> ColumnComparison | None:
     """The better of NAS-LoRA and NAS-PC-LoRA against the best other method of the study."""
     baselines = [name for name in evidence.study.methods if name not in NAS_METHODS]
     return best_against_best(evidence, columns, NAS_METHODS, baselines)
 
 
-def judge(differences: Sequence[Difference], needed: int) -> Judgement:
+class Signed(Protocol):
+    """A difference that is significant in one direction or in neither."""
+
+    def significant_sign(self, comparisons: int = 1) -> int: ...
+
+
+def judge(differences: Sequence[Signed], needed: int) -> Judgement:
     """Judge the claim that at least `needed` of these are positive.
 
     It holds where so many are significant, and is contradicted where so many are significantly
@@ -120,11 +128,11 @@ def most(number: int) -> int:
     return number // 2 + 1
 
 
-def _comparison(found: Sequence[tuple[Column, Difference, str]]) -> Comparison | None:
+def _comparison(found: Sequence[tuple[Column, Difference, str]]) -> ColumnComparison | None:
     if not found:
         return None
     columns, differences, others = zip(*found, strict=True)
-    return Comparison(columns, differences, others)
+    return ColumnComparison(columns, differences, others)
 
 
 def _best(evidence: Evidence, column: Column, runs: Sequence[str]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
@@ -12,6 +12,7 @@ import pandas as pd
 from naslora.report.tables.cells import CONFIDENCE, half_interval
 from naslora.report.tables.model import Column
 from naslora.results.aggregate import Aggregate
+from naslora.results.comparison import Difference, mean_comparison
 from naslora.results.costs import machine_titles
 from naslora.study.settings import Study
 from naslora.timing.document import PassName, Timing, read_timings
@@ -20,8 +21,12 @@ _NOISE = 1e-9  # differences of decimal numbers are off in the last bits
 
 
 @dataclass(frozen=True)
-class Difference:
-    """By how much one run is better than another, in each of several repeats."""
+class PairedDifference:
+    """By how much one side is better than the other in each of several repeats.
+
+    The repeats are seeds or images. For two runs on one metric of one test set, see
+    `Evidence.difference`.
+    """
 
     values: tuple[float, ...]
 
@@ -36,7 +41,7 @@ class Difference:
     def significant_sign(self, comparisons: int = 1) -> int:
         """1 if significantly better, -1 if significantly worse, else 0.
 
-        The t-interval of the mean decides; `comparisons` share its level of 5 % (Bonferroni).
+        Decided by the t-interval of the mean; `comparisons` share its level of 5 % (Bonferroni).
         """
         half = half_interval(self.values, 1 - (1 - CONFIDENCE) / comparisons)
         if half is None or abs(self.mean) <= half + _NOISE:
@@ -46,9 +51,7 @@ class Difference:
     @property
     def text(self) -> str:
         """The mean, and half of its 95 % t-interval where there are repeats: `+0.31 ± 0.52`."""
-        half = half_interval(self.values)
-        mean = round(self.mean, 2) + 0.0  # so that there is no -0.00
-        return f"{mean:+.2f}" + ("" if half is None else f" ± {half:.2f}")
+        return _with_half_interval(self.mean, half_interval(self.values))
 
 
 @dataclass(frozen=True)
@@ -81,19 +84,26 @@ class Evidence:
         found = self.scores(column, variant)
         return statistics.fmean(found.values()) if found else None
 
-    def difference(self, columns: Sequence[Column], one: str, other: str) -> Difference | None:
-        """By how much one run is better than another of the same seed, mean over columns.
+    def difference(self, column: Column, one: str, other: str) -> Difference | None:
+        """By how much one run is better than another in a column, by the test that tables use.
+
+        With one seed, nothing is significant. None where they have no seed in common.
+        """
+        return self.mean_difference([column], one, other)
+
+    def mean_difference(self, columns: Sequence[Column], one: str, other: str) -> Difference | None:
+        """The same for the mean over several columns of one test set.
 
         None where they have no seed in common that is done in all of the columns.
         """
-        by_seed: list[dict[int, float]] = []
-        for column in columns:
-            sign = 1 if column.higher_is_better else -1
-            ours, theirs = self.scores(column, one), self.scores(column, other)
-            by_seed.append({s: sign * (ours[s] - theirs[s]) for s in ours if s in theirs})
-        common = set.intersection(*map(set, by_seed)) if by_seed else set()
-        values = tuple(statistics.fmean(d[seed] for d in by_seed) for seed in sorted(common))
-        return Difference(values) if values else None
+        if not all(self.scores(column, run) for column in columns for run in (one, other)):
+            return None
+        made = self.records.comparisons
+        found = mean_comparison([made.of(c.task, c.test_set, c.metric) for c in columns])
+        difference = found.difference(one, other)
+        if difference is None or difference.seeds > 1:
+            return difference
+        return replace(difference, images_error=None)
 
     @cached_property
     def timings(self) -> Mapping[str, Timing]:
@@ -148,11 +158,24 @@ class Evidence:
         return Ratio(ratios, low, high)
 
 
-def repeats_text(differences: Iterable[Difference], what: str = "seed") -> str:
-    """`n = 3 seeds`, or `n = 2 to 3 seeds` where they are of different numbers of them."""
-    counts = sorted({difference.n for difference in differences})
-    span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    return f"n = {span} {what}{'s' if counts[-1] > 1 else ''}"
+def difference_text(difference: Difference) -> str:
+    """The mean, and half of its 95 % t-interval over seeds, if any: `+0.31 ± 0.52`."""
+    interval = difference.over_seeds()
+    return _with_half_interval(
+        difference.mean, None if interval is None else (interval[1] - interval[0]) / 2
+    )
+
+
+def repeats_text(counts: Iterable[int], what: str = "seed") -> str:
+    """The number of repeats: `n = 3 seeds`, or `n = 2 to 3 seeds` where it varies."""
+    low, high = min(found := [*counts]), max(found)
+    span = str(low) if low == high else f"{low} to {high}"
+    return f"n = {span} {what}{'s' if high > 1 else ''}"
+
+
+def _with_half_interval(mean: float, half: float | None) -> str:
+    mean = round(mean, 2) + 0.0  # so that there is no -0.00
+    return f"{mean:+.2f}" + ("" if half is None else f" ± {half:.2f}")
 
 
 def _middle_half(values: Sequence[float]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from naslora.data.benchmarks.contract import get_benchmark
 from naslora.paper.published import columns, rows
 from naslora.report.claims.claim import Claim, Judgement, value
 from naslora.report.claims.comparison import judge
-from naslora.report.claims.evidence import Difference, Evidence, repeats_text
+from naslora.report.claims.evidence import Evidence, PairedDifference, repeats_text
 from naslora.report.tables.model import Column, Row
 from naslora.report.tables.table4 import RANDOM_VIT_H, table4
 from naslora.results.shares import read_shares
@@ -78,7 +78,7 @@ def preferences(evidence: Evidence) -> Claim:
             f"n = {counted(seeds, 'seed')}; 25 % each before the search)."
         )
         differences += [
-            Difference(tuple(a - b for a, b in zip(shares[high], shares[low], strict=True)))
+            PairedDifference(tuple(a - b for a, b in zip(shares[high], shares[low], strict=True)))
             for high in favoured
             for low in _FAMILIES
             if low not in favoured
@@ -112,7 +112,9 @@ def _table4_here(evidence: Evidence) -> tuple[tuple[str, ...], Judgement]:
             continue
         means = " -> ".join(f"{row.cells[index].value:.{column.decimals}f}" for row in first)
         sign = 1 if column.higher_is_better else -1
-        changes = ", ".join(Difference(tuple(sign * v for v in step.values)).text for step in there)
+        changes = ", ".join(
+            PairedDifference(tuple(sign * v for v in step.values)).text for step in there
+        )
         lines.append(f"{column.title}: {means}; steps {changes} ({_images(there)}).")
         signs += [step.significant_sign() for step in there]
     if not signs:
@@ -130,16 +132,16 @@ def _table4_here(evidence: Evidence) -> tuple[tuple[str, ...], Judgement]:
     return (*lines, note), ours
 
 
-def _step(before: Row, after: Row, index: int, column: Column) -> Difference | None:
+def _step(before: Row, after: Row, index: int, column: Column) -> PairedDifference | None:
     one, other = after.cells[index].values, before.cells[index].values
     if not one or len(one) != len(other):
         return None
     sign = 1 if column.higher_is_better else -1
-    return Difference(tuple(sign * (a - b) for a, b in zip(one, other, strict=True)))
+    return PairedDifference(tuple(sign * (a - b) for a, b in zip(one, other, strict=True)))
 
 
-def _images(differences: Sequence[Difference]) -> str:
-    return repeats_text(differences, "image")
+def _images(differences: Sequence[PairedDifference]) -> str:
+    return repeats_text((difference.n for difference in differences), "image")
 
 
 def _family_shares(evidence: Evidence, task: str) -> dict[str, list[float]] | None:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from naslora.paper.published import METHOD_ROWS, NAS_METHODS, NOT_PEFT, columns, rows
 from naslora.report.claims.claim import Claim, Judgement, number, value
 from naslora.report.claims.comparison import against_baselines, best_against_best
-from naslora.report.claims.evidence import Difference, Evidence, repeats_text
+from naslora.report.claims.evidence import Evidence, difference_text, repeats_text
 from naslora.report.tables import table2, table3
 
 _ROWS = tuple(METHOD_ROWS[name] for name in NAS_METHODS)
@@ -154,17 +154,18 @@ def _definitions_here(evidence: Evidence) -> tuple[str, ...]:
     for name in evidence.study.methods:
         all_, foreground = evidence.scores(_MIOU, name), evidence.scores(_FOREGROUND, name)
         if shift := tuple(all_[seed] - foreground[seed] for seed in all_ if seed in foreground):
-            shifts.append(Difference(shift))
+            shifts.append(shift)
             means.append(statistics.fmean(all_.values()))
     if len(means) < 2:
         return ()
-    shift_ = statistics.fmean(one for difference in shifts for one in difference.values)
+    shift_ = statistics.fmean(one for shift in shifts for one in shift)
     place = "above" if shift_ > 0 else "below"
     best, second = sorted(means, reverse=True)[:2]
     return (
         f"The mean over 12 classes is {abs(shift_):.2f} points {place} that over 11 of the same "
-        f"run (mean over {len(shifts)} methods, {repeats_text(shifts)}); the two best methods are "
-        f"{best - second:.2f} points apart. The study's Table 3 has both for every method.",
+        f"run (mean over {len(shifts)} methods, {repeats_text(map(len, shifts))}); the two best "
+        f"methods are {best - second:.2f} points apart. The study's Table 3 has both for every "
+        "method.",
     )
 
 
@@ -182,7 +183,7 @@ def _categories_here(evidence: Evidence) -> tuple[tuple[str, ...], Judgement]:
         found.line("In the IoU of classes, the better of the two, against the best other method,"),
         *([leaders] if leaders else []),
         "In accuracy it differs from the best of all others by "
-        f"{accuracy.differences[0].text} points.",
+        f"{difference_text(accuracy.differences[0])} points.",
     )
     both = {found.judgement(_LEAD), accuracy.judgement(1)}
     if len(both) == 1:

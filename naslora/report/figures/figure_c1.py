@@ -14,7 +14,6 @@ from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.style import (
     HIGHLIGHTED,
-    SMALL,
     WIDTH,
     figure,
     in_drawing_order,
@@ -110,24 +109,18 @@ def _task(panels: Sequence[Axes], study: Study, records: Aggregate, frame: pd.Da
                 ha="center",
                 va="center",
                 color="0.3",
+                backgroundcolor="white",
             )
             panels[0].set_yticks([])
     _panel(panels[-1], frame, "loss", trained_rows(study))
     panels[-1].set_xlabel("epoch")
     panels[-1].xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    panels[0].set_title(get_benchmark(task).title)
-    for start in _start_epochs(study, records, task):
+    starts = _start_epochs(study, records, task)
+    marks = "".join(f", $T_B$ = {start}" for start in starts)
+    panels[0].set_title(get_benchmark(task).title + marks)
+    for start in starts:
         for axes in panels:
             axes.axvline(start + 0.5, color="0.4", linewidth=0.7, linestyle=":", zorder=0)
-        panels[0].annotate(
-            f"$T_B$ = {start}",
-            (start + 0.5, 0),
-            xycoords=("data", "axes fraction"),
-            xytext=(2, 2),
-            textcoords="offset points",
-            color="0.3",
-            fontsize=SMALL,
-        )
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, what: str, methods: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ NAME = "scores"
 
 
 def write_all_scores(study: Study, records: Aggregate) -> None:
-    """Write the means over seeds of all measured metrics, as CSV and Markdown.
+    """Write the means over seeds of all metrics on test sets with images, as CSV and Markdown.
 
     Raises:
         DiskError: a file cannot be written.
@@ -32,6 +32,7 @@ def write_all_scores(study: Study, records: Aggregate) -> None:
         (name, column, cell_of(name, _seeds(study, name), records, column, None, False))
         for task in study.tasks
         for column in _columns(task)
+        if records.has_images(task, column.test_set)
         for name in (*CONTROLS, *study.run_names(task))
     ]
     write_text(layout.table(NAME, "csv"), _csv_text(records, found))

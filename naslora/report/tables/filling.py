@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from naslora.core.wording import joined
 from naslora.paper.published import NOT_PEFT, Printed, columns, printed
 from naslora.report.tables.cells import CITED, NOT_PLANNED, Cell
 from naslora.report.tables.comparability import same_images, why_not_comparable
@@ -22,12 +23,20 @@ from naslora.study.settings import Study
 def fill(spec: TableSpec, study: Study, records: Aggregate) -> Table:
     """Make a table for the study's tasks and rows.
 
-    The rows are controls, networks, what the paper cites, then methods and variants.
+    The rows are controls, networks, what the paper cites, then methods and variants. A table that
+    the paper does not print has no columns for test sets without images.
 
     Raises:
         RecordError: the per-image metrics of a record cannot be read.
     """
     chosen = spec.columns_of(study)
+    if not spec.paper:
+        empty = [one for one in chosen if not records.has_images(one.task, one.test_set)]
+        chosen = tuple(column for column in chosen if column not in empty)
+        if empty:
+            titles = joined([column.title for column in empty])
+            note = f"This study's data have no images for {titles}."
+            spec = replace(spec, notes=(*spec.notes, note))
     found = compared(chosen, records.comparisons)
     tasks = {column.task for column in chosen}
     networks = [RowSpec(name, None) for name in study.networks if tasks & set(study.tasks_of(name))]
