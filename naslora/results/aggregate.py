@@ -51,11 +51,10 @@ class Aggregate:
             control), `searches` (whether it has architecture parameters), `images`, a mapping of
             test set to number of images, and `code`, which names revision, torch and device.
         losses: one row per trained run and epoch (from 1) with its mean training loss, validation
-            score and loss (none in records that are older than these), its seconds, and whether
-            alpha was trained in it.
+            score and loss (missing in older records), its seconds, and whether alpha was trained.
         problems: the records that were left out, in path order.
         attempts: for runs without a record, the state of the last attempt to train them.
-        study: whose records they are; needed for `comparisons`.
+        study: the study that the records belong to; needed for `comparisons`.
     """
 
     scores: pd.DataFrame
@@ -90,15 +89,15 @@ class Aggregate:
         )
 
     def has_images(self, task: str, test_set: str) -> bool:
-        """Whether there are images of a test set, so far as records tell; archives may lack one.
+        """Whether a test set has images, according to the records; some archives lack test sets.
 
-        Without a record of the task, True.
+        True for a task without records.
         """
         counted = self._images.get(task)
         return not counted or any(dict(items).get(test_set) for items in counted)
 
     def parameters(self, variant: str, tasks: Iterable[str], kind: str) -> int | None:
-        """A run's parameters of a `kind`, a column of `runs`; None if runs of it do not agree."""
+        """A variant's count of a `kind`, a column of `runs`; None if unknown or runs disagree."""
         found = {n for task in tasks for n in self._parameters[kind].get((task, variant), ())}
         return found.pop() if len(found) == 1 else None
 
@@ -113,13 +112,13 @@ class Aggregate:
         """Comparisons of rows on the metrics of the study's test sets, each made once.
 
         Raises:
-            ValueError: these records are of no study.
+            ValueError: these records have no study.
         """
         if self.study is None:
             raise ValueError("records without their study cannot be compared")
         return Comparisons(self.study, self)
 
-    # A table asks thousands of times; looking through the data frames each time would take minutes.
+    # Tables ask thousands of times; filtering the data frames each time would take minutes.
 
     @cached_property
     def _values(self) -> dict[_Key, dict[int, float]]:
@@ -164,8 +163,8 @@ class Aggregate:
 def aggregate(study: Study) -> Aggregate:
     """Read all records of a study.
 
-    A record is left out, and named in `problems`, when it cannot be read, does not belong where
-    it lies, or was made with other settings than the study has now.
+    A record is left out, and named in `problems`, if it cannot be read, does not match its path,
+    or was made with other settings than the study has now.
     """
     found = readings(study)
     good = [one for one in found if isinstance(one, RecordSummary)]

@@ -1,8 +1,8 @@
 """Checks whether the scores of a study distinguish a good method from a broken one.
 
-Scores mean something where methods are clearly better than predictions that look at no image, where
-they differ from each other by more than chance, and where what is pretrained helps. Each of these
-is a point that a study passes or fails from its records only.
+Scores are meaningful if methods are clearly better than predictions that look at no image, differ
+from each other by more than chance, and benefit from pretraining. Each of these is a point that a
+study passes or fails, judged by its records alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MARGINS = {
 # Eleven classes are harder to distinguish.
 MARGINS_OF_TASK = {("trans10k_v2", "mIoU_foreground"): 8.0}
 FEWEST_IMAGES = 24
-FEWEST_VALUES = 8  # different ones among the methods of a table
+FEWEST_VALUES = 8  # different values among the methods of a table
 _SHARE = 2 / 3  # of the test sets: 8 of 12
 _DECIMALS = 1
 
@@ -80,8 +80,8 @@ def check_study(study: Study) -> list[Point]:
 def check(study: Study, records: Aggregate, comparisons: Comparisons | None = None) -> list[Point]:
     """All points of a study, those about single metrics first.
 
-    A run that is missing or not done fails the first point, and the others take what there is. Test
-    sets that have no images, as the archives of a study may lack them, have no points.
+    A missing or unfinished run fails the first point; the other points use the runs that are done.
+    Test sets without images, which some archives lack, have no points.
     """
     made = comparisons or Comparisons(study, records)
     mains = [
@@ -133,7 +133,7 @@ def _margin(study: Study, one: Comparison, margin: float) -> Point:
 
 
 def _values(study: Study, mains: list[Comparison]) -> Point:
-    """Methods that do the same by accident of a dead branch have the same value."""
+    """Methods whose layers have no effect, as with a dead branch, all have the same value."""
     wanted = min(FEWEST_VALUES, len(study.methods))
     counts = [len(set(one.means.reindex(study.methods).dropna().round(_DECIMALS))) for one in mains]
     enough = sum(count >= wanted for count in counts)
@@ -150,7 +150,7 @@ def _pairs(study: Study, mains: list[Comparison]) -> Iterator[Point]:
     """Some methods differ by more than seeds and images explain.
 
     Those that start from the same weights and all train the mask decoder are closer to each other
-    than to training from scratch, so that fewer test sets are asked for.
+    than to training from scratch, so fewer test sets are required.
     """
     for what, methods, share in (
         ("methods", study.methods, 1 / 2),
@@ -178,15 +178,15 @@ def _different_pairs(one: Comparison, methods: Sequence[str]) -> int:
 def _own(method: str, mains: list[Comparison]) -> Point:
     """Each method's layers have an effect beyond the training of the mask decoder.
 
-    A branch that is dead leaves the scores of the mask decoder alone, but for the last bits.
+    A dead branch gives the scores of the mask decoder alone, up to rounding.
     """
     pairs = [one.means.reindex([method, "decoder_only"]).dropna() for one in mains]
     known = [pair.round(_DECIMALS) for pair in pairs if len(pair) == 2]
     apart = sum(pair[method] != pair["decoder_only"] for pair in known)
     return Point(
-        "a method does something else than the mask decoder alone on most test sets",
+        "a method scores differently from the mask decoder alone on most test sets",
         method,
-        f"on {apart} of {len(mains)}; where not, it is no better than the mask decoder alone",
+        f"on {apart} of {len(mains)}; equal to the mask decoder alone on {len(known) - apart}",
         2 * apart > len(mains),
     )
 
@@ -216,7 +216,7 @@ def _listed(values: Iterable[object]) -> str:
 
 
 def _methods(study: Study) -> list[str]:
-    """The methods that adapt what is pretrained."""
+    """The methods that adapt pretrained weights."""
     return [name for name in study.methods if name not in NOT_PEFT]
 
 

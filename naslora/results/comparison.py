@@ -90,9 +90,9 @@ class Difference:
         return -1 if all(high < -_ROUNDING for _, high in known) else 0
 
     def smallest(self, power: float = 0.8) -> float | None:
-        """The smallest true difference that a two-sided t-test at 5 % shows with this probability.
+        """The smallest true difference that a two-sided t-test at 5 % detects with this power.
 
-        The chance of a significant result with the wrong sign is left out.
+        The chance of a significant result with the wrong sign is ignored.
 
         Returns:
             In the unit of `mean`; None with fewer than two seeds, 0 where seeds never differ.
@@ -115,10 +115,10 @@ class Comparison:
         task, test_set, metric: what is compared.
         scores: one column per row of the table, one row per seed, in the unit that tables show;
             NaN where a run is not done. A control has the same score for every seed.
-        replicates: means over seeds of bootstrapped sets of test images, of the same sets for all
-            columns; None where the metric cannot be resampled.
+        replicates: (resamples, rows): means over seeds on resampled test images, the same images
+            for all rows; None where the metric cannot be resampled.
         images: number of test images.
-        pooled: the columns whose spread over seeds is pooled.
+        pooled: the columns whose variance over seeds is pooled.
     """
 
     task: str
@@ -145,7 +145,7 @@ class Comparison:
         return self.scores.mean().dropna()
 
     def difference(self, one: str, other: str) -> Difference | None:
-        """By how much `one` is better than `other`; None where they have no seed in common."""
+        """By how much `one` is better than `other`; None if they have no seed in common."""
         if not {one, other} <= {*self.scores.columns}:
             return None
         pair = self.scores[[one, other]].dropna()
@@ -168,11 +168,11 @@ class Comparison:
     def _seeds_error(self, one: str, other: str, pair: pd.DataFrame) -> tuple[float | None, int]:
         """Standard error of a mean difference over seeds, and its degrees of freedom.
 
-        The variance is pooled over the rows in `pooled` that have all seeds: the residual of a
-        two-way layout of rows and seeds, which with two rows is that of the paired t-test; or,
-        against a control, which is a constant, the variance within rows. A row in `pooled` and one
-        that is not are compared by Welch's t-test, the first with the variance within rows; two
-        that are not, by their own differences.
+        Variances are pooled over the rows in `pooled` that have all seeds. Two such rows have the
+        residual variance of a two-way layout of rows and seeds, which for two rows alone is that of
+        the paired t-test. Against a control, which is constant, such a row has the variance within
+        rows; against any other row, it is compared with that variance by Welch's t-test. Two other
+        rows are compared by a paired t-test of their own.
         """
         seeds, pooled = len(pair), {*self.pooled}
         if {one, other} <= pooled and self._residual is not None:
@@ -342,9 +342,9 @@ def welch(first: tuple[float, int], second: tuple[float, int], seeds: int) -> tu
     The degrees of freedom, by Satterthwaite's equation, are rounded down.
 
     Args:
-        first: the variance of one's values, and its degrees of freedom.
-        second: the same of the other's.
-        seeds: how many values each mean is of.
+        first: variance of the first sample, and its degrees of freedom.
+        second: the same of the second sample.
+        seeds: number of values behind each mean.
     """
     variances = [first[0] / seeds, second[0] / seeds]
     total = sum(variances)
@@ -355,7 +355,7 @@ def welch(first: tuple[float, int], second: tuple[float, int], seeds: int) -> tu
 
 
 def _adapts(study: Study, row: str) -> bool:
-    """Whether a row adapts a SAM: what is trained whole varies more from seed to seed."""
+    """Whether a row adapts a SAM; models that are trained as a whole vary more between seeds."""
     method = study.variants[row].method if row in study.variants else row
     return method not in NOT_PEFT and method not in NETWORK_NAMES
 
@@ -366,7 +366,7 @@ def bootstrap(rows: Mapping[str, Sequence[SetMetric]]) -> pd.DataFrame:
     An image is a cluster: all runs' values of it are drawn together.
 
     Args:
-        rows: by name, a metric of each of its seeds; all on the same images, in one order.
+        rows: by name, the metric of each seed; all on the same images, in the same order.
 
     Returns:
         (resamples, rows): means over seeds.

@@ -1,7 +1,7 @@
 """Time of training and inference by method, from the timing protocol or else from records.
 
-The wall times in records are those of jobs that shared a machine, with loading, metrics and
-checkpoints in them; they show what a study took, and are not a benchmark.
+The wall times in records are those of jobs that shared a machine, and include loading, metrics and
+checkpoints; they show how long a study took, and are not a benchmark.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from naslora.study.records import read_record
 from naslora.study.settings import Study
 from naslora.timing.document import Measurement, PassName, Timing, hardware_title, read_timings
 
-# The rows of the paper's Table 5: our method, and what its training updates.
+# By row of the paper's Table 5: our method, and its pass of training.
 PAPER_ROWS: Mapping[str, tuple[str, PassName]] = {
     "BitFit": ("bitfit", "training"),
     "Adapter": ("sam_adapter", "training"),
@@ -41,8 +41,7 @@ class Cost:
     Attributes:
         epoch_s: seconds per epoch.
         image_s: seconds per image.
-        epoch_range, image_range: the lowest and the highest of the values that these are the mean
-            or median of.
+        epoch_range, image_range: minimum and maximum of the measurements.
     """
 
     epoch_s: float
@@ -68,13 +67,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs by method, and where they are from.
+    """Costs by method, and their source.
 
     Attributes:
-        by_method: methods without numbers are not in it.
+        by_method: without methods that have no numbers.
         source: where they are from; a phrase.
-        spread: what a cost and its range are of several measurements; a phrase.
-        inference: what `image_s` is the time of.
+        spread: the statistics that a cost and its range are; a phrase.
+        inference: what `image_s` measures.
         problems: files that could not be used, and why.
     """
 
@@ -86,14 +85,14 @@ class Costs:
 
 
 def read_costs(study: Study, records: Aggregate, task: str) -> Costs:
-    """Costs of the study's methods: measured ones if there is any, else those in records.
+    """Costs of the study's methods: from timings if there are any, else from records.
 
-    Of several machines, it is the first one with a GPU, or without any the first.
+    Of several machines, the first with a GPU is used, else the first.
 
     Args:
         study: the study.
         records: its records.
-        task: whose records' wall times count, where nothing was measured.
+        task: the task whose records are used if nothing was timed.
 
     Raises:
         RecordError: a record changed since the records were read.
@@ -111,7 +110,7 @@ def read_costs(study: Study, records: Aggregate, task: str) -> Costs:
         if measured:
             machine = hardware_title(timing.provenance.hardware)
             source = f"measured by the timing protocol on {machine}"
-            spread = "median, least and greatest of the repeats"
+            spread = "median, minimum and maximum of the repeats"
             return Costs(measured, source, spread, "inference", problems)
     found = {
         method: cost
@@ -119,7 +118,7 @@ def read_costs(study: Study, records: Aggregate, task: str) -> Costs:
         if (cost := _from_records(study, records, task, method)) is not None
     }
     source = f"wall times of the runs on {task}, jobs sharing the machine: not a benchmark"
-    spread = "mean, least and greatest over seeds"
+    spread = "mean, minimum and maximum over seeds"
     return Costs(found, source, spread, "evaluation, metrics included", problems)
 
 
@@ -136,7 +135,7 @@ def machine_titles(timings: Mapping[str, Timing]) -> dict[str, str]:
 def schedule_seconds(study: Study, measurement: Measurement, batch_size: int) -> list[float]:
     """Training seconds per image, mean over the study's epochs with and without updates of alpha.
 
-    One number per repeat; none where a pass was not done.
+    One number per repeat; empty if a pass is not done.
     """
 
     def seconds(name: PassName) -> Sequence[float]:

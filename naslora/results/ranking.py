@@ -21,7 +21,7 @@ from naslora.results.comparison import LEVEL, Comparison, Comparisons
 from naslora.study.settings import Study
 
 REFERENCE = "lora"
-FEWEST_TASKS = 3  # fewer blocks rank nothing
+FEWEST_TASKS = 3  # as many methods are needed, too
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Ranking:
     """The methods of a study against each other.
 
     Attributes:
-        differences: one line per test set and method, or variant that runs on every task, but for
-            `REFERENCE`, which they are compared with. Columns: `task`, `test_set`, `metric` (a
-            record's name), `method`; `difference` (above 0: better than `REFERENCE`; in the unit
-            that tables show), `seeds`, `images`; `seeds_low` and `seeds_high` (95 % t-interval over
-            seeds), `images_low` and `images_high` (95 % bootstrap interval over images);
-            `significant` (1 better, -1 worse, 0 neither) and `smallest` (the true difference that
-            so many seeds show with a probability of 0.8). NaN where there is no such number.
+        differences: one line per test set and method (or variant that runs on every task), each
+            compared with `REFERENCE`. Columns: `task`, `test_set`, `metric` (a record's name),
+            `method`; `difference` (above 0: better than `REFERENCE`; in the unit that tables show),
+            `seeds`, `images`; `seeds_low` and `seeds_high` (95 % t-interval over seeds),
+            `images_low` and `images_high` (95 % bootstrap interval over images); `significant` (1
+            better, -1 worse, 0 neither) and `smallest` (the true difference that this number of
+            seeds detects with a power of 0.8). NaN where there is no such number.
         scores: one line per task, one column per method that has all tasks: mean over test sets of
-            the main metric, more is better.
+            the main metric, negative for errors, so that more is better.
         ranks: the same as ranks within a task, 1 for the best, ties shared.
         friedman: the statistic of Friedman's test over tasks, and its p; None with fewer than
             three tasks or methods.
@@ -117,14 +117,13 @@ def critical_difference(tasks: int, methods: int) -> float:
 
 
 def _task_scores(study: Study, sets: list[Comparison]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Main metric by task and method, mean over test sets; and the methods that lack one."""
+    """Main metric by task and method, mean over test sets; and the methods that lack a task."""
     methods = [name for name in study.methods if name not in NOT_PEFT]
     columns: dict[str, pd.Series[float]] = {
         f"{one.task} {one.test_set}": metric_name(one.metric).sign * one.means.reindex(methods)
         for one in sets
     }
-    # A test set on which no method is evaluated does not count; one that some method lacks leaves
-    # that method out.
+    # A test set that no method has is ignored; a method that lacks any other is left out.
     by_set = pd.DataFrame(columns).T.dropna(how="all")
     task_of = {f"{one.task} {one.test_set}": one.task for one in sets}
     tasks = by_set.index.map(task_of)
@@ -135,7 +134,7 @@ def _task_scores(study: Study, sets: list[Comparison]) -> tuple[pd.DataFrame, tu
 
 
 def differences(sets: Sequence[Comparison], names: Sequence[str]) -> pd.DataFrame:
-    """The differences of rows to `REFERENCE`, as `Ranking.differences` has them."""
+    """The differences of rows to `REFERENCE`, with the columns of `Ranking.differences`."""
     lines = []
     nothing = (np.nan, np.nan)
     for one in sets:
@@ -163,6 +162,8 @@ def differences(sets: Sequence[Comparison], names: Sequence[str]) -> pd.DataFram
 def _friedman(scores: pd.DataFrame) -> tuple[float, float]:
     from scipy.stats import friedmanchisquare
 
+    if (scores.nunique(axis="columns") == 1).all():
+        return 0.0, 1.0  # the statistic is 0 / 0 where all methods tie on every task
     result = friedmanchisquare(*(scores[name] for name in scores))
     return float(result.statistic), float(result.pvalue)
 
@@ -176,8 +177,9 @@ def _nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wilcoxon(scores: pd.DataFrame) -> pd.Series[float] | None:
-    """Wilcoxon's p against `REFERENCE` only: with all pairs, no corrected p could be small enough
-    for a few tasks.
+    """Wilcoxon's p against `REFERENCE`.
+
+    Not of all pairs: with few tasks, no p could be significant after so large a correction.
     """
     from scipy.stats import wilcoxon
     from statsmodels.stats.multitest import multipletests

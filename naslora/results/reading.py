@@ -18,10 +18,10 @@ from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, Record, read_record
 from naslora.study.settings import RunSettings, Study
 
-# The number of records from which on starting processes saves time.
+# Records per process; with fewer, starting processes takes longer than it saves.
 WORTH_A_PROCESS = 1000
 _AT_ONCE = 64
-# Metrics that follow from columns which older files do not have.
+# Metrics of columns that older files lack.
 _OF_OTHER_COLUMNS = ("BER", "E_measure_max")
 _ROUNDING = 1e-9  # of means that are summed in another order
 
@@ -30,8 +30,7 @@ _ROUNDING = 1e-9  # of means that are summed in another order
 class Problem:
     """A record that was left out.
 
-    `run` is the task, variant and seed that its place in the folder stands for; None where its
-    place names no run.
+    `run` is the task, variant and seed that its path stands for; None if the path names no run.
     """
 
     path: Path
@@ -39,7 +38,7 @@ class Problem:
     run: tuple[str, str, int] | None
 
     def line(self, root: Path) -> str:
-        """Its place below `root`, the study's folder, and what is wrong."""
+        """Its path relative to `root`, the study's folder, and the message."""
         return f"`{self.path.relative_to(root).as_posix()}`: {self.message}"
 
 
@@ -89,19 +88,19 @@ def _read(path: Path, study: Study, manifests: Mapping[str, str]) -> RecordSumma
 
 
 def check_record(record: Record, path: Path, study: Study, manifests: Mapping[str, str]) -> int:
-    """Check that a valid record is of a run of this study, with the settings that it has now.
+    """Check that a record belongs to a run of this study and has the study's current settings.
 
     Args:
         record: the record.
         path: where it was found.
         study: the study.
-        manifests: the hash of each task's manifest that is here.
+        manifests: the hash of each task's manifest, for tasks that have one here.
 
     Returns:
         The last epoch without a search (T_B), 0 for a control.
 
     Raises:
-        RecordError: it is not.
+        RecordError: it does not.
     """
     here = (study.study, *(_run_of(path) or ()))
     own = (record.study, record.task, record.variant, record.seed)
@@ -112,22 +111,22 @@ def check_record(record: Record, path: Path, study: Study, manifests: Mapping[st
     if manifests.get(record.task, record.manifest_sha256) != record.manifest_sha256:
         raise RecordError("made with other images or another split than are here now", where=path)
     if record.task in study.tasks and record.variant in CONTROLS:
-        method, receipt, start = record.variant, None, 0
+        method, fingerprint, start = record.variant, None, 0
         if record.evaluation.get("image_size") != study.sam.image_size:
             raise RecordError("made from masks of another size than the study has", where=path)
     elif record.task not in study.tasks or record.variant not in study.run_names(record.task):
         raise RecordError("the study has no such task and variant now", where=path)
     else:
         run = study.run(record.task, record.variant, record.seed)
-        method, receipt = run.method, run.fingerprint()
+        method, fingerprint = run.method, run.fingerprint()
         start = run.training.architecture.start_epoch
     if record.method != method:
         raise RecordError(f"its method is {record.method}, not {method}", where=path)
-    if receipt is None:
+    if fingerprint is None:
         return start
     if record.training is None:
         raise RecordError("a trained run must include its training receipt", where=path)
-    if record.training.fingerprint != receipt:
+    if record.training.fingerprint != fingerprint:
         raise RecordError("trained with other settings than the study has now", where=path)
     _check_settings(record.training.settings, path)
     if record.training.status != record.status and record.status == "done":
@@ -136,7 +135,7 @@ def check_record(record: Record, path: Path, study: Study, manifests: Mapping[st
 
 
 def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
-    """Raise RecordError where a receipt's settings are not those of a run, whole and in range."""
+    """Raise RecordError if a receipt's settings are incomplete or out of range."""
     try:
         RunSettings.model_validate({**settings, "sam": {"checkpoints": ".", **settings["sam"]}})
     except (ValidationError, KeyError, TypeError) as error:
@@ -149,9 +148,9 @@ def _check_settings(settings: Mapping[str, Any], path: Path) -> None:
 
 
 def verify_metrics(record: Record, path: Path) -> None:
-    """Compute a record's metrics again from the per-image file beside it.
+    """Check a record's metrics against the per-image file beside it.
 
-    The maximum of E, which is one of a mean curve, does not follow from images: it is checked to
+    The maximum of E is that of the mean curve, which per-image values do not determine: it must
     lie between the set's mean E and the mean of the images' maxima.
 
     Args:
@@ -162,7 +161,7 @@ def verify_metrics(record: Record, path: Path) -> None:
         RecordError: the file cannot be read, has other images than the record counts, or gives
             other values.
     """
-    # Not at the top: the workflow imports this module, and reads no per-image metrics.
+    # Imported here, because the workflow imports this module without reading per-image metrics.
     import pandas as pd
 
     from naslora.results.set_metrics import set_metric

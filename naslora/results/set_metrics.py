@@ -1,8 +1,7 @@
-"""The metrics of a test set from the rows of its images: to check a record, and to resample it.
+"""Metrics of a test set from its per-image rows, to check records and to resample images.
 
-Every row of a per-image file has sums that belong to its image alone, such as pixel counts. A
-metric of the set is a function of their totals, so that one of a resampled set is the same function
-of weighted totals.
+Each row of a per-image file holds sums over its image, such as pixel counts. A metric of the set is
+a function of their totals; that of a resampled set is the same function of weighted totals.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def set_metric(metric: str, rows: pd.DataFrame) -> SetMetric | None:
         metric: a name of `naslora.evaluation.names`.
         rows: of one test set, as `naslora.evaluation.evaluate` writes them.
     """
-    if metric == "E_measure_max":  # of the mean of curves that rows do not have
+    if metric == "E_measure_max":  # needs the mean curve, which rows do not have
         return None
     if metric == "BER":
         return _ber(rows)
@@ -111,7 +110,7 @@ def _of_classes(metric: str, rows: pd.DataFrame, classes: list[str]) -> SetMetri
 
 
 def _mber(hits: Floats, missed: Floats) -> SetMetric:
-    """Balanced error per image and foreground class in it; mean of images, then of classes."""
+    """Balanced error per image and foreground class in it; mean over images, then over classes."""
     true = hits + missed
     others_right = hits.sum(1, keepdims=True) - hits
     others = true.sum(1, keepdims=True) - true

@@ -1,7 +1,7 @@
 """The sources of tables and figures, stored beside them.
 
-`sources.json` in their folder maps each name to the hashes of what it was made from. So changes of
-the records since then are recognised, in copies of the results too.
+`sources.json` in their folder maps each name to the hashes of what it was made from, so that later
+changes of the records are noticed, in copies of the results too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from naslora.core.locking import exclusive
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
-# The sources of tables and figures of records alone, and of the others.
+# The sources of tables and figures that need no timings, and of all others.
 RECORDS = ("records", "analyses", "rows")
 ALL_SOURCES = (*RECORDS, "timings")
 
@@ -38,7 +38,7 @@ def sources_of(study: Study) -> dict[str, str]:
         for name, paths in files.items()
     }
     training = study.training
-    schedule = [training.epochs, training.architecture.start_epoch]  # of Table 5's notes
+    schedule = [training.epochs, training.architecture.start_epoch]  # in Table 5's notes
     rows = {"tasks": study.tasks, "runs": study.runs(), "schedule": schedule}
     return {**hashes, "rows": fingerprint(rows)}
 
@@ -58,10 +58,10 @@ def write_sources(
     """Store the sources of tables or figures; the entries of others are kept.
 
     Args:
-        folder: that of all tables, or of all figures.
-        names: of the tables or figures.
+        folder: the folder of the tables or figures.
+        names: the tables or figures.
         sources: what `sources_of` returned before they were made.
-        used: those that they were made from.
+        used: the keys of `sources` that they were made from.
 
     Raises:
         DiskError: the file cannot be written.

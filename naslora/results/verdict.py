@@ -37,7 +37,7 @@ def judge(comparison: Comparison, method: str) -> Verdict | None:
     """Compare a method with the best control; None where one of them has no score.
 
     Args:
-        comparison: of the rows of a task, on one metric of one test set.
+        comparison: the rows of a task on one metric of one test set.
         method: a row.
     """
     means, name = comparison.means, comparison.name

@@ -167,7 +167,7 @@ def full_study(study: Study) -> Study:
 
 
 def scores_of(task: str, base: float) -> Scores:
-    """A score of every metric that a table shows of a task, each another one."""
+    """A score for every metric that a table shows of a task, each a different one."""
     scores: dict[str, dict[str, float]] = {}
     columns = (column for spec in SPECS for column in spec.columns if column.task == task)
     for index, column in enumerate(columns):
@@ -177,7 +177,7 @@ def scores_of(task: str, base: float) -> Scores:
 
 @pytest.fixture(scope="session")
 def every_task(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Four methods on all tasks and all ablations, two seeds, whole. Not to be written to."""
+    """Four methods on all tasks and all ablations, two seeds, all done. Not to be written to."""
     study = make_study(tmp_path_factory.mktemp("every"), tasks=list(TASKS), seeds=[0, 1])
     for task in TASKS:
         for control in CONTROLS:

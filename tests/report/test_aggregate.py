@@ -26,7 +26,7 @@ _MISSING = object()
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None], *, signed: bool = False) -> None:
-    """Change a record; without its hash, as records of older versions are, if not `signed`."""
+    """Change a record; unless `signed`, remove its hash, which older records do not have."""
     content = json.loads(path.read_text())
     if not signed:
         del content["digest"]
@@ -229,7 +229,7 @@ def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def test_no_damage_to_a_record_stops_the_tables(study: Study, write_run: WriteRun) -> None:
-    """Each of its values missing, or something odd; what is not refused gets into tables."""
+    """Each of its values is removed or replaced; what is not refused must fit into tables."""
     path = write_run(study, "nas_lora", 1)
     content = json.loads(path.read_text())
     del content["digest"]

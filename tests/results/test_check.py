@@ -167,7 +167,7 @@ def test_one_dead_branch_fails(study: Study) -> None:
     (failed,) = failures(study, Planted(dead, noise=1e-5))
     assert failed.where == "lora"
     assert failed.found.startswith("on 0 of ")
-    assert "no better than the mask decoder alone" in failed.found
+    assert "equal to the mask decoder alone on" in failed.found
 
 
 def test_methods_that_differ_by_chance_alone_fail(study: Study) -> None:

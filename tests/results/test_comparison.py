@@ -110,7 +110,7 @@ def test_only_seeds_that_both_have_count() -> None:
     assert compared({"a": [1.0]}).difference("a", "missing") is None
 
 
-def test_rows_are_told_apart_only_where_seeds_and_images_both_tell() -> None:
+def test_a_difference_is_significant_only_over_both_seeds_and_images() -> None:
     def difference(seeds_error: float | None, images_error: float | None) -> Difference:
         return Difference(3.0, 3, 24, seeds_error, 20, images_error)
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from naslora.results.aggregate import aggregate
-from naslora.results.ranking import critical_difference, rank
+from naslora.results.ranking import _friedman, critical_difference, rank
 from naslora.study.settings import Study
 
 
@@ -30,6 +30,12 @@ def test_methods_are_ranked_within_tasks(every_task: Study) -> None:
     p = stats.friedmanchisquare(*ranking.scores.T.to_numpy()).pvalue
     assert ranking.friedman[1] == pytest.approx(p)
     assert ranking.mean_ranks.is_monotonic_increasing
+
+
+def test_methods_that_tie_on_every_task_do_not_differ() -> None:
+    """Friedman's statistic is then 0 / 0, and its p must not be NaN."""
+    scores = pd.DataFrame({name: [60.0, 70.0, 80.0] for name in ("lora", "vpt", "mona")})
+    assert _friedman(scores) == (0.0, 1.0)
 
 
 def test_an_error_counts_as_its_negative(every_task: Study) -> None:

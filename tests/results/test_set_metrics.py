@@ -1,4 +1,4 @@
-"""Metrics of a set from its images' rows: those that an evaluation computes of the images."""
+"""Metrics of a test set from its per-image rows are those that the evaluation computes."""
 
 from __future__ import annotations
 

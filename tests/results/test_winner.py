@@ -1,4 +1,4 @@
-"""Whom a comparison of methods names as the best."""
+"""Which method a comparison names as the best."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from naslora.own.compare import find_winner
 from naslora.study.settings import Study
 
 
-def test_a_method_wins_only_where_it_is_told_from_all_others(
+def test_a_method_wins_only_if_it_is_significantly_better_than_all_others(
     make_study: Callable[..., Study], write_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     study = make_study(tmp_path, methods=["decoder_only", "lora", "mona"], networks=[])
@@ -21,7 +21,7 @@ def test_a_method_wins_only_where_it_is_told_from_all_others(
     won = find_winner(study)
     assert won.leaders == ("mona",)
     assert list(won.means) == ["mona", "lora", "decoder_only"]
-    for seed in study.seeds:  # now as good as the best, but for chance
+    for seed in study.seeds:  # now as good as the best, up to chance
         write_run(study, "lora", seed, (0.8 - 0.02 * (seed - 1),) * 3, images=20)
     close = find_winner(study)
     assert set(close.leaders) == {"mona", "lora"}

@@ -14,7 +14,7 @@ _TEST_SETS = {
 
 
 def test_set_title(task: str, test_set: str) -> str:
-    """The name of a test set in figures; of a task's only one the name of the benchmark."""
+    """The name of a test set in figures; the benchmark's name if it has only one."""
     benchmark = get_benchmark(task)
     if len(benchmark.test_sets) == 1:
         return benchmark.title

@@ -22,7 +22,7 @@ Source = Literal["records", "timings", "analyses", "weights"]
 # In the order of `figure_paths`: the picture twice, its numbers, and its caption twice.
 SUFFIXES = ("png", "pdf", "csv", "md", "tex")
 ALL = "all"
-# In a message: pictures of one reason, and lines of reasons.
+# Limits of a message: pictures named per reason, and lines of reasons.
 _NAMED, _LINES = 4, 5
 Draw = Callable[["Inputs", Path], None]
 
@@ -35,7 +35,7 @@ class Picture:
         name: of its files, without suffix.
         title: what it shows.
         draw: draws it to a path ending in .png, with the other files beside it.
-        label: the paper's number of the figure, or a word of our own, before captions and in links.
+        label: the paper's number of the figure, or our own name, for captions and links.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Drawing:
     pictures: Callable[[Study], list[Picture]]
 
 
-# Modules that draw are imported when they are asked to: the workflow reads only names.
+# Modules that draw are imported on call, because the workflow reads names only.
 
 
 def _draw(module: str, function: str, *arguments: str) -> Draw:
@@ -213,7 +213,8 @@ def figures_of(study: Study, *, weights: bool | None = None) -> list[str]:
 
     Args:
         study: the study.
-        weights: those that are made from weights and images, or those that are not; by default all.
+        weights: True for figures made from weights and images, False for the others; by default
+            all.
     """
     return [
         name
@@ -337,7 +338,7 @@ def _chosen(study: Study, names: Sequence[str]) -> list[str]:
             )
         if name not in (*known, ALL):
             raise SettingsError(
-                f"study {study.study} has not the methods of {name}",
+                f"study {study.study} does not have the methods of {name}",
                 remedy=f"choose from {', '.join((*known, ALL))}",
             )
     return list(dict.fromkeys(one for name in names for one in (known if name == ALL else [name])))

@@ -19,8 +19,8 @@ from naslora.study.settings import Study
 
 Rank = Literal["best", "upper quartile", "median", "lower quartile", "worst"]
 RANKS: tuple[Rank, ...] = get_args(Rank)
-# Of few images, these come first.
-_MATTER: tuple[Rank, ...] = ("best", "worst", "median", "upper quartile", "lower quartile")
+# With few images, the earlier ones are kept.
+_PRIORITY: tuple[Rank, ...] = ("best", "worst", "median", "upper quartile", "lower quartile")
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Choice:
     scores: pd.DataFrame
 
     def distinct(self, ranks: Sequence[Rank] = RANKS) -> tuple[Rank, ...]:
-        """These ranks, without those whose image has another one too: two images have no median."""
+        """These ranks, with each image only once: of two images, neither is the median."""
         shown: dict[str, Rank] = {}
-        for rank in (rank for rank in _MATTER if rank in ranks):
+        for rank in (rank for rank in _PRIORITY if rank in ranks):
             shown.setdefault(self.chosen[rank], rank)
         return tuple(rank for rank in RANKS if rank in shown.values())
 
@@ -115,6 +115,6 @@ def choose(study: Study, records: Aggregate, task: str) -> Choice | None:
 
 
 def first_done(study: Study, records: Aggregate, task: str, method: str) -> int | None:
-    """The first of the study's seeds with which a method is done on a task."""
+    """The first seed with which a method is done on a task; None without any."""
     done = (seed for seed in study.seeds if records.status(task, method, seed) == "done")
     return next(done, None)

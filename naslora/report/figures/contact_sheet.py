@@ -30,7 +30,7 @@ _SEED = 7
 def draw_contact_sheet(names: Sequence[str], path: Path) -> None:
     """Draw the middle squares of three images of each benchmark, with the outlines of the masks.
 
-    Outlines are white, or of several classes in the colours of the classes.
+    Outlines are white, or with several classes in the colours of the classes.
 
     Raises:
         SettingsError: there is no such benchmark.

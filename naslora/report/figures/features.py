@@ -100,9 +100,7 @@ def draw_log_amplitudes(inputs: Inputs, path: Path) -> None:
 def _collected(
     study: Study, tidy: Callable[[LayerStatistics], pd.DataFrame]
 ) -> tuple[dict[str, str], pd.DataFrame]:
-    """For each model the reason why it has no panel, or an empty text; and the numbers of the
-    others.
-    """
+    """By model, why it has no numbers (empty if it has some); and the numbers of all models."""
     found, problems = analyses(study)
     parts, reasons = [], {}
     for model in TABLE_MODELS:

@@ -26,10 +26,9 @@ _ACROSS, _LINE, _EXTRA, _FOOT = 5, 0.125, 0.52, 0.22  # panels in a row; inches
 def draw_scores(inputs: Inputs, path: Path) -> None:
     """Draw a panel per data set with a line per method: mean over seeds and standard deviation.
 
-    Where the study's setting is the paper's, its numbers are diamonds in the same panels. Other
-    settings reach other scores, and on one axis the methods would fall together: the paper's
-    numbers then have a picture of their own, see `draw_printed_scores`. A vertical line is the best
-    of the controls.
+    Where the study's setting is the paper's, the paper's numbers are diamonds in the same panels.
+    Otherwise the two are too far apart to share an axis, and the paper's numbers have a picture of
+    their own, see `draw_printed_scores`. A vertical line is the best of the controls.
 
     Raises:
         NothingToDrawError: no run of the study is done.
@@ -50,13 +49,13 @@ def draw_scores(inputs: Inputs, path: Path) -> None:
         "Dotted lines: the best control, which sees no image.",
         "Hollow diamonds: printed in the paper."
         if together
-        else "The paper's numbers are of another setting, and in a picture of their own.",
+        else "The paper's numbers are from another setting, and shown in a separate figure.",
     ]
     _draw(inputs, shown, data_sets(study), path, " ".join(filter(None, caption)))
 
 
 def _direction(shown: Sequence[DataSet]) -> str:
-    """That axes of errors are reversed, where there is one."""
+    """A sentence on the reversed axes of errors; empty without any."""
     names = [metric_name(one.metric) for one in shown]
     reversed_ = list(dict.fromkeys(name.title for name in names if not name.higher_is_better))
     if not reversed_:

@@ -26,7 +26,7 @@ def draw_costs(inputs: Inputs, path: Path) -> None:
     """Draw training time per epoch against inference time per image: our panel and the paper's.
 
     Ours are the timing protocol's numbers or, without any, the wall times in records; the caption
-    says which. Error bars go from the least to the greatest of the repeats.
+    says which. Error bars go from the minimum to the maximum of the repeats or seeds.
 
     Raises:
         NothingToDrawError: nothing was measured.
@@ -104,7 +104,7 @@ def _reach(middle: float, ends: Sequence[float]) -> list[list[float]]:
 
 
 def _marker(methods: Sequence[str], method: str) -> dict[str, Any]:
-    """Hollow, so that methods at the same place are both seen."""
+    """A hollow marker, so that methods at the same point are both visible."""
     style = method_styles(methods)[method]
     return {
         "marker": style.marker,

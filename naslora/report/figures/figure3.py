@@ -115,7 +115,7 @@ def classes_shown(found: TaskImages, ranks: Sequence[Rank]) -> list[int]:
 
 
 def rank_of(found: TaskImages, rank: Rank) -> Rank:
-    """The rank under which an image is kept: of few images, one has several ranks."""
+    """The rank under which an image is stored: with few images, one image has several ranks."""
     wanted = found.choice.chosen[rank]
     return next(kept for kept in found.ranks if found.choice.chosen[kept] == wanted)
 

@@ -87,7 +87,7 @@ def _cell(image: Picture, heat: NDArray[np.float32] | None) -> Cell | None:
 
 
 def _colour_bar(canvas: Figure) -> None:
-    """The colours of heat as they are over mid grey."""
+    """Draw the colours of heat as they look over mid grey."""
     heat = np.linspace(0, 1, 256)[None]
     height = canvas.get_figheight()
     axes = canvas.add_axes((0.36, 0.2 / height, 0.28, 0.08 / height))

@@ -38,7 +38,7 @@ def draw_convergence(inputs: Inputs, path: Path) -> None:
 
     Lines are means over seeds; LoRA, NAS-LoRA and NAS-PC-LoRA have a band of one standard deviation
     to either side. A dotted line marks T_B, the last epoch before architecture parameters are
-    trained. Records that are older than validation scores have losses only.
+    trained. Older records, without validation scores, have losses only.
 
     Raises:
         NothingToDrawError: no run has finished an epoch.

@@ -74,7 +74,7 @@ def draw_shares(inputs: Inputs, path: Path) -> None:
         canvas.tight_layout(pad=0.3, rect=(0, _FOOT / height, 1, 1))
         caption = [
             "Share of each candidate operation (softmax of alpha after the last epoch, mean over "
-            f"cells), minus the share of {100 / len(operations):.1f} % that all have at first.",
+            f"cells), minus the initial share of {100 / len(operations):.1f} %.",
             setting(study),
             over_seeds(study, "Error bars"),
             _missing(study, tasks),
@@ -85,8 +85,8 @@ def draw_shares(inputs: Inputs, path: Path) -> None:
 def draw_shares_by_block(inputs: Inputs, path: Path) -> None:
     """Draw the same, mean over seeds, of each cell: a heat map per task.
 
-    It is of NAS-PC-LoRA, or on a task without runs of it of NAS-LoRA. Where q, k and v have cells
-    of their own, they stand side by side in each block.
+    The cells are those of NAS-PC-LoRA, or of NAS-LoRA on tasks without runs of NAS-PC-LoRA. Where
+    q, k and v have cells of their own, they are side by side in each block.
 
     Raises:
         NothingToDrawError: no run of NAS-LoRA or NAS-PC-LoRA is done.
@@ -120,7 +120,7 @@ def draw_shares_by_block(inputs: Inputs, path: Path) -> None:
         several = shown["projection"].nunique() > 1
         caption = [
             "Share of each candidate operation in each cell (softmax of alpha after the last "
-            "epoch, mean over seeds), minus the share that all have at first.",
+            "epoch, mean over seeds), minus the initial share.",
             setting(study),
             f"Blocks are counted from 1{'; in each q, k and v from left to right' * several}.",
             _missing(study, tasks),
@@ -143,7 +143,7 @@ def _frame(inputs: Inputs) -> pd.DataFrame:
 
 
 def _means(frame: pd.DataFrame, *by: str) -> pd.DataFrame:
-    """The mean deviation of each group, in the order in which groups come."""
+    """The mean deviation of each group, in the order of their first appearance."""
     return frame.groupby([*by], sort=False)["deviation"].mean().reset_index()
 
 

@@ -31,8 +31,8 @@ _ACROSS = 8
 def draw_gallery(inputs: Inputs, path: Path, task: str) -> None:
     """Draw the best, median and worst test image of a task, each with all methods that are done.
 
-    Of a binary task the outlines of truth and prediction, of another the classes in colours with
-    their numbers. Predictions are those of each method's first seed that is done.
+    A binary task has the outlines of truth and prediction; any other has the classes in colours,
+    with their numbers. Predictions are those of each method's first seed that is done.
 
     Args:
         inputs: the study with its records.

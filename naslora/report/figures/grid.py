@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _GAP, _LINE, _NOTE = 0.03, 0.105, 0.1  # inches
 _LETTER = 0.047  # inches: width of a letter of the smallest size, on average
 _LABEL = 12  # letters in a line of a row's label
-_WIDEST, _TALLEST = 1.6, 1.2  # inches; height of a panel by its width
+_WIDEST, _TALLEST = 1.6, 1.2  # a panel's largest width in inches, and height relative to width
 _PIXELS_PER_INCH = 300
 
 
@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A label, and a picture per heading; None where there is none, which is marked."""
+    """A label, and a picture per heading; None is drawn as an empty frame, marked `no run`."""
 
     label: str
     cells: Sequence[Cell | None]
@@ -126,7 +126,7 @@ def _label(axes: Axes, text: str, middle: float) -> None:
 
 
 def _wrapped(text: str) -> str:
-    """Each line of a row's label in lines that are no longer than `_LABEL`, broken at spaces."""
+    """A row's label, its lines wrapped at spaces to at most `_LABEL` letters."""
     return "\n".join(
         textwrap.fill(line, _LABEL, break_long_words=False, break_on_hyphens=False)
         for line in text.splitlines()
@@ -188,7 +188,7 @@ def _legend_height(legend: Sequence[tuple[Artist, str]]) -> float:
 
 def _legend(canvas: Figure, legend: Sequence[tuple[Artist, str]], top: float) -> None:
     columns = _columns(legend)
-    # matplotlib fills columns first; a legend is read in lines.
+    # matplotlib fills columns first; a legend is read row by row.
     ordered = [entry for column in range(columns) for entry in legend[column::columns]]
     canvas.legend(
         [handle for handle, _ in ordered],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from naslora.data.dataset import SegmentationDataset
     from naslora.sam.building import Sam
 
-LONGEST = 1000  # pixels of a kept picture's longer side; a figure shows fewer
+LONGEST = 1000  # pixels of a stored picture's longer side, more than a figure shows
 
 
 class NothingToDrawError(NasloraError):
@@ -43,7 +43,7 @@ class TaskImages:
         ranks: those that are shown, each image once.
         images: RGB, in [0, 1], by rank.
         truths: labels by rank.
-        predicted: labels by method or network, then rank; one without a run that is done has none.
+        predicted: labels by method or network, then rank; those without a finished run are missing.
         seeds: the seed of each method's run.
     """
 
@@ -70,7 +70,7 @@ class TaskImages:
 
 
 class Inputs:
-    """A study and its records; choices and predictions are made when first asked for, and kept."""
+    """A study and its records; choices and predictions are made on first use, and cached."""
 
     def __init__(self, study: Study, records: Aggregate):
         self.study = study
@@ -93,7 +93,7 @@ class Inputs:
         return manifest.generated or get_benchmark(task).may_be_shown
 
     def images(self, task: str) -> TaskImages | None:
-        """The images of a task with predictions; None without a choice, or if they must not show.
+        """The images of a task with predictions; None without a choice, or if terms forbid it.
 
         Raises:
             RecordError: weights, checkpoint or images are not those of the records.
@@ -143,7 +143,7 @@ class Inputs:
 def chosen_images(
     study: Study, choice: Choice, ranks: Sequence[Rank]
 ) -> tuple[SegmentationDataset, dict[Rank, int]]:
-    """The test set of a choice, and the places there of its images of these ranks."""
+    """The test set of a choice, and the indices of its images of these ranks."""
     from naslora.evaluation.predictions import test_images
 
     manifest = read_manifest(Layout.of(study).manifest(choice.benchmark.name))

@@ -16,11 +16,11 @@ Contour = NDArray[np.float64]  # (N, 2): x and y in pixels, the centre of the fi
 
 RIGHT, MISSED, FALSE_ALARM = "#FFFFFF", BLUE, ORANGE
 HEAT = "YlOrRd"  # a colour map of matplotlib
-_NUMBERED = 0.008  # share of the image from which on a region gets a number
+_NUMBERED = 0.008  # share of the image that a region must cover to get a number
 
 
 def class_colour(number: int) -> str:
-    """The colour of a foreground class, from 1; after the last colour again the first."""
+    """The colour of a foreground class, from 1; after the last, colours repeat."""
     return CLASS_COLOURS[(number - 1) % len(CLASS_COLOURS)]
 
 
@@ -56,7 +56,7 @@ def boundary_overlay(image: Picture, numbers: NDArray[np.integer], *, several: b
 
     inner = find_boundaries(numbers, mode="inner") & (numbers > 0)
     outer = find_boundaries(numbers, mode="outer") & (numbers == 0)
-    if several:  # no colour stands out as white does
+    if several:  # thicker lines, since colours stand out less than white
         inner = dilation(inner) & (numbers > 0)
     lines = np.where(inner, numbers, 0)
     colours = [class_colour(n) if several else RIGHT for n in np.unique(lines).tolist() if n]
@@ -68,7 +68,7 @@ def boundary_overlay(image: Picture, numbers: NDArray[np.integer], *, several: b
 
 
 def heat_overlay(image: Picture, heat: NDArray[np.floating]) -> Picture:
-    """A map in [0, 1] over a light grey image; the more heat, the more its colour covers."""
+    """A map in [0, 1] over an image in light grey; its opacity grows with the heat."""
     import matplotlib
     from skimage.color import gray2rgb, rgb2gray
 
@@ -79,7 +79,7 @@ def heat_overlay(image: Picture, heat: NDArray[np.floating]) -> Picture:
 
 
 def thumbnail(picture: Picture, side: int) -> Picture:
-    """A picture in [0, 1], made smaller by an anti-aliased resize until no side exceeds `side`."""
+    """A picture in [0, 1], downscaled with anti-aliasing so that no side exceeds `side`."""
     from skimage.transform import resize
     from skimage.util import img_as_float
 
@@ -90,7 +90,7 @@ def thumbnail(picture: Picture, side: int) -> Picture:
 
 
 def smaller_labels(labels: NDArray[Any], side: int) -> NDArray[Any]:
-    """Class numbers (H, W) likewise; each pixel keeps the number of the nearest one."""
+    """Class numbers (H, W), downscaled likewise but by nearest neighbour."""
     from skimage.transform import resize
 
     shape = smaller(labels.shape, side)
@@ -119,7 +119,7 @@ def contours(mask: Mask) -> list[Contour]:
 def numbered_regions(numbers: NDArray[np.integer]) -> Iterator[tuple[float, float, int]]:
     """x, y and class number of each connected foreground region that is large enough for a label.
 
-    The place is the one that is farthest from the region's border.
+    The point is the one farthest from the region's border.
     """
     from scipy.ndimage import distance_transform_edt
     from skimage.measure import label, regionprops

@@ -37,8 +37,8 @@ def draw_radar(inputs: Inputs, path: Path) -> None:
     """Draw a line per method through its mean score on each data set: ours, and the paper's.
 
     Each spoke has its own scale, from the lowest score of the methods that are drawn to the
-    highest; both are written beside it. Models without an adapter are left out: next to their
-    scores, those of the adapters would lie on each other.
+    highest; both are written beside it. Models without an adapter are left out: they would stretch
+    the scales so far that the adapters coincide.
 
     Raises:
         NothingToDrawError: too few data sets have scores.
@@ -50,7 +50,8 @@ def draw_radar(inputs: Inputs, path: Path) -> None:
     frame = frame[frame["method"].isin(methods) & frame["source"].isin(["study", "paper"])]
     panels = {"study": f"Study {study.study}", "paper": "Paper, Tables 1 to 3"}
     spokes = {
-        source: [one for one in data_sets(study) if _whole(frame, source, one)] for source in panels
+        source: [one for one in data_sets(study) if _has_scores(frame, source, one)]
+        for source in panels
     }
     panels = {
         source: title for source, title in panels.items() if len(spokes[source]) >= FEWEST_SPOKES
@@ -76,7 +77,7 @@ def draw_radar(inputs: Inputs, path: Path) -> None:
         save_figure(canvas, path, caption, frame)
 
 
-def _whole(frame: pd.DataFrame, source: str, one: DataSet) -> bool:
+def _has_scores(frame: pd.DataFrame, source: str, one: DataSet) -> bool:
     return bool(((frame["source"] == source) & (frame["data_set"] == one.title)).any())
 
 

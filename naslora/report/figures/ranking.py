@@ -42,9 +42,8 @@ def draw_ranking(inputs: Inputs, path: Path) -> None:
     A panel per test set, of the task's main metric. Thick bars are 95 % intervals over seeds, thin
     ones over test images; a point is filled where both exclude zero. Grey rows are models that are
     trained from scratch; they have a number in place of intervals, and an arrow where they are
-    beyond the scale, which is that of the other methods. Below, the diagram of
-    critical differences of Demsar (2006): methods that a bar joins do not differ significantly over
-    the tasks.
+    beyond the scale, which is that of the other methods. Below, the critical difference diagram of
+    Demsar (2006): methods that a bar joins do not differ significantly over the tasks.
 
     Raises:
         NothingToDrawError: no test set has a run of LoRA and one of another method.
@@ -103,7 +102,7 @@ def _from_scratch(inputs: Inputs) -> pd.DataFrame:
 
 
 def _grey_row(axes: Axes, difference: float, place: int) -> None:
-    """A difference as a grey point and a number, within the axis as it is."""
+    """Draw a difference as a grey point and a number, without changing the axis's limits."""
     low, high = axes.get_xlim()
     beyond = not low <= difference <= high
     edge = 0.04 * (high - low)

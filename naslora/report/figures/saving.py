@@ -51,7 +51,7 @@ def save_reason(path: Path, reason: str) -> None:
 
 
 def picture_bytes(canvas: Figure, suffix: str) -> bytes:
-    """A figure as a PNG or PDF file that names neither a time nor a program."""
+    """A figure as a PNG or PDF file, without the names of programs or the time of creation."""
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
     buffer = io.BytesIO()
     canvas.savefig(buffer, format=suffix, metadata=metadata[suffix])

@@ -105,7 +105,7 @@ def score_frame(study: Study, records: Aggregate) -> pd.DataFrame:
 
     Columns: data_set, task, test_set, metric, source (`study`, `control` or `paper`), method, seed
     (none for the paper's) and value. The paper's numbers are all that it prints under the metric's
-    name; `same_definition` tells those that have our definition.
+    name; `same_definition` marks those with our definition.
     """
     lines: list[tuple[object, ...]] = []
     for one in data_sets(study):

@@ -72,7 +72,7 @@ HIGHLIGHTED = ("lora", *NAS_METHODS)
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
-    """The style of each method of a study; one of `METHOD_STYLES` has it in every study."""
+    """The style of each method of a study; those in `METHOD_STYLES` are the same in all studies."""
     others = [method for method in methods if method not in METHOD_STYLES]
     further = {method: _FURTHER[i % len(_FURTHER)] for i, method in enumerate(others)}
     return {method: METHOD_STYLES.get(method) or further[method] for method in methods}
@@ -90,7 +90,7 @@ def in_drawing_order(methods: Sequence[str]) -> list[str]:
 
 @contextmanager
 def figure(height: float, width: float = WIDTH, dpi: int = 200) -> Iterator[Figure]:
-    """An empty figure of a size in inches, in the project's theme, whatever the user's own."""
+    """An empty figure of a size in inches, in the project's theme instead of the user's own."""
     import matplotlib
     import seaborn as sns
     from matplotlib.backends.backend_agg import FigureCanvasAgg

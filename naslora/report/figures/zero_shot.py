@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 METHODS = ("decoder_only", "lora", "nas_pc_lora", "mona")
 _PROMPTS = {"click": "Clicks, no training", "box": "Boxes, no training"}
 _CLICK, _BOX = ORANGE, SKY_BLUE
-_RADIUS = 0.03  # of the mark of a click, in sides of the image
+_RADIUS = 0.03  # of the circle around a click, relative to the image's longer side
 _RANK: Rank = "median"
 
 Labels = NDArray[np.uint8]
@@ -67,7 +67,7 @@ class _Line:
         return 100 * float(np.mean(shares)) if shares else float("nan")
 
     def note(self, name: str) -> str:
-        """The score as a word; there is none where neither truth nor prediction has a class."""
+        """The score as text; there is none where neither truth nor prediction has a class."""
         score = self.score(name)
         return "no score" if np.isnan(score) else f"{score:.0f}"
 
@@ -75,9 +75,9 @@ class _Line:
 def draw_adaptation(inputs: Inputs, path: Path) -> None:
     """Draw a row per task: the image with prompts, the truth, and predictions.
 
-    The image is the median one of `naslora.report.figures.choice`. The prompts are those by which
+    The image is the median one of `naslora.report.figures.choice`. The prompts are those with which
     pretrained weights are evaluated: a click at the centre of each of the largest regions of the
-    truth, and its box. Each method's prediction is that of its first seed that is done.
+    truth, or its box. Each method's prediction is that of its first seed that is done.
 
     Raises:
         NothingToDrawError: no run is done, or no image may be shown.
@@ -152,13 +152,13 @@ def _from_prompts(
     classes: Sequence[int],
     size: tuple[int, ...],
 ) -> dict[str, Labels]:
-    """Class numbers by kind of prompt; where masks overlap, the surest one counts.
+    """Class numbers by kind of prompt; where masks overlap, the highest logit counts.
 
     Args:
         model: the pretrained SAM.
         pixels: (3, S, S).
-        regions: that are prompted, (N, S, S).
-        classes: their numbers.
+        regions: the prompted regions, (N, S, S).
+        classes: the class number of each.
         size: height and width of the answer.
     """
     import torch
@@ -172,8 +172,8 @@ def _from_prompts(
         answers = {}
         for kind, logits in found.items():
             sized = F.interpolate(logits[:, None], size, mode="bilinear", align_corners=False)
-            surest, number = sized[:, 0].max(0)
-            labels = torch.tensor(classes, device=number.device)[number] * (surest > 0)
+            highest, index = sized[:, 0].max(0)
+            labels = torch.tensor(classes, device=index.device)[index] * (highest > 0)
             answers[kind] = labels.to(torch.uint8).cpu().numpy()
     return answers
 

@@ -30,7 +30,7 @@ from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
 _RANKING, _GALLERY = "ranking", "gallery_"
-# On paper these would repeat what other figures show.
+# Not printed, since they repeat what other figures show.
 _ON_SCREEN = ("figure1b_paper", "figure1b_radar")
 
 
@@ -45,7 +45,7 @@ class Picture:
 
     @property
     def printed(self) -> bool:
-        """Whether the figure is on paper, too."""
+        """Whether the figure is printed, too."""
         return self.name not in _ON_SCREEN
 
 
@@ -108,7 +108,7 @@ def report_text(study: Study, records: Aggregate) -> str:
 
 
 def _code(text: str) -> Markup:
-    """Plain text as HTML; what stands between backticks as code."""
+    """Plain text as HTML, with text between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 

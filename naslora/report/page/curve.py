@@ -14,7 +14,7 @@ def learning_curve(losses: Sequence[float], start_epoch: int | None) -> Markup:
     """Mean training loss per epoch, from epoch 1.
 
     Args:
-        losses: finite losses; of a run that diverged, those before it did.
+        losses: finite losses; of a run that diverged, those before that.
         start_epoch: the last epoch before alpha is trained, marked by a dotted line; None for a
             method without architecture parameters.
     """

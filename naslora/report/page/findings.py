@@ -63,7 +63,7 @@ def _leaders(records: Aggregate, ranking: Ranking) -> str:
     titles = [run_title(records, name) for name in ranking.leaders]
     best = f"{titles[0]} has the best mean rank over {_tasks(ranking)} ({ranks.iloc[0]:.1f})"
     if ranking.friedman is None:
-        return f"{best}; fewer than three tasks or methods rank nothing for certain."
+        return f"{best}; with fewer than three tasks or methods, this is not tested."
     p = ranking.friedman[1]
     if not ranking.different:
         over = _tasks(ranking)
@@ -80,7 +80,7 @@ def _leaders(records: Aggregate, ranking: Ranking) -> str:
 
 
 def _leader_against_lora(records: Aggregate, ranking: Ranking) -> str:
-    """The differences of the method with the best mean rank to LoRA, over test sets."""
+    """How the method with the best mean rank differs from LoRA, over test sets."""
     ranks, found = ranking.mean_ranks, ranking.differences
     if len(ranks) < 2 or ranks.index[0] == REFERENCE:
         return ""
@@ -113,7 +113,7 @@ def _with_interval(line: Mapping[Hashable, Any]) -> str:
 
 
 def _from_scratch(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
-    """Where each model that is trained from scratch is better, or worse, than all that adapt."""
+    """Where each model trained from scratch is better, or worse, than all methods that adapt."""
     adapting = [name for name in study.methods if name not in NOT_PEFT]
     rows = [*study.networks, *(name for name in study.methods if name == SCRATCH)]
     lines = []
@@ -134,14 +134,14 @@ class _Place:
 
     Attributes:
         title: of the test set.
-        ahead: whether it is better than all of them; None where it is between.
-        told: whether its difference to the best of them is beyond chance.
+        ahead: True if it is better than all of them, False if worse than all, else None.
+        significant: whether it is significantly better than the best of them.
         best: its score and that of the best of them, as text.
     """
 
     title: str
     ahead: bool | None
-    told: bool
+    significant: bool
     best: str
 
 
@@ -155,7 +155,7 @@ def _place(one: Comparison, row: str, adapting: Sequence[str], records: Aggregat
     return _Place(
         title=test_set_title(one.task, one.test_set),
         ahead=True if own > others.max() else False if own < others.min() else None,
-        told=difference is not None and difference.significant_sign() > 0,
+        significant=difference is not None and difference.significant_sign() > 0,
         best=f"{means[row]:.{digits}f} against {means[best]:.{digits}f} of "
         f"{run_title(records, best)}",
     )
@@ -171,8 +171,8 @@ def _from_scratch_line(title: str, places: Sequence[_Place]) -> str:
         f" {len(ahead)} of {counted(len(places), 'test set')}"
     )
     if ahead:
-        told = sum(one.told for one in ahead)
-        line += f": {shown}; beyond chance on {told} of them"
+        significant = sum(one.significant for one in ahead)
+        line += f": {shown}; beyond chance on {significant} of them"
     for what, titles in (
         ("All of them beat it on", behind),
         ("Some of them beat it on", between),
@@ -214,7 +214,7 @@ def _places(part: pd.DataFrame) -> str:
 
 
 def _against_controls(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
-    """Of tasks that the paper does not have, whether each method has learnt anything."""
+    """Whether each method has learnt anything, on tasks that the paper does not have."""
     lines = []
     for task in own_tasks(study):
         benchmark = get_benchmark(task)

@@ -23,7 +23,7 @@ from naslora.study.settings import Study
 
 @dataclass(frozen=True)
 class ScoreLine:
-    """A metric as tables show it: its title with unit and direction, its key in records, values."""
+    """A metric as in tables: its title with unit and direction, its key in records, its values."""
 
     title: str
     key: str
@@ -36,9 +36,9 @@ class RunPage:
 
     Attributes:
         scores: a line per metric, with its value per test set.
-        paths: what a file is, and its path within the study's folder.
-        commands: what makes the run again; empty where no command of the terminal does.
-        facts: name and value of what was measured beside scores, and of the provenance.
+        paths: description and path of each file, relative to the study's folder.
+        commands: the commands that reproduce the run; empty if there are none.
+        facts: name and value of other measurements, and of the provenance.
         settings: all settings as YAML; empty for a control.
         curve: the learning curve; None without a finished epoch.
         metrics: the record's scores by test set and metric.
@@ -94,9 +94,9 @@ def run_pages(study: Study, records: Aggregate) -> list[RunPage]:
     pages = []
     for run in found:
         path = layout.record(*run)
-        place = path.relative_to(layout.root).as_posix()
+        relative = path.relative_to(layout.root).as_posix()
         title, commands = run_title(records, run[1]), _commands(study, *run)
-        pages.append(_page(read_record(path), title, place, commands))
+        pages.append(_page(read_record(path), title, relative, commands))
     return pages
 
 
@@ -138,7 +138,7 @@ def group_anchor(task: str, variant: str) -> str:
 
 
 def _commands(study: Study, task: str, variant: str, seed: int) -> list[str]:
-    """What makes a run again, for studies that a command can name."""
+    """The commands that reproduce a run, for studies that a command can name."""
     if not has_paper_tasks(study):
         return []
     if variant in CONTROLS:
@@ -147,7 +147,7 @@ def _commands(study: Study, task: str, variant: str, seed: int) -> list[str]:
     return [f"naslora {step} {options}" for step in ("train", "evaluate")]
 
 
-def _page(record: Record, title: str, place: str, commands: list[str]) -> RunPage:
+def _page(record: Record, title: str, path: str, commands: list[str]) -> RunPage:
     training = record.training
     return RunPage(
         anchor=anchor(record.task, record.variant, record.seed),
@@ -160,7 +160,7 @@ def _page(record: Record, title: str, place: str, commands: list[str]) -> RunPag
         message=record.message,
         test_sets=list(record.metrics),
         scores=_score_lines(list(record.metrics.values())),
-        paths=_paths(record, place),
+        paths=_paths(record, path),
         commands=commands,
         facts=_facts(record),
         settings=yaml.safe_dump(training.settings, sort_keys=False) if training else "",
@@ -169,11 +169,11 @@ def _page(record: Record, title: str, place: str, commands: list[str]) -> RunPag
     )
 
 
-def _paths(record: Record, place: str) -> list[tuple[str, str]]:
+def _paths(record: Record, path: str) -> list[tuple[str, str]]:
     """The record, the metrics of each image beside it, and the list of images."""
-    paths = [("record", place)]
+    paths = [("record", path)]
     if record.per_image:
-        paths.append(("metrics of each image", place.removesuffix(".json") + ".parquet"))
+        paths.append(("metrics of each image", path.removesuffix(".json") + ".parquet"))
     return [*paths, ("manifest of the images", f"manifests/{record.task}.json")]
 
 

@@ -20,14 +20,14 @@ from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
-COUNT = "count"  # the style of parameter counts, which small screens leave out
+COUNT = "count"  # the style of parameter counts, which are hidden on small screens
 
 
 @dataclass(frozen=True)
 class CellView:
-    """A cell: its text, a smaller text below, the task that it is of, and a style's name.
+    """A cell: its text, a smaller text below, its task, and the name of its style.
 
-    `link` is the fragment of the runs that the number is from.
+    `link` is the fragment of the runs behind the number.
     """
 
     text: str
@@ -39,7 +39,7 @@ class CellView:
 
 @dataclass(frozen=True)
 class RowView:
-    """A row; `name` is the method that the report's filter knows it by."""
+    """A row; `name` is its method in the report's filter."""
 
     name: str
     kind: str
@@ -65,7 +65,7 @@ class TableView:
 
 
 def method_of(study: Study, name: str) -> str:
-    """The method that a row's name stands for; empty for a control or a row from elsewhere."""
+    """The method that a row's name stands for; empty for a control or a cited row."""
     if name in study.variants:
         return study.variants[name].method
     method = name.removesuffix(SEARCHING)
@@ -78,7 +78,7 @@ def table_view(study: Study, table: Table, runs: Collection[str] = ()) -> TableV
     Args:
         study: the study.
         table: one of its tables.
-        runs: fragments of methods' runs that the report shows, for links from cells.
+        runs: fragments of the runs that the report shows, for links from cells.
     """
     parameters = ("Params (M)", "Ratio (%)") if table.parameters else ()
     header = [CellView(table.heading), *(CellView(text, kind=COUNT) for text in parameters)]

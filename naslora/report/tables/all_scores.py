@@ -40,7 +40,7 @@ def write_all_scores(study: Study, records: Aggregate) -> None:
 
 
 def _columns(task: str) -> list[Column]:
-    """A metric of a test set each, in the benchmark's order."""
+    """One per test set and metric, in the benchmark's order."""
     benchmark = get_benchmark(task)
     return [
         metric_column(f"{test_set}_{metric}", "", task, test_set, metric)
@@ -74,7 +74,7 @@ def _csv_text(records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
 def _markdown_text(study: Study, records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
     parts = [
         f"# All scores, study {plain(study.study)}",
-        "Percent, but MAE, which is of class numbers"
+        "In percent, except MAE, which is of class numbers"
         + (
             f": mean ± sample standard deviation over {len(study.seeds)} seeds."
             if len(study.seeds) > 1

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 
-# Imports that take longer than a table are inside the functions: the workflow reads the names.
+# Slow imports are inside functions, because the workflow reads names only.
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Product:
 
     Attributes:
         write: writes it, given the study and its records.
-        tasks: those of a study that it is about; a study with none of them does not have it.
+        tasks: the tasks of a study that it shows; a study without any does not have the table.
         suffixes: the formats.
-        from_records: whether records are all that it needs; others wait for timings too.
-        needs_scores: whether it has nothing to show without a record of one of its tasks.
+        from_records: whether it needs no timings.
+        needs_scores: whether it is empty without a record of one of its tasks.
         build: the table itself; None for one that is not a grid of rows and columns.
     """
 
@@ -146,7 +146,7 @@ TABLES: dict[str, Product] = {
 
 
 def tables_of(study: Study) -> list[str]:
-    """The tables that a study has: those about a task of its own."""
+    """The tables that a study has: those that show any of its tasks."""
     return [name for name, product in TABLES.items() if product.tasks(study)]
 
 

@@ -20,14 +20,14 @@ def half_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> fl
     """Half of the two-sided t-interval of a mean; None for fewer than two values."""
     if len(values) < 2:
         return None
-    from scipy import stats  # takes longer than a table
+    from scipy import stats  # a slow import
 
     quantile = stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
     return float(quantile * stats.sem(values))
 
 
 class Verdict(StrEnum):
-    """The verdict of our number on the paper's."""
+    """How the paper's number compares with ours."""
 
     REPRODUCED = "reproduced"
     DIFFERS = "differs"

@@ -1,4 +1,4 @@
-"""Differences of a study from the paper's setting, with which its numbers allow no verdict."""
+"""Differences of a study from the paper's setting, which rule out verdicts on its numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAPER_ARCHITECTURE = {
     "learning_rate": 1e-3,
     "weight_decay": 1e-3,
 }
-# The paper leaves their cells open: the default ones and those that have its counts stand for it.
+# The paper leaves their cells open: both the default cell and the one with its counts are accepted.
 PAPER_CELLS = NAS_METHODS
 
 
@@ -63,7 +63,7 @@ def why_not_comparable(study: Study, task: str) -> list[str]:
 
 
 def changed_methods(study: Study) -> list[str]:
-    """The methods whose settings in the study are no reading of the paper's."""
+    """The methods whose settings in the study match no reading of the paper."""
     return sorted(
         method
         for method, settings in study.method_settings.items()

@@ -91,7 +91,7 @@ def _heading(column: Column) -> list[str]:
 
 
 def _blocks(table: Table, width: int, *, spread: bool) -> list[list[int]]:
-    """Places of the columns that fit side by side, with standard deviations or without."""
+    """Indices of the columns that fit side by side, with standard deviations or without."""
     shown = (*table.controls, *table.methods)
     front = max(len(row.title) for row in table.rows)
     blocks: list[list[int]] = [[]]

@@ -23,8 +23,8 @@ from naslora.study.settings import Study
 def fill(spec: TableSpec, study: Study, records: Aggregate) -> Table:
     """Make a table for the study's tasks and rows.
 
-    The rows are controls, networks, what the paper cites, then methods and variants. A table that
-    the paper does not print has no columns for test sets without images.
+    The rows are controls, networks, rows that the paper cites, then methods and variants. A table
+    that the paper does not print has no columns for test sets without images.
 
     Raises:
         RecordError: the per-image metrics of a record cannot be read.

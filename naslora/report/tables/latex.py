@@ -1,8 +1,8 @@
 r"""A table as LaTeX: booktabs at \footnotesize, in blocks of columns that fit the page.
 
 Widths are estimated from the number of characters. A table of few columns fits one column of a
-two-column page; a wider one goes over both, and is divided where needed into several tables with
-some of the columns each, so that no text is made smaller.
+two-column page; a wider one spans both, and is split by columns into several tables if needed, so
+that text is never scaled down.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ESCAPES = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
-    # At the begin of a row these would be taken for an argument of the line's end above.
+    # At the start of a row, these would be read as an argument of the `\\` above.
     "[": "{[}",
     "]": "{]}",
     "*": "{*}",
@@ -59,8 +59,8 @@ _ESCAPES = {
 def latex_text(table: Table) -> str:
     """One `table`, or `table*` in parts: controls, methods, the paper's rows, and notes below.
 
-    The document needs the package booktabs. Raised signs are verdicts; a lowered number is the
-    number of seeds, where not all are done.
+    The document needs the package booktabs. Superscripts are verdicts or daggers; a subscript is
+    the number of seeds, where not all are done.
     """
     blocks = column_blocks(table)
     parts = [_part(table, block, number, len(blocks)) for number, block in enumerate(blocks, 1)]
@@ -93,13 +93,13 @@ def _part(table: Table, block: Sequence[int], number: int, parts: int) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text as LaTeX source, in one line and without characters that control anything."""
+    """Plain text as LaTeX source, on one line and without control characters."""
     printable = "".join(c for c in " ".join(text.split()) if c.isprintable())
     return re.sub(r"(?<!\\)\$\$", "", "".join(_ESCAPES.get(c, c) for c in printable))
 
 
 def column_blocks(table: Table) -> list[range]:
-    """Places of columns side by side; columns under one head stay together if they can."""
+    """Indices of the columns of each part; columns under one head stay together if they fit."""
     heads = [
         list(found) for _, found in groupby(range(len(table.columns)), lambda i: _head(table, i))
     ]
@@ -114,7 +114,7 @@ def column_blocks(table: Table) -> list[range]:
 
 
 def block_width(table: Table, block: Sequence[int], *, first: bool) -> float:
-    """The estimated width of a block in points; the first one has the counts of parameters."""
+    """The estimated width of a block in points; the first block has the parameter counts."""
     titles = [_title(row) for row in table.rows]
     front = [max(map(len, [table.heading, *titles]))]
     if first and table.parameters:

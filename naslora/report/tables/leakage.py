@@ -1,4 +1,4 @@
-"""Test images that occur in the training set as well, as the audit of each task counted them."""
+"""Test images that also occur in the training set, as counted by the audit of each task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEAKAGE = "Leakage"
 
 
 def leakage(study: Study, columns: Sequence[Column]) -> list[str]:
-    """A sentence for each test set of a table with images that equal a training image, or nearly.
+    """A sentence for each test set of a table that shares images with the training set.
 
     A task that has not been audited on this machine is left out.
     """
@@ -27,7 +27,7 @@ def leakage(study: Study, columns: Sequence[Column]) -> list[str]:
         if count := audit["like_training_images"].get(test_set, 0):
             title, images = test_set_title(task, test_set), audit["splits"][test_set]
             lines.append(
-                f"{title}: at least {count} of {images} test images equal a training image, or "
-                "nearly, so that scores on them are too high."
+                f"{title}: at least {count} of {images} test images are identical or nearly "
+                "identical to a training image, so scores on them are too high."
             )
     return lines

@@ -16,7 +16,7 @@ def plain(text: str) -> str:
 
 
 def grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column to the left, the others right."""
+    """A Markdown table; the first column is left-aligned, the others right-aligned."""
     cells = [[plain(text).replace("|", "\\|") for text in line] for line in (header, *lines)]
     widths = [max(3, *(len(line[i]) for line in cells)) for i in range(len(header))]
     rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

@@ -30,15 +30,15 @@ class Column:
         task: the task whose runs are evaluated.
         test_set: the test set of the task.
         metric: the metric's name in records.
-        test_images: how many test images the paper may have had; another number of images is
-            another test set, so not comparable.
+        test_images: the numbers of test images that the paper may have had; with another number,
+            the column is not comparable.
         scale: from a record's unit to the column's.
         higher_is_better: whether higher values are better.
         decimals: digits after the decimal point in readable tables.
-        widest: half of an interval, in the column's unit, that is too wide for a verdict.
-        head: the begin of the title that columns side by side have in common, such as a data set.
-        printed: the column's name among the published numbers, where it is not `key`.
-        printed_of: the paper's rows whose number is of this metric; None for all of them.
+        widest: half of the widest interval, in the column's unit, that allows a verdict.
+        head: the start of the title that adjacent columns share, such as a data set.
+        printed: the column's name among the published numbers, if it is not `key`.
+        printed_of: the paper's rows that use this definition of the metric; None for all rows.
         counted: the test sets whose images `test_images` counts together, if not this one alone.
     """
 
@@ -67,7 +67,7 @@ class Column:
 
     @property
     def printed_title(self) -> str:
-        """The paper's heading, which leaves open what ours distinguishes: `CAMO Fw`."""
+        """The paper's heading, such as `CAMO Fw`, which may stand for two definitions of ours."""
         return f"{self.head} {(self.printed or self.key).rpartition('_')[2]}".strip()
 
     @property
@@ -85,7 +85,7 @@ def metric_column(
     images: tuple[int, ...] = (),
     **values: Any,
 ) -> Column:
-    """A column with the metric's own name, unit and digits; `values` are further attributes."""
+    """A column with the metric's own name, unit and digits; `values` override attributes."""
     shown = metric_name(metric)
     settings: dict[str, Any] = {
         "title": f"{head} {shown.title}".strip(),
@@ -102,15 +102,15 @@ def metric_column(
 
 @dataclass(frozen=True)
 class RowSpec:
-    """A row of the paper's table, and the runs that stand for it.
+    """A row of the paper's table, and the runs that reproduce it.
 
     Attributes:
         variant: a method, or a variant of the study.
         printed: the paper's name of the row; None for a row that the paper's table lacks.
-        title: our name of it, if it is not the method's; a function of the run's settings where
-            studies differ in what it says.
-        settings: deltas to the method's settings that make the paper's row.
-        training: likewise, to the training's.
+        title: our title, if it is not the method's; a function of the run's settings if it depends
+            on them.
+        settings: the paper's changes to the method's settings.
+        training: the paper's changes to the training settings.
     """
 
     variant: str
@@ -141,7 +141,7 @@ class RowSpec:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table, as data.
+    """The specification of a table.
 
     Attributes:
         paper: its number in the paper; empty for a table that the paper does not have.
@@ -150,12 +150,12 @@ class TableSpec:
         rows: in the paper's order; None for its methods, then the study's other methods, then its
             variants that run on every task.
         heading: of the first column.
-        cited: rows of the paper that it took from elsewhere.
+        cited: rows that the paper took from elsewhere.
         parameters: whether it prints parameter counts.
-        notes: sentences under it, whatever was run.
+        notes: sentences under the table, whatever was run.
         key: its name; by default that of the paper's table.
-        main_metrics: whether a row stands by the main metric of each test set only; else by all
-            columns.
+        main_metrics: whether only the columns with a main metric decide on the standing of a row;
+            else all columns do.
     """
 
     paper: str
@@ -211,10 +211,7 @@ class TableSpec:
 
 
 def variant_title(study: Study, name: str) -> str:
-    """The name of a variant in tables.
-
-    As `NAS-LoRA, linear` for `nas_lora_linear`, a variant of `nas_lora`.
-    """
+    """The title of a variant: `NAS-LoRA, linear` for `nas_lora_linear`, a variant of `nas_lora`."""
     method = study.variants[name].method
     rest = name.removeprefix(method).replace("_", " ").strip()
     return f"{METHOD_ROWS.get(method, method)}, {rest or name}"
@@ -222,15 +219,19 @@ def variant_title(study: Study, name: str) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """A control, a network, a method or variant, or a number from elsewhere; a cell per column.
+    """A control, a network, a cited row, a method or a variant; with a cell per column.
 
-    `trainable` and `original` count parameters, of the run and of Meta's SAM; None where no run
-    tells, or runs do not agree. `ranked` rows compete for best and second. `remarks` say in what
-    the row's settings are not those of the paper's row. `standing` is what the table says of a row
-    that is no better than what it must beat. Places of columns: `no_better` of those in which it is
-    not significantly better than the best prediction that looks at no image; `behind_network`, than
-    the best network trained from scratch; `few_seeds`, of those in `behind_network` in which the
-    test images show an advantage, but the seeds are too few to tell.
+    Attributes:
+        trainable, original: parameter counts of the run and of Meta's SAM; None if unknown, or if
+            runs disagree.
+        ranked: whether it competes for best and second.
+        remarks: how its settings differ from those of the paper's row.
+        standing: what the table says of a row that is no better than what it must beat.
+        no_better: indices of the columns in which it is not significantly better than the best
+            prediction that looks at no image.
+        behind_network: the same for the best network trained from scratch.
+        few_seeds: those in `behind_network` in which the test images show an advantage, but the
+            seeds are too few to tell.
     """
 
     name: str
@@ -264,11 +265,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, filled.
+    """A filled table.
 
-    `sections` are titled lists of sentences that belong under the table; `statistic` is what its
-    cells show of their values. `marked` has for each column the names of its best and second row,
-    where they differ significantly from the rest.
+    `sections` are titled lists of sentences under the table; `statistic` is what its cells show of
+    their values. `marked` has for each column the names of its best and second row, where they
+    differ significantly from the rest.
     """
 
     name: str
@@ -283,9 +284,7 @@ class Table:
 
     @property
     def controls(self) -> tuple[Row, ...]:
-        """Rows that methods have to beat: predictions without training, and networks other than
-        SAM.
-        """
+        """The rows that methods must beat: controls, and networks other than SAM."""
         return tuple(row for row in self.rows if row.kind in ("control", "network"))
 
     @property
@@ -312,7 +311,7 @@ class Table:
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Nested settings as texts by their dotted names; lists with commas."""
+    """Nested settings as texts by dotted name; lists are joined by commas."""
     found: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
@@ -326,12 +325,12 @@ def flat(settings: Mapping[str, Any]) -> dict[str, str]:
 def run_title(records: Aggregate, variant: str) -> str:
     """The name of a run or a control in tables and legends.
 
-    The paper's for its methods; for others what their records say; else the variant's key.
+    The paper's name if it has one, else the title in the records, else the variant's key.
     """
     known = CONTROLS.get(variant) or METHOD_ROWS.get(variant)
     return known or records.titles.get(variant, variant)
 
 
 def row_title(study: Study, records: Aggregate, name: str) -> str:
-    """`run_title`, and of a variant of the study `variant_title`."""
+    """`variant_title` of a variant of the study, else `run_title`."""
     return variant_title(study, name) if name in study.variants else run_title(records, name)

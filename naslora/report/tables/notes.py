@@ -25,8 +25,8 @@ _ALPHA_DATA = {
 }
 
 _RATIO = (
-    "Params are what is trained, the mask decoder included. Ratio is their share of Meta's SAM, as "
-    "in the paper; with a decoder for several classes there may be more than that."
+    "Params are the trained parameters, mask decoder included. Ratio is their share of those of "
+    "Meta's SAM, as in the paper; with a decoder for several classes it may exceed 100 %."
 )
 
 
@@ -45,7 +45,7 @@ def sections(
         study: the study.
         records: its records.
         columns: those of the table that the study has.
-        rows: filled.
+        rows: its filled rows.
         found: the comparison behind each column.
     """
     comparable = any(cell.verdict in DECIDED for row in rows for cell in row.cells)
@@ -81,7 +81,8 @@ def what_was_run(
         f"{training.batch_size}; seeds {seeds}; evaluated at {size}."
     ]
     lines.append(
-        "The weights after the last epoch are evaluated; validation images choose nothing."
+        "The weights after the last epoch are evaluated; no checkpoint is selected on validation "
+        "images."
         if training.architecture.data != "val"
         else "The weights after the last epoch are evaluated; validation images train alpha."
     )
@@ -98,10 +99,10 @@ def what_was_run(
     lines += [f"Computed by {'; '.join(made_by)}.{mixed}"] if made_by else []
     lines += images_of(study, records, columns)
     lines.append(
-        "Values are percent, if nothing else is said: mean ± sample standard deviation over "
-        f"n = {len(study.seeds)} seeds, or as many as a cell says."
+        "Values are in percent unless stated otherwise: mean ± sample standard deviation over "
+        f"n = {len(study.seeds)} seeds, or over the number that a cell states."
         if len(study.seeds) > 1
-        else "Values are percent, if nothing else is said; of one seed."
+        else "Values are in percent unless stated otherwise; of one seed."
     )
     lines.append(
         "Controls predict the same for every image; networks other than SAM are trained from "
@@ -127,11 +128,11 @@ def images_of(study: Study, records: Aggregate, columns: tuple[Column, ...]) -> 
     return [f"Test images, {kind}: {', '.join(sets)}." for kind, sets in found.items()]
 
 
-# Of the backbones that were pretrained on generated scenes.
+# For the backbones that were pretrained on generated scenes.
 _WHY_SCRATCH = dict.fromkeys(
     ("tiny", "small"),
-    "A backbone of few parameters is soon trained as a whole, and its pretraining, on generated "
-    "scenes, has little to give where objects do not stand out as shapes.",
+    "A backbone with few parameters is quickly trained from scratch, and pretraining on generated "
+    "scenes helps little where objects do not stand out as shapes.",
 )
 
 
@@ -167,7 +168,7 @@ def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
 
 
 def _cells(study: Study, methods: list[str]) -> list[str]:
-    """Which of the two readings of the cell the rows of NAS-LoRA have."""
+    """Which of the two readings of the paper's cell the rows of NAS-LoRA use."""
     darts = [m for m in methods if study.method_settings.get(m) == PAPER_COUNT]
     linear = [m for m in methods if not study.method_settings.get(m)]
     lines = []
@@ -252,20 +253,21 @@ def incomparable(
     return lines + [
         f"{row.title} is not the paper's row: {'; '.join(row.remarks)}."
         for row in rows
-        if row.remarks
+        if row.printed and row.remarks
     ]
 
 
 def what_to_beat(
     study: Study, columns: tuple[Column, ...], rows: tuple[Row, ...], found: Sequence[Comparison]
 ) -> list[str]:
-    """The best control and network of each column, the rows that beat none, and scratch ahead."""
+    """The best control and network of each column, rows that beat none, and scratch if ahead."""
     if not found:
         return []
     lines = [
-        "A row is better than another where the difference of their means excludes zero over "
-        "seeds (t, with the spread of the methods that adapt pooled; against a network Welch's t, "
-        "which needs more seeds) and over test images (bootstrap); the level is 5 %.",
+        "A row is better than another where both intervals of the difference of their means "
+        "exclude zero: over seeds (t, with the variance pooled over the methods that adapt; "
+        "against a network Welch's t, which needs more seeds) and over test images (bootstrap). "
+        "The level is 5 %.",
         *_best(_BEST_CONTROL, "control", columns, rows, found),
         *_best(_BEST_NETWORK, "network", columns, rows, found),
     ]

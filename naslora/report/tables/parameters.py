@@ -1,4 +1,4 @@
-"""Trainable parameters of every row, counted on models without memory, beside the paper's."""
+"""Trainable parameters of every row, counted on the meta device, beside the paper's."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def count_parameters(backbone: str, others: Mapping[str, Variant] | None = None)
 
     Args:
         backbone: the paper's is vit_h; for others its numbers are left out.
-        others: further rows by title, such as a study's variants; those that count as one of the
-            others does are left out.
+        others: further rows by title, such as a study's variants; those with the method and
+            settings of another row are left out.
 
     Raises:
         SettingsError: there is no such backbone.
@@ -155,14 +155,14 @@ def _count(spec: _Spec, backbone: str, total: int) -> Count:
         sam = build_sam(backbone, 1024)
         adapt(sam, spec.method, spec.settings)
     trainable = sum(p.numel() for p in trainable_parameters(sam).values())
-    ours = backbone == "vit_h" and spec.table
+    compared = backbone == "vit_h" and spec.table
     return Count(
         table=spec.table,
         title=spec.title,
         trainable=trainable,
         ratio_pct=100 * trainable / total,
-        paper_params_m=_text(printed(spec.table, spec.row, "params_m")) if ours else None,
-        paper_ratio_pct=_text(printed(spec.table, spec.row, "ratio_pct")) if ours else None,
+        paper_params_m=_text(printed(spec.table, spec.row, "params_m")) if compared else None,
+        paper_ratio_pct=_text(printed(spec.table, spec.row, "ratio_pct")) if compared else None,
         note=spec.note,
     )
 

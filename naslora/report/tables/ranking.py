@@ -1,4 +1,4 @@
-"""The ranking of methods over tasks, and the smallest differences that could have been found."""
+"""The ranking of methods over tasks, and the smallest differences that can be detected."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from naslora.report.tables import table1
 from naslora.report.tables.markdown import DASH, bullets, grid, plain
 from naslora.report.tables.model import row_title, run_title
 from naslora.results.aggregate import Aggregate
+from naslora.results.comparison import LEVEL
 from naslora.results.ranking import FEWEST_TASKS, REFERENCE, Ranking, rank
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
@@ -61,7 +62,7 @@ def first_sentence(ranking: Ranking, records: Aggregate) -> str:
 
 
 def smallest_differences(ranking: Ranking) -> str:
-    """The differences that so many seeds could have shown, beside the paper's."""
+    """The difference that this number of seeds can detect, beside the paper's, as sentences."""
     found = ranking.differences["smallest"].dropna()
     low, high = paper_leads()
     paper = (
@@ -148,8 +149,8 @@ def _ranks(ranking: Ranking, records: Aggregate) -> str:
 
 def _tests(ranking: Ranking) -> list[str]:
     lines = [
-        "A task counts by its main metric, the mean over its test sets; its rank is in brackets. "
-        "Models that are trained whole and networks other than SAM are not ranked."
+        "Each task has its main metric, averaged over its test sets, and the rank in brackets. "
+        "Models that are trained as a whole and networks other than SAM are not ranked."
     ]
     if ranking.friedman and ranking.critical_difference:
         statistic, p = ranking.friedman
@@ -158,7 +159,7 @@ def _tests(ranking: Ranking) -> list[str]:
             f"than {ranking.critical_difference:.2f} apart do not differ significantly at 5 %."
         )
     if ranking.wilcoxon is not None and len(ranking.wilcoxon):
-        different = int((ranking.wilcoxon < 0.05).sum())
+        different = int((ranking.wilcoxon < LEVEL).sum())
         lines.append(
             f"Wilcoxon's signed-rank test against {METHOD_ROWS[REFERENCE]}, corrected by Holm: "
             f"{different} of {len(ranking.wilcoxon)} methods differ; the smallest p is "
@@ -170,13 +171,13 @@ def _tests(ranking: Ranking) -> list[str]:
 
 
 _READING = (
-    "Points of the task's main metric, above 0 is better: the difference, half of its 95 % "
-    "t-interval over seeds (paired by seed, the spread pooled over methods; of models that are "
-    "trained whole, Welch's), and half of its 95 % interval over test images (drawn with "
-    "replacement, all runs' values of an image together).",
+    "Points of the task's main metric, above 0 is better: the difference ± half of its 95 % "
+    "t-interval over seeds (paired by seed, the variance pooled over methods; Welch's for models "
+    "that are trained as a whole) / half of its 95 % bootstrap interval over test images (all runs "
+    "are resampled with the same images).",
     "Bold: both intervals exclude zero.",
-    "The last row is the median of the true differences that so many seeds would show in four of "
-    "five repetitions.",
+    "Detectable: the median of the true differences that this number of seeds would show in four "
+    "of five repetitions.",
 )
 
 
@@ -197,7 +198,7 @@ def _differences(study: Study, ranking: Ranking, records: Aggregate) -> str:
     ]
     smallest = frame.groupby(["task", "test_set"])["smallest"].median()
     found = [smallest[task, part] for task, part, _ in sets]
-    lines.append(["Could be shown", *(DASH if pd.isna(one) else f"{one:.1f}" for one in found)])
+    lines.append(["Detectable", *(DASH if pd.isna(one) else f"{one:.1f}" for one in found)])
     return grid(["Method", *(_set_title(*one) for one in sets)], lines)
 
 

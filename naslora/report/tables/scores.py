@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def write_scores(study: Study, records: Aggregate) -> list[Path]:
     """Write the mean over seeds of the metrics that tables show, by task and by test set.
 
-    The unit is that of the record. A task with one test set has no level for it; what has no
-    record is left out. Files of methods that the study no longer has are removed.
+    Scores are in the unit of records. A task with one test set has no level for it; a task without
+    records is left out. Files of methods that the study no longer has are removed.
 
     Raises:
         DiskError: a file cannot be written.

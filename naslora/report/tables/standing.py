@@ -31,7 +31,7 @@ def best_and_second(comparison: Comparison, rows: Sequence[Row]) -> Mapping[str,
     order = sorted(ranked, key=lambda name: comparison.name.sign * means[name], reverse=True)
     rest = order[2:] or order[1:]
 
-    def is_told(name: str) -> bool:
+    def beats_rest(name: str) -> bool:
         found = [comparison.difference(name, other) for other in rest]
         return all(
             one is not None and one.seeds_error is not None and one.significant_sign(len(rest)) > 0
@@ -39,9 +39,9 @@ def best_and_second(comparison: Comparison, rows: Sequence[Row]) -> Mapping[str,
         )
 
     marks: dict[str, Mark] = {}
-    if rest and is_told(order[0]):
+    if rest and beats_rest(order[0]):
         marks[order[0]] = "best"
-    if len(order) > 2 and is_told(order[1]):
+    if len(order) > 2 and beats_rest(order[1]):
         marks[order[1]] = "second"
     return marks
 
@@ -67,15 +67,15 @@ def with_standing(
 
     In a column, a row is no better than the best control, or the best network, unless it is
     significantly better. As a whole, it is no better if it is significantly better in none of its
-    columns, which share the level of 5 %; of a network this is not said where the test images tell
-    the two apart, and only the seeds are too few. A parameter-efficient method must beat the mask
-    decoder alone, too.
+    columns, which share the level of 5 %; against a network, this is not said where the test images
+    show an advantage and only the seeds are too few. A parameter-efficient method must also beat
+    the mask decoder alone.
 
     Args:
         rows: of the table.
         found: the comparison behind each column.
-        main_metrics: of the columns, those with the main metric of their task alone decide on a row
-            as a whole.
+        main_metrics: whether only the columns with the main metric of their task decide on a row as
+            a whole.
     """
     decide = [not main_metrics or one.is_main for one in found]
     return tuple(_with_standing(row, rows, found, decide) for row in rows)
@@ -102,8 +102,8 @@ def mark_notes(
 
     Args:
         table: the table.
-        styled: whether it is shown where text can be bold.
-        second: the style of the second there.
+        styled: whether the output can show bold text.
+        second: the style of the second-best row in it.
     """
     notes = []
     if styled and any(table.marks(index) for index in range(len(table.columns))):
@@ -191,7 +191,7 @@ def _not_better(differences: Mapping[int, tuple[Row, Difference]]) -> frozenset[
 
 
 def _may_beat(other: Row, difference: Difference, comparisons: int) -> bool:
-    """Whether a row is better than another, or, of a network, too few seeds leave it open."""
+    """Whether a row is better than another; against a network, also if too few seeds show it."""
     return difference.significant_sign(comparisons) > 0 or (
         other.kind == "network" and _lacks_seeds(difference, comparisons)
     )

@@ -8,8 +8,8 @@ _CAMO_FW = metric_column("camo_Fw", "CAMO", "cod", "camo", "weighted_F", (250,))
 _SBU_BER = metric_column("sbu_BER", "SBU", "sbu", "test", "BER", (638,))
 
 # The numbers of test images follow from Appendix B; a share that is not a whole number may round
-# either way. The paper's E is the mean one. Of Fw and BER there are two readings, which stand
-# beside the same printed number.
+# either way. The paper's E is the mean one. Fw and BER have two readings each, which are compared
+# with the same printed number.
 COLUMNS = (
     metric_column("kvasir_S", "Kvasir", "kvasir", "test", "S_measure", (100,)),
     metric_column("kvasir_E", "Kvasir", "kvasir", "test", "E_measure", (100,)),
@@ -28,7 +28,7 @@ COLUMNS = (
     metric_column("road_IoU", "Road", "road", "test", "IoU", (48, 49)),
     metric_column("road_Dice", "Road", "road", "test", "Dice", (48, 49)),
 )
-# One column per number that the paper prints, for what counts columns.
+# One column per number that the paper prints.
 PAPER_COLUMNS = tuple(column for column in COLUMNS if column.printed is None)
 
 TABLE = TableSpec(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from naslora.report.tables.model import Column, TableSpec, metric_column
 
-# Appendix B tells how many images easy and hard have together.
+# Appendix B gives the number of images of easy and hard together.
 _SETS, _IMAGES = ("easy", "hard"), (4428,)
-# Under Tables 2 and 3.
+# A note under Tables 2 and 3.
 CLASS_LOSS = (
     "The class loss is that of the paper's footnote on multi-class tasks, a cross-entropy per mask "
     "token; the sum of eq. (cls) in its Appendix A runs over pixels."

@@ -27,7 +27,7 @@ _ROUNDING = 0.011  # of a mean of rounded numbers, itself rounded
 
 
 def rows_with_mean_over(classes: tuple[str, ...]) -> frozenset[str]:
-    """The paper's rows whose mIoU is the mean of their own IoU of these classes."""
+    """The paper's rows whose mIoU is the mean of their IoU over these classes."""
     return frozenset(row for row in rows("3") if _is_mean(row, classes))
 
 

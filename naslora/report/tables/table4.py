@@ -93,7 +93,7 @@ def table4(study: Study) -> Table:
 def analyses(study: Study) -> tuple[dict[str, Analysis], dict[str, str]]:
     """The analyses for the table and its figures by model, and why others are left out.
 
-    One that does not exist is in neither.
+    An analysis that does not exist is in neither.
     """
     layout = Layout.of(study)
     task, seed = study.analysis_task, study.seeds[0]
@@ -114,8 +114,8 @@ def analyses(study: Study) -> tuple[dict[str, Analysis], dict[str, str]]:
 def block_index(statistics: LayerStatistics, layer: int, first: int) -> int:
     """The block, from 0, that stands for a layer of the paper's encoder of 32.
 
-    For another depth it is the windowed block nearest in relative depth, the earlier of two: the
-    paper's layers, counted from 1, are windowed.
+    For another depth it is the windowed block nearest in relative depth, the earlier one on a tie:
+    the paper's layers, counted from 1, are windowed.
     """
     depth = len(statistics.windows)
     if depth == PAPER_DEPTH:
@@ -267,9 +267,9 @@ _CONVENTIONS = (
 
 def _verdicts(study: Study) -> tuple[str, ...]:
     lines = [
-        f"Reproduced: the paper's number, unrounded, may lie in the {CONFIDENCE:.0%} t-interval of "
-        "our mean over images. The interval says how well the mean over such images is known; not "
-        "how runs or data sets differ, of which the paper names none."
+        f"Reproduced: the paper's number, unrounded, may lie in the {100 * CONFIDENCE:g} % "
+        "t-interval of our mean over images. The interval covers differences between images, not "
+        "between runs or data sets, of which the paper names none."
     ]
     for model, paper in TABLE_MODELS.items():
         if reasons := _why_not(study, model):

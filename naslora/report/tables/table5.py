@@ -1,8 +1,8 @@
 """Table 5: time and memory of training and inference of each method, on each timed machine.
 
-What counts are the ratios to LoRA, which took turns with the others in the same process: the
-paper's absolute numbers are those of its GPU. An iteration is one image, since the paper's columns
-fit together only so (2000 images at 1.64 a second are 20.3 minutes).
+The ratios to LoRA matter most: all methods took turns in the same process, whereas the paper's
+absolute numbers depend on its GPU. An iteration is one image, since only then do the paper's
+columns agree (2000 images at 1.64 per second take 20.3 minutes).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from naslora.timing.document import (
 NAME = "table5"
 NOT_TIMED = "not timed"
 SAME_MODEL = "as with w alone"
-SEARCHING = "_searching"  # ends the name of a row whose steps train alpha too
+SEARCHING = "_searching"  # suffix of a row whose training updates alpha too
 _LORA = "LoRA"
 _RATE, _MINUTES, _INFERENCE = "train_iter_per_s", "train_min_per_epoch", "inference_iter_per_s"
 _TRAINING_RATIO, _INFERENCE_RATIO = _RATIOS = "train_time_to_lora", "inference_time_to_lora"
@@ -39,7 +39,7 @@ _MEMORY, _WEIGHTS = "peak_memory_mib", "saved_mb"
 _BEST_TRAINING, _BEST_INFERENCE = "best_train_iter_per_s", "best_inference_iter_per_s"
 # The same whether alpha is trained or not.
 _OF_THE_MODEL = (_INFERENCE, _INFERENCE_RATIO, _WEIGHTS, _BEST_INFERENCE)
-# Values, one per repeat, and why there are none.
+# Values, one per repeat, and their status.
 _Values = tuple[Sequence[float], str]
 
 
@@ -63,7 +63,7 @@ KEYS = tuple(column.key for column in COLUMNS)
 
 @dataclass(frozen=True)
 class _Line:
-    """A row: a method in one of its ways to train."""
+    """A row: a method, with or without updates of alpha."""
 
     method: str
     training: PassName
@@ -178,7 +178,7 @@ def _values(line: _Line, timing: Timing, measurement: Measurement) -> dict[str, 
 
 
 def _ratio(ours: Timed, lora: Timed | None) -> _Values:
-    """The ratio of seconds of the same repeat, which does not change if both are slowed down."""
+    """Ratios of seconds within a repeat, which do not change if both methods are slowed down."""
     if ours.status != "done":
         return (), ours.status
     if lora is None or lora.status != "done":

@@ -36,7 +36,7 @@ def sections(
     Args:
         study: the study.
         timings: by file.
-        titles: what each of them ran on, in words.
+        titles: the hardware of each file, in words.
         problems: files that were left out, and why.
     """
     parts = (
@@ -85,9 +85,9 @@ def _how(timings: Mapping[str, Timing]) -> list[str]:
     ]
     lines += [
         f"All methods took turns in one process. Batches timed in each turn: {p['steps']}, after "
-        f"{p['warm_up']} that do not count; turns of each method: {p['repeats']}. Numbers are "
-        "medians over turns ± their sample standard deviation; ratios are of turns of one round. "
-        "Saved is the file of all that a method trains, the mask decoder included."
+        f"{p['warm_up']} to warm up; turns of each method: {p['repeats']}. Numbers are medians "
+        "over turns ± their sample standard deviation; a ratio compares turns of the same round. "
+        "Saved is the size of the file of trained weights, mask decoder included."
         for p in protocols.values()
     ]
     lines += [f"Timed with {data}" for data in dict.fromkeys(t.data for t in timings.values())]
@@ -102,7 +102,10 @@ def _how(timings: Mapping[str, Timing]) -> list[str]:
     lines += [
         f"Inference {INFERENCE_FORMS[form]}: {', '.join(names)}." for form, names in forms.items()
     ]
-    lines.append("Inference is without mixed precision, as evaluation is; training as it is set.")
+    lines.append(
+        "Inference runs without mixed precision, as evaluation does; training in the precision "
+        "that the study sets."
+    )
     return lines
 
 
@@ -120,7 +123,7 @@ def _schedules(study: Study, timings: Mapping[str, Timing], titles: Mapping[str,
                 ratio = median(a / b for a, b in zip(above, below, strict=True))
                 lines.append(
                     f"{measurement.title} over {epochs} epochs, {start} of them without alpha, on "
-                    f"{titles[file]}: {ratio:.2f} of LoRA's time."
+                    f"{titles[file]}: {ratio:.2f} times LoRA's time."
                 )
     if lines:
         paper = paper_costs()
@@ -153,11 +156,11 @@ def _batches(timings: Mapping[str, Timing], titles: Mapping[str, str]) -> list[s
 
 def _verdicts(study: Study, timings: Mapping[str, Timing], titles: Mapping[str, str]) -> list[str]:
     lines = [
-        f"Reproduced (=): the paper's number lies within {TOLERANCE:.0%} of our median, widened by "
-        "the largest distance of a turn from it and by half a unit of the last printed digit; "
-        "differs (≠): it lies outside. Undecided (?): it lies inside, but turns scatter by more "
-        f"than {TOLERANCE:.0%}. The paper prints no ratios: theirs are those of its numbers, "
-        "training by minutes per epoch."
+        f"Reproduced (=): the paper's number lies within {100 * TOLERANCE:g} % of our median, "
+        "widened by the largest distance of a turn from it and by half a unit of the last printed "
+        "digit; differs (≠): it lies outside. Undecided (?): it lies inside, but turns scatter by "
+        f"more than {100 * TOLERANCE:g} %. The paper prints no ratios: they are computed from its "
+        "numbers, for training from minutes per epoch."
     ]
     for file, timing in timings.items():
         if reasons := why_ratios_differ(timing):

@@ -19,7 +19,7 @@ TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class TimedCell(Cell):
-    """A cell with one value per repeat, or one for what does not vary; it shows their median."""
+    """A cell with one value per repeat, or one that does not vary; it shows their median."""
 
     @cached_property
     def value(self) -> float | None:
@@ -35,18 +35,21 @@ class TimedCell(Cell):
 
 
 def timed_cell(
-    values: Sequence[float], status: str = "done", paper: Printed | None = None, fair: bool = False
+    values: Sequence[float],
+    status: str = "done",
+    paper: Printed | None = None,
+    comparable: bool = False,
 ) -> TimedCell:
-    """A cell; repeats that scatter by more than the tolerance can settle nothing.
+    """A cell whose verdict is undecided if repeats scatter by more than the tolerance.
 
     Args:
         values: one per repeat; none where the status is not `done`.
-        status: why there are none.
+        status: `done`, or why there are no values.
         paper: the paper's number.
-        fair: whether the paper's setting is ours.
+        comparable: whether our setting is the paper's.
     """
     middle = statistics.median(values) if values else 0.0
-    return TimedCell(tuple(values), status, paper, fair, 2 * TOLERANCE * middle)
+    return TimedCell(tuple(values), status, paper, comparable, 2 * TOLERANCE * middle)
 
 
 def why_ratios_differ(timing: Timing) -> list[str]:

@@ -39,7 +39,7 @@ def write_table(table: Table, layout: Layout) -> None:
 
 
 def csv_text(table: Table) -> str:
-    """One line per row; numbers in full precision, and nothing where there is no number."""
+    """One line per row; numbers in full precision, empty where there is none."""
     marks = [table.marks(index) for index in range(len(table.columns))]
     lines = []
     for row in table.rows:
@@ -96,7 +96,7 @@ def markdown_text(table: Table) -> str:
 
 
 def value_text(cell: Cell, column: Column) -> str:
-    """`91.2 ± 0.3`, with the number of seeds where it is not the full one.
+    """`91.2 ± 0.3`, with the number of seeds where some are missing.
 
     A dash for no value, with the reason unless the row does not run on the task.
     """
@@ -138,7 +138,7 @@ def _our_line(row: Row, table: Table, stands: bool) -> list[str]:
 
 
 def _paper_line(row: Row, table: Table, several: bool) -> list[str]:
-    """A row of the paper's; by our title where several of ours stand beside it."""
+    """A row of the paper; under our title if several of our rows are compared with it."""
     title = row.title if several else str(row.printed)
     line = [f"{title} (cited)" if row.kind == "cited" else title]
     if table.parameters:

@@ -41,7 +41,7 @@ def test_costs_from_records(full_study: Study, drawn: dict[str, Drawn]) -> None:
     reaches = [line.get_segments()[0].tolist() for line in bar.lines[2]]
     assert [[500.0, 2.0], [500.0, 12.0]] in reaches
     assert len(theirs.containers) == 2  # of the study's methods, Table 5 has two
-    assert "least and greatest over seeds" in drawn["figure1c"].caption
+    assert "minimum and maximum over seeds" in drawn["figure1c"].caption
 
 
 def measurement(method: str, **seconds: float | None) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def add_shares(study: Study, projections: tuple[str, ...] = ("qkv",)) -> None:
 
 
 def check_page(name: str, picture: Drawn) -> None:
-    """As wide as a page, texts of 6 points and more, apart and whole, a caption and numbers."""
+    """A page's width; whole texts of 6 points or more, none on another; a caption and numbers."""
     assert picture.canvas.get_figwidth() == WIDTH, name
     assert picture.canvas.get_figheight() <= 9, name
     page = picture.canvas.bbox.padded(1)

@@ -1,4 +1,4 @@
-"""Colours that can be told apart."""
+"""Colours that are distinguishable."""
 
 from __future__ import annotations
 

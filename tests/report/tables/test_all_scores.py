@@ -1,4 +1,4 @@
-"""All scores of all tasks, those that no table of the paper has among them."""
+"""All scores of all tasks, including those that no table of the paper has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of the tables, computed anew from the per-image files by other few lines."""
+"""The numbers of the tables, recomputed from the per-image files by independent code."""
 
 from __future__ import annotations
 

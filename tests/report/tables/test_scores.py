@@ -42,7 +42,7 @@ def test_a_task_with_several_test_sets_has_a_level_for_them(copied_study: Study)
             assert value == pytest.approx(expected)
 
 
-def test_what_is_missing_is_left_out_and_what_is_too_much_removed(study: Study) -> None:
+def test_missing_scores_are_left_out_and_files_of_old_methods_removed(study: Study) -> None:
     folder = Layout.of(study).metrics
     folder.mkdir(parents=True)
     (folder / "gone.json").write_text("{}")

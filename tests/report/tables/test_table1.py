@@ -138,6 +138,7 @@ def test_the_cells_of_the_rows_are_stated(make_study, tmp_path: Path) -> None:  
     assert rows["nas_lora_linear"].title == "NAS-LoRA, linear"
     assert rows["nas_pc_lora_linear"].title == "NAS-PC-LoRA, linear"
     assert "Row `NAS-LoRA, linear`: nas_lora with projections None; style linear;" in text
+    assert "linear is not the paper's row" not in text, "the paper has no such row"
     assert "alpha_late" not in rows  # a variant of one task has its own table
 
 

@@ -344,9 +344,9 @@ def test_no_number_is_lost_on_the_way_to_csv(study: Study) -> None:
     ],
 )
 def test_the_rule(values: list[float], paper: str, verdict: Verdict) -> None:
-    assert timed_cell(values, "done", Printed(paper), fair=True).verdict is verdict
-    unfair = timed_cell(values, "done", Printed(paper), fair=False)
-    assert unfair.verdict is Verdict.NOT_COMPARABLE
+    assert timed_cell(values, "done", Printed(paper), comparable=True).verdict is verdict
+    other = timed_cell(values, "done", Printed(paper), comparable=False)
+    assert other.verdict is Verdict.NOT_COMPARABLE
 
 
 def test_the_median_counts() -> None:

@@ -188,7 +188,7 @@ def test_missing_runs_are_dashes_with_their_status(spec: TableSpec, make_study: 
 
 
 def edit(path: Path, **changes: Any) -> None:
-    """Change a record; without its hash, as records of older versions are."""
+    """Change a record, and remove its hash, which older records do not have."""
     path.write_text(json.dumps({**json.loads(path.read_text()), "digest": None, **changes}))
 
 
