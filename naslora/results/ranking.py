@@ -133,13 +133,15 @@ def _task_scores(study: Study, sets: list[Comparison]) -> tuple[pd.DataFrame, tu
     return whole, tuple(name for name in methods if name not in whole)
 
 
-def differences(sets: Sequence[Comparison], names: Sequence[str]) -> pd.DataFrame:
-    """The differences of rows to `REFERENCE`, with the columns of `Ranking.differences`."""
+def differences(
+    sets: Sequence[Comparison], names: Sequence[str], to: str = REFERENCE
+) -> pd.DataFrame:
+    """The differences of rows to a row, with the columns of `Ranking.differences`."""
     lines = []
     nothing = (np.nan, np.nan)
     for one in sets:
         for name in names:
-            difference = one.difference(name, REFERENCE) if name != REFERENCE else None
+            difference = one.difference(name, to) if name != to else None
             if difference is None:
                 continue
             seeds, images = difference.over_seeds(), difference.over_images()

@@ -13,13 +13,14 @@ from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric
 from naslora.paper.published import NOT_PEFT
 from naslora.report.figures.captions import test_set_title
-from naslora.report.tables.model import run_title
+from naslora.report.tables.model import row_title, run_title
 from naslora.report.tables.own_tasks import has_paper_tasks, own_tasks
+from naslora.report.tables.ranking import first_sentence
 from naslora.report.tables.standing import SCRATCH
 from naslora.results.aggregate import Aggregate
 from naslora.results.check import check
 from naslora.results.comparison import Comparison, Comparisons
-from naslora.results.ranking import REFERENCE, Ranking, main_comparisons, rank
+from naslora.results.ranking import REFERENCE, Ranking, differences, main_comparisons, rank
 from naslora.results.verdict import judge
 from naslora.study.settings import Study
 
@@ -27,7 +28,10 @@ from naslora.study.settings import Study
 def findings(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
     """Sentences, the most important first; none without a run."""
     ranking = rank(study, records, comparisons)
-    lines = [_leaders(records, ranking), _leader_against_lora(records, ranking)]
+    lines = []
+    if len(ranking.mean_ranks) > 1:
+        lines += [first_sentence(ranking, records), _leader_against_lora(records, ranking)]
+        lines += _variants_against_leader(study, records, ranking, comparisons)
     lines += _from_scratch(study, records, comparisons)
     lines += _searched_against_lora(records, ranking)
     lines += _against_controls(study, records, comparisons)
@@ -56,33 +60,10 @@ def banner(study: Study, records: Aggregate, comparisons: Comparisons) -> str:
     )
 
 
-def _leaders(records: Aggregate, ranking: Ranking) -> str:
-    ranks = ranking.mean_ranks
-    if len(ranks) < 2:
-        return ""
-    titles = [run_title(records, name) for name in ranking.leaders]
-    best = f"{titles[0]} has the best mean rank over {_tasks(ranking)} ({ranks.iloc[0]:.1f})"
-    if ranking.friedman is None:
-        return f"{best}; with fewer than three tasks or methods, this is not tested."
-    p = ranking.friedman[1]
-    if not ranking.different:
-        over = _tasks(ranking)
-        return f"The methods do not differ significantly over {over} (Friedman: p = {p:.2g})."
-    if len(titles) == 1:
-        return (
-            f"{best}, and differs significantly from all others (Friedman: p = {p:.2g}; Nemenyi,"
-            " 5 %)."
-        )
-    return (
-        f"{best}, but is not significantly better than {joined(titles[1:])} (Friedman:"
-        f" p = {p:.2g}; Nemenyi: the critical difference is {ranking.critical_difference:.1f})."
-    )
-
-
 def _leader_against_lora(records: Aggregate, ranking: Ranking) -> str:
     """How the method with the best mean rank differs from LoRA, over test sets."""
     ranks, found = ranking.mean_ranks, ranking.differences
-    if len(ranks) < 2 or ranks.index[0] == REFERENCE:
+    if ranks.index[0] == REFERENCE:
         return ""
     part = found[found["method"] == ranks.index[0]].sort_values("difference", kind="stable")
     if part.empty:
@@ -95,9 +76,30 @@ def _leader_against_lora(records: Aggregate, ranking: Ranking) -> str:
     return (
         f"{title} against {reference}, in points of the main metric: from {lines[0]} to"
         f" {lines[-1]}; the median over {len(lines)} test sets is {median:+.1f}."
-        f" It is better beyond chance on {int((part['significant'] > 0).sum())}, and worse on"
+        f" It is significantly better on {int((part['significant'] > 0).sum())}, and worse on"
         f" {int((part['significant'] < 0).sum())}."
     )
+
+
+def _variants_against_leader(
+    study: Study, records: Aggregate, ranking: Ranking, comparisons: Comparisons
+) -> list[str]:
+    """How each variant that runs on every task differs from the method with the best mean rank."""
+    leader = str(ranking.mean_ranks.index[0])
+    lines = []
+    for variant in study.general_variants():
+        found = differences(main_comparisons(study, comparisons), [variant], to=leader)
+        if found.empty:
+            continue
+        better, worse = (found[sign * found["significant"] > 0] for sign in (1, -1))
+        count = records.parameters(variant, study.tasks, "trainable_parameters")
+        size = f" ({count / 1e6:.2f} million trained parameters)" if count else ""
+        lines.append(
+            f"{row_title(study, records, variant)}{size}, which is not ranked, is significantly"
+            f" better than {run_title(records, leader)} on {_places(better)} of"
+            f" {counted(len(found), 'test set')}, and worse on {_places(worse)}."
+        )
+    return lines
 
 
 def _with_interval(line: Mapping[Hashable, Any]) -> str:
@@ -135,14 +137,12 @@ class _Place:
     Attributes:
         title: of the test set.
         ahead: True if it is better than all of them, False if worse than all, else None.
-        significant: whether it is significantly better than the best of them.
-        best: its score and that of the best of them, as text.
+        scores: the title with its score and that of the best of them.
     """
 
     title: str
     ahead: bool | None
-    significant: bool
-    best: str
+    scores: str
 
 
 def _place(one: Comparison, row: str, adapting: Sequence[str], records: Aggregate) -> _Place | None:
@@ -152,38 +152,34 @@ def _place(one: Comparison, row: str, adapting: Sequence[str], records: Aggregat
         return None
     best, own = str(others.idxmax()), sign * means[row]
     difference = one.difference(row, best)
+    significant = difference is not None and difference.significant_sign() > 0
+    title = test_set_title(one.task, one.test_set)
     return _Place(
-        title=test_set_title(one.task, one.test_set),
+        title=title,
         ahead=True if own > others.max() else False if own < others.min() else None,
-        significant=difference is not None and difference.significant_sign() > 0,
-        best=f"{means[row]:.{digits}f} against {means[best]:.{digits}f} of "
-        f"{run_title(records, best)}",
+        scores=f"{title} ({means[row]:.{digits}f} against {means[best]:.{digits}f} of"
+        f" {run_title(records, best)}, {'' if significant else 'not '}significant)",
     )
 
 
 def _from_scratch_line(title: str, places: Sequence[_Place]) -> str:
-    ahead = [one for one in places if one.ahead is True]
-    behind = [one.title for one in places if one.ahead is False]
-    between = [one.title for one in places if one.ahead is None]
-    shown = joined([f"{one.title} ({one.best})" for one in ahead])
-    line = (
-        f"{title}, without any pretraining, scores better than every method that adapts SAM on"
-        f" {len(ahead)} of {counted(len(places), 'test set')}"
+    parts = [
+        f"{where} on {joined(titles)}"
+        for where, titles in (
+            ("better than all", [one.scores for one in places if one.ahead is True]),
+            ("between the best and the worst", [o.title for o in places if o.ahead is None]),
+            ("worse than all", [one.title for one in places if one.ahead is False]),
+        )
+        if titles
+    ]
+    return (
+        f"Compared with the methods that adapt SAM, {title}, which is not pretrained, is"
+        f" {'; '.join(parts)}."
     )
-    if ahead:
-        significant = sum(one.significant for one in ahead)
-        line += f": {shown}; beyond chance on {significant} of them"
-    for what, titles in (
-        ("All of them beat it on", behind),
-        ("Some of them beat it on", between),
-    ):
-        if titles:
-            line += f". {what} {len(titles)}: {joined(titles)}"
-    return f"{line}."
 
 
 def _searched_against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
-    """On how many test sets each searched method differs from LoRA beyond chance."""
+    """On how many test sets each searched method differs significantly from LoRA."""
     lines = []
     found = ranking.differences
     for method, part in found.groupby("method", sort=False):
@@ -193,7 +189,7 @@ def _searched_against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
         differs = len(better) + len(worse)
         title, reference = run_title(records, str(method)), run_title(records, REFERENCE)
         line = (
-            f"{title} differs from {reference} beyond chance on {differs} of"
+            f"{title} differs significantly from {reference} on {differs} of"
             f" {counted(len(part), 'test set')}: it is better on {_places(better)}, and worse on"
             f" {_places(worse)}"
         )
@@ -225,7 +221,3 @@ def _against_controls(study: Study, records: Aggregate, comparisons: Comparisons
                 if verdict is not None:
                     lines.append(f"{run_title(records, method)}: {verdict.sentence}")
     return lines
-
-
-def _tasks(ranking: Ranking) -> str:
-    return counted(len(ranking.scores), "task")
