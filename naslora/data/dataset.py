@@ -28,14 +28,14 @@ class SegmentationDataset(Dataset[Pair]):
     """One split of a prepared task, resized to a square.
 
     An item is an image uint8 (3, S, S), resized bilinearly with antialiasing, and its labels uint8
-    (S, S), resized by nearest neighbour; void pixels are `IGNORE`. With a folder `cache`, all are
-    decoded once, now, and kept there in one file, which other data sets of the same images open.
+    (S, S), resized by nearest neighbour; void pixels are `IGNORE`. With a folder `cache`, all files
+    are decoded when the data set is created, and the result is kept there in one file, which other
+    data sets of the same images share. Without one, a file is read when its item is requested.
 
     Raises:
-        ManifestError: there is no such split, or a file is not there; with a cache, also if a
-            file is not the one that was prepared. Without a cache, missing files are found with an
-            item.
-        AuditError: a file does not decode; likewise.
+        ManifestError: there is no such split; with a cache, also if a file is missing or is not
+            the one that was prepared.
+        AuditError: with a cache, a file does not decode.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class SegmentationDataset(Dataset[Pair]):
         return stack
 
     def _verified(self, index: int) -> NDArray[np.uint8]:
-        """The same, after a check that the files are those that were prepared."""
+        """As `_load`, with a check that the files are those that were prepared."""
         stack = self._load(index)
         sample = self.samples[index]
         for name, digest in (
@@ -122,7 +122,7 @@ class SegmentationDataset(Dataset[Pair]):
         return stack
 
     def key(self) -> str:
-        """A fingerprint of all that the pixels depend on: files, size, this code, its decoders."""
+        """A fingerprint of all that the pixels depend on: files, size, code, decoder versions."""
         return fingerprint(
             {
                 "files": [[s.image_sha256, s.mask_sha256] for s in self.samples],
@@ -136,7 +136,7 @@ class SegmentationDataset(Dataset[Pair]):
 
 
 def _sources(benchmark: Benchmark) -> list[str]:
-    """The text of all files that turn a benchmark's files into pixels and labels."""
+    """The source code that turns a benchmark's files into pixels and labels."""
     shared = [Path(inspect.getfile(m)) for m in (images, masks, Benchmark, SegmentationDataset)]
     own = [Path(inspect.getfile(kind)) for kind in type(benchmark).__mro__[:-1]]
     paths = dict.fromkeys([*shared, *own])
@@ -146,9 +146,9 @@ def _sources(benchmark: Benchmark) -> list[str]:
 def mean_mask(
     manifest: Manifest, root: Path, size: int, split: str = "train"
 ) -> NDArray[np.float32]:
-    """The share of a split's masks, resized to a square, in which each pixel belongs to each class.
+    """For each class and pixel, the share of a split's masks in which the pixel has that class.
 
-    Void pixels do not count.
+    Masks are resized to a square, and void pixels do not count.
 
     Returns:
         float32 in [0, 1]: (size, size) of the foreground for a binary task, else
@@ -159,12 +159,12 @@ def mean_mask(
     """
     benchmark = get_benchmark(manifest.task)
     binary = len(manifest.classes) == 1
-    wanted = np.arange(1, 2) if binary else np.arange(len(manifest.classes))
-    counts = np.zeros((len(wanted), size, size), np.int64)
+    classes = np.arange(1, 2) if binary else np.arange(len(manifest.classes))
+    counts = np.zeros((len(classes), size, size), np.int64)
     total = np.zeros((size, size), np.int64)
     for sample in manifest.of(split):
         labels = resized_labels(benchmark.read_mask(root / sample.mask), size)
-        counts += labels == wanted[:, None, None]
+        counts += labels == classes[:, None, None]
         total += labels != IGNORE
     mean = (counts / np.maximum(total, 1)).astype(np.float32)
     return np.asarray(mean[0] if binary else mean, np.float32)

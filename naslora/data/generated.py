@@ -1,8 +1,8 @@
 """Generated archives of a study's tasks, so that the pipeline runs without real images.
 
-A benchmark with a generator in `naslora.synthetic.benchmarks` gets images in its own look. Any
-other gets blobs of its classes, written where its `layout` says and as its masks encode them, so
-that the same code prepares them.
+A benchmark with a generator in `naslora.synthetic.benchmarks` gets images in its own look. For any
+other, blobs of its classes are drawn and stored in its `layout` and its mask encoding, so that the
+same code prepares them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from naslora.data.archives.catalogue import load_archives
 from naslora.data.benchmarks.contract import Benchmark, get_benchmark
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
-from naslora.synthetic.archive import Files, write_zip
+from naslora.synthetic.archive import write_zip
 from naslora.synthetic.blobs import draw_blobs
 from naslora.synthetic.fields import Drawing
 from naslora.synthetic.generators import find_generator
@@ -31,8 +31,8 @@ _SEED = 1_000_003
 def generate_archives(study: Study, task: str, config: Path = CONFIG_FOLDER) -> list[Path]:
     """Generate the archives of a task that the study lists in `generated`.
 
-    The same study gives the same bytes; archives that hold them already are not touched. Each
-    says in its comment that it is generated, wherever it is found later.
+    The same study gives the same bytes; archives that hold them already are not touched. The
+    comment of each zip file says that it is generated.
 
     Raises:
         SettingsError: the study generates no such task, no such benchmark exists, or it has
@@ -70,8 +70,8 @@ def generate_blobs(
         benchmark: the benchmark.
         names: key to file name of its archives.
         folder: where the archives go.
-        count: number of pairs, shared among the parts of the layout as `expected` has them.
-        seed: of the images.
+        count: number of pairs, divided among the parts of the layout in proportion to `expected`.
+        seed: seed of the images.
 
     Raises:
         SettingsError: the benchmark declares no layout.
@@ -96,12 +96,8 @@ def generate_blobs(
         content[mask] = _encoded(benchmark.masks.encode(labels), mask)
     mark = f"generated: {benchmark.name}, {count} images, seed {seed}"
     for key, content in files.items():
-        write_zip(folder / names[key], _items(content), mark)
+        write_zip(folder / names[key], iter(content.items()), mark)
     return [folder / names[key] for key in files]
-
-
-def _items(content: Mapping[str, bytes]) -> Files:
-    yield from content.items()
 
 
 def _encoded(image: Image.Image, name: str) -> bytes:

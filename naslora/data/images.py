@@ -1,4 +1,4 @@
-"""Reading image files: whole, upright, in eight bits, or with an error that names the file."""
+"""Reading image files, upright and in 8 bits, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from naslora.core.errors import AuditError, ManifestError
 # For 16-bit grey, CMYK and the like, tools differ in the conversion to 8-bit RGB.
 _IMAGE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 ORIENTATION = 0x0112  # EXIF tag
-# What is opened as an image. Pillow knows more, among them formats that run other programs (EPS).
+# Formats that are opened. Pillow knows more, some of which run external programs (EPS).
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
-# Suffixes of files that are taken for images, in lower case.
+# Suffixes of image files, in lower case.
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
 )
-# A JPEG file with further pictures behind the first, such as a thumbnail, as cameras write it.
-_WITH_EXTRAS = "MPO"
+# Pillow's name for a JPEG file with more pictures after the first, such as a camera's thumbnail.
+_MULTI_PICTURE = "MPO"
 
 
 class UnreadableImageError(ValueError):
@@ -30,7 +30,7 @@ class UnreadableImageError(ValueError):
 
 
 def decode(data: bytes) -> Image.Image:
-    """Decode all pixels of an image file and turn them upright as its EXIF tag says.
+    """Decode all pixels of an image file and apply the orientation in its EXIF tag.
 
     Raises:
         UnreadableImageError: empty, truncated, damaged, too large, or of several frames.
@@ -41,12 +41,12 @@ def decode(data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            frames = 1 if image.format == _WITH_EXTRAS else getattr(image, "n_frames", 1)
+            frames = 1 if image.format == _MULTI_PICTURE else getattr(image, "n_frames", 1)
             image.load()
             upright = ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
         raise UnreadableImageError(
-            f"is none of the image formats that are read here ({', '.join(FORMATS)})"
+            f"is not in a supported image format ({', '.join(FORMATS)})"
         ) from None
     except Exception as error:  # Pillow's decoders raise nearly every class on damaged files
         raise UnreadableImageError(f"cannot be decoded: {error}") from error
@@ -56,15 +56,15 @@ def decode(data: bytes) -> Image.Image:
 
 
 def is_rotated(data: bytes) -> bool:
-    """Whether the EXIF tag of an image file that decodes says to turn or mirror it."""
+    """Whether the EXIF tag of a readable image file rotates or mirrors it."""
     return int(Image.open(io.BytesIO(data), formats=FORMATS).getexif().get(ORIENTATION, 1)) != 1
 
 
 def foreign_format(data: bytes, name: str) -> str | None:
-    """The format of an image file that decodes, if its name's suffix says another."""
+    """The format of a readable image file, if it is not the one that its suffix names."""
     found = Image.open(io.BytesIO(data), formats=FORMATS).format
     named = Image.registered_extensions().get(PurePosixPath(name).suffix.lower())
-    return None if found in (named, _WITH_EXTRAS) else found
+    return None if found in (named, _MULTI_PICTURE) else found
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -99,7 +99,7 @@ def read_image(path: Path) -> Image.Image:
 
     Raises:
         ManifestError: the file is not there.
-        AuditError: it is damaged, or of a mode without a plain conversion to RGB.
+        AuditError: it is damaged, or its mode is one that `to_rgb` refuses.
     """
     data = read_bytes(path)
     try:

@@ -30,7 +30,7 @@ class ManifestArchive(Document):
 
 
 class ManifestSample(Document):
-    """A pair; paths relative to the prepared folder, size upright and in pixels."""
+    """An image and its mask: paths in the prepared folder, size in pixels when upright."""
 
     id: str
     split: str
@@ -43,11 +43,11 @@ class ManifestSample(Document):
 
 
 class Manifest(Document):
-    """A prepared task. Samples are sorted by id; the file holds no times and no machine's paths.
+    """A prepared task. Samples are sorted by id; the file holds no times and no absolute paths.
 
-    `generated` says whether an archive holds generated images, `generated_images` how many the
-    study asked for, None where it uses archives that it did not generate itself. `benchmark_sha256`
-    is that of the benchmark's file, where it is none of the package's.
+    `generated` says whether an archive holds generated images. `generated_images` is the number
+    that the study generates, None if it generates none. `benchmark_sha256` is the hash of the file
+    that defines the benchmark, None for a benchmark of this package.
 
     The SHA-256 of the file's bytes is "the manifest hash" of receipts and records.
     """
@@ -71,7 +71,8 @@ class Manifest(Document):
         known = set(self.splits)
         if unknown := {sample.split for sample in self.samples} - known:
             raise ValueError(f"unknown splits: {sorted(unknown)}")
-        # Leaf, for one, comes without validation images, and reduced archives may lack a test set.
+        # Some benchmarks, such as Leaf, have no validation images; reduced archives may lack a
+        # test set.
         missing = known - {"val"} - {sample.split for sample in self.samples}
         whole = self.generated or all(archive.official for archive in self.archives)
         if missing and (whole or "train" in missing or not self.evaluated):

@@ -33,7 +33,7 @@ class MaskEncoding(Protocol):
     """Turns the pixels of a mask file into labels, and labels into a mask."""
 
     def decode(self, mask: Image.Image) -> DecodedMask:
-        """Decode an upright mask of any PIL mode; never raises over its values."""
+        """Decode an upright mask of any PIL mode; bad values are reported, not raised."""
         ...
 
     def encode(self, labels: Labels) -> Image.Image:
@@ -45,9 +45,9 @@ class MaskEncoding(Protocol):
 class GreyMask:
     """Black background, white foreground, in one channel or in three equal ones.
 
-    JPEG compression and smooth resizing produce grey values besides 0 and 255. Values nearer than
-    `margin` to either are clear. Pixels in between, or with a colour, are doubtful: a few are
-    thresholded like the rest, more than the share `doubtful` make the mask unusable.
+    JPEG compression and smooth resizing produce grey values besides 0 and 255. Pixels at least
+    `margin` away from both, or with a colour, are doubtful. All pixels are thresholded, but a mask
+    in which more than the share `doubtful` of them is doubtful is unusable.
     """
 
     threshold: int = 128
@@ -84,8 +84,8 @@ class PaletteMask:
     """Indices of classes as pixel values; the colours of a palette are ignored.
 
     Attributes:
-        classes: number of classes, the background among them.
-        void: whether 255 is void, and not an unknown index.
+        classes: number of classes, background included.
+        void: whether 255 is void; otherwise it is an unknown index.
     """
 
     classes: int

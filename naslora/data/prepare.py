@@ -35,9 +35,9 @@ _log = logging.getLogger(__name__)
 def prepare(study: Study, task: str, config: Path = CONFIG_FOLDER) -> Manifest:
     """Prepare a task: its unpacked archives, its audit report and, last, its manifest.
 
-    Preparing again gives the same files. After an error the old results are unchanged. When the new
-    ones differ, the old manifest is deleted before the first file is replaced, so that a manifest
-    never describes files of another preparation.
+    Preparing again gives the same files. After an error the old results are unchanged. The old
+    manifest is deleted before the first file is replaced, so that a manifest never describes files
+    of another preparation.
 
     Raises:
         SettingsError: no such benchmark, or config/archives.yaml is invalid.
@@ -75,7 +75,8 @@ def prepare(study: Study, task: str, config: Path = CONFIG_FOLDER) -> Manifest:
 def prepared_images(study: Study, manifest: Manifest, config: Path = CONFIG_FOLDER) -> Path:
     """The folder of a task's images, which are unpacked again if only their manifest exists.
 
-    Copies of results come without images. Of several processes, one unpacks.
+    Copies of results come without images. Of several processes that call this, one unpacks and the
+    others wait.
 
     Raises:
         SettingsError: config/archives.yaml is invalid.
@@ -89,7 +90,7 @@ def prepared_images(study: Study, manifest: Manifest, config: Path = CONFIG_FOLD
     root.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(root), exclusive(root):
         if not root.is_dir():
-            _log.warning("%s: images are unpacked again, for the manifest here", manifest.task)
+            _log.warning("%s: only the manifest is here; unpacking the images", manifest.task)
             choice = choose(study, manifest.task, config, {a.file for a in manifest.archives})
             used = _files(choice, study, config)
             _check_same(manifest, [archive for _, archive in used.values()], study)
@@ -104,7 +105,7 @@ def _check_same(manifest: Manifest, archives: list[ManifestArchive], study: Stud
     """Compare archives with those of a manifest; user-supplied images are compared after copying.
 
     Raises:
-        ManifestError: they are others.
+        ManifestError: they differ.
     """
     found = sorted(archive.sha256 for archive in archives)
     if found and found != sorted(archive.sha256 for archive in manifest.archives):

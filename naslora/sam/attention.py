@@ -37,8 +37,9 @@ def choose_backend(
     backward: the same time at 14 x 14, where banded keeps half the memory; 0.7 of the time at
     32 x 32 and 0.55 at 64 x 64. For half precision, torch's kernel is used on every device.
 
-    On a GPU nothing was measured yet: `folded` is what needs no compiler and keeps no N x N tensor.
-    `benchmarks/attention.py` measures all of them on a device and names the fastest.
+    Nothing was measured on a GPU yet; `folded` was chosen there because it needs no compiler and
+    keeps no N x N tensor. `benchmarks/attention.py` measures all backends on a device and names the
+    fastest.
     """
     if setting != "auto":
         return setting

@@ -17,8 +17,8 @@ class OfficialCheckpoint:
     Attributes:
         url: its address.
         bytes: its size.
-        sha256: its SHA-256 in hexadecimal digits. The digits in Meta's file names are another
-            hash: the first six of the MD5.
+        sha256: its SHA-256 in hexadecimal digits. The digits in Meta's file names are the first
+            six of the MD5.
     """
 
     url: str
@@ -50,8 +50,9 @@ class Backbone:
         decoder_mlp_dim: hidden width of the MLPs in the decoder's transformer.
         decoder_num_heads: attention heads of the decoder's transformer.
         checkpoint: Meta's weights; None where there are none.
-        batched: whose runs share a job, since they are short: those of a task with one seed, or,
-            where jobs are this machine's own processes, all of a task.
+        batched: which runs share a job, since they are short: "seed" for those of a task with one
+            seed; "task" for all of a task if jobs run on this machine, else as "seed"; None for
+            one job per run.
         multithreaded: whether its layers are large enough for several CPU threads.
     """
 

@@ -1,4 +1,4 @@
-"""The names of the ways to compute attention; this module imports no torch, as settings need it."""
+"""The names of the attention backends. Settings use this module, so it imports no torch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Attention with relative positions, a band of queries at a time, for CPUs.
 
 The logits of a band fit into the cache, where the additions and the softmax take little time
-compared with the matrix products. No N x N tensor is kept for the backward pass, which computes the
-probabilities again: one matrix product more than the four that it needs anyway.
+compared with the matrix products. No N x N tensor is kept for the backward pass, which recomputes
+the probabilities: a fifth matrix product in addition to the four that it needs anyway.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Sam(MetaSam, nn.Module):  # type: ignore[misc]  # nn.Module has types
         image_size: height and width of the images that it takes, pixels.
         classes: 1 for a binary task; else the number of classes, background included.
         decoder: "semantic" for the paper's decoder, "original" for Meta's.
-        adaptation: the method that was put on this model and its settings; None if there is none.
+        adaptation: the method that adapts this model and its settings; None if there is none.
         checkpoint: the file that the weights were loaded from; None if there is none.
     """
 
@@ -201,7 +201,7 @@ def build_sam(
 
 @cache
 def original_parameters(backbone: str, image_size: int | tuple[int, int]) -> int:
-    """The number of parameters of Meta's SAM, of which the paper's ratios are percentages.
+    """The number of parameters of Meta's SAM, to which the paper's ratios refer.
 
     Position embeddings depend on the image size: at 1024 px, ViT-H has 641,090,608.
     """

@@ -40,8 +40,7 @@ def load_checkpoint(sam: Sam, path: Path, official: Path | None = None) -> str:
         The SHA-256 of the file.
 
     Raises:
-        CheckpointError: the file cannot be read, or holds something else than weights of this
-            backbone.
+        CheckpointError: the file cannot be read, or does not hold weights of this backbone.
         ValueError: the SAM carries a method, whose weights would be overwritten.
     """
     if sam.adaptation is not None:
@@ -79,7 +78,7 @@ def save_checkpoint(sam: Sam, path: Path) -> None:
     """Write all weights under Meta's names; Meta's code reads them if the decoder is the original.
 
     Raises:
-        ValueError: the model carries layers of a method, which the format has no names for.
+        ValueError: the model carries layers of a method, for which the format has no names.
         DiskError: the file cannot be written.
     """
     state = {name: value.detach().cpu() for name, value in sam.state_dict().items()}
@@ -101,7 +100,7 @@ def save_checkpoint(sam: Sam, path: Path) -> None:
 
 
 def _check_backbone(state: Mapping[str, Tensor], sam: Sam, path: Path) -> None:
-    """Compare width, depth and patch size before all else, since they say what the file is."""
+    """Compare width, depth and patch size first, since they tell which backbone a file is of."""
     patches = state[PATCHES]
     blocks = {int(match[1]) for name in state if (match := _BLOCK.match(name))}
     if patches.ndim != 4 or not blocks:
@@ -146,7 +145,7 @@ def _check_shapes(state: Mapping[str, Tensor], sam: Sam, path: Path) -> None:
 
 
 def _is_replaced(name: str) -> bool:
-    """Whether a weight may be left out: of another number of mask tokens, or of other classes."""
+    """Whether a weight may be left out: it belongs to the mask tokens or classes of another SAM."""
     return name.startswith(
         ("mask_decoder.output_hypernetworks_mlps.", "mask_decoder.class_prediction_head.")
     )

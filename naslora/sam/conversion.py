@@ -30,7 +30,7 @@ def resize_pos_embed(pos_embed: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def resize_rel_pos(table: Tensor, length: int) -> Tensor:
-    """Interpolate relative positions (2*size - 1, d) to another length: linear, as Meta's code."""
+    """Interpolate relative positions (2*size - 1, d) linearly to another length, as Meta's code."""
     if table.shape[0] == length:
         return table
     resized = F.interpolate(table.float().T[None], length, mode="linear", align_corners=False)
@@ -40,16 +40,16 @@ def resize_rel_pos(table: Tensor, length: int) -> Tensor:
 def convert(state: Mapping[str, Tensor], sam: Sam) -> State:
     """The weights `state` of a SAM of the same backbone, in the shapes of `sam`.
 
-    Position embeddings are interpolated to the image size. Mask token i of `sam` comes from a
-    token of the file, which has T, with that token's hypernetwork MLP and output of the IoU head:
+    Position embeddings are interpolated to the image size. Mask token i of `sam` comes from one of
+    the T tokens in `state`, with the hypernetwork MLP and the output of the IoU head of that token:
 
-    - if `sam` has one shared MLP and the file one for each token, from token 0, as all others:
-      the MLP is token 0's, the one that Meta uses for a single mask;
-    - otherwise from token i mod T. A token that repeats one (i >= T) gets seeded noise, by which it
-      is as far from that one as unrelated tokens are from each other. Equal tokens would separate
-      from the first step on, as classes are assigned to tokens one to one, but slowly.
+    - if `sam` has one shared MLP and `state` one for each token, every token comes from token 0,
+      which Meta uses for a single mask, and so does the MLP;
+    - otherwise token i comes from token i mod T. Repeated tokens (i >= T) get seeded noise that
+      makes them as different from the original as unrelated tokens are from each other. Equal
+      tokens would diverge without it, since classes are assigned to tokens one to one, but slowly.
 
-    The class branch comes from the file if that has one for the same classes; otherwise it stays
+    The class branch comes from `state` if that has one for the same classes; otherwise it stays
     as it is in `sam`.
     """
     own = sam.state_dict()
@@ -92,6 +92,6 @@ def _mlps(state: Mapping[str, Tensor]) -> int:
 def _separate(tokens: Tensor, source: int) -> Tensor:
     """Add noise to all tokens but the first `source`."""
     generator = torch.Generator().manual_seed(_NOISE_SEED)
-    noise = torch.randn(tokens.shape, generator=generator) * _NOISE
+    noise = (torch.randn(tokens.shape, generator=generator) * _NOISE).to(tokens.device)
     noise[:source] = 0
     return tokens + (noise * tokens.float().std(-1, keepdim=True)).to(tokens.dtype)

@@ -1,4 +1,4 @@
-"""Names of a SAM's weights in the files of others, translated into Meta's names."""
+"""Names of a SAM's weights in files of other software, translated into Meta's names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 State = dict[str, Tensor]
 
-# The name of the patch embedding says which naming a file has, and what its names begin with.
+# The name of the patch embedding tells which naming scheme and which prefix a file uses.
 PATCHES = "image_encoder.patch_embed.proj.weight"
 _HF_PATCHES = "vision_encoder.patch_embed.projection.weight"
 _PREFERRED = ("model", "state_dict", "model_state_dict", "model_state")
@@ -74,7 +74,7 @@ class Weights:
     Attributes:
         state: the weights of a SAM.
         high_quality: names of SAM-HQ's additions, which are not part of a SAM.
-        others: names of what else the file holds, such as the rest of a larger model.
+        others: names of all other weights in the file, such as the rest of a larger model.
     """
 
     state: State
@@ -85,8 +85,8 @@ class Weights:
 def weights_of(content: Any) -> Weights | None:
     """Find the weights of a SAM in what was read from a file.
 
-    They may be a state dict or an entry of a dict, such as "model" or "state_dict", their names
-    may have a prefix, such as "module.", and be those of HF transformers' `SamModel`.
+    They may be a state dict or an entry of a dict, such as "model" or "state_dict". Their names
+    may have a prefix, such as "module.", and may be those of HF transformers' `SamModel`.
 
     Returns:
         None if there is no image encoder of a SAM.

@@ -1,8 +1,8 @@
 """Attention with relative positions by torch's fused kernels, in two ways for GPUs.
 
-FlexAttention compiles a kernel that looks the position terms up while it computes a logit. The
-other way gives them to `scaled_dot_product_attention` as a mask, which is a tensor of all pairs:
-for some queries at a time, and once more in the backward pass.
+FlexAttention compiles a kernel that looks up the position terms while it computes a logit. The
+other way passes them to `scaled_dot_product_attention` as a mask. That is a tensor of all pairs, so
+it is made for some queries at a time, and again in the backward pass.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _PAIRS = 1 << 27
 def attend_flexibly(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Compute `naslora.sam.attention.attend`.
 
-    On a CPU, torch computes it without a fused kernel, and no gradients.
+    On a CPU, torch computes it without a fused kernel and without gradients.
 
     Raises:
-        SettingsError: gradients are wanted on a CPU.
+        SettingsError: gradients are required on a CPU.
     """
     if q.device.type == "cpu":
         if torch.is_grad_enabled() and _trains(q, k, v, rows, columns):
@@ -36,7 +36,7 @@ def attend_flexibly(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tens
                 "the attention backend flex can be trained on a GPU only",
                 remedy="set sam.attention to auto",
             )
-        # Without gradients too, torch refuses tensors here that could have some.
+        # Even in no_grad mode, torch refuses tensors that require gradients here.
         q, k, v = q.detach(), k.detach(), v.detach()
     return _flexible(q, k, v, rows, columns)
 
@@ -50,7 +50,7 @@ def _flexible(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) ->
     prompts = q.shape[-2] - len(rows) * W
     by_row, by_column = position_terms(q[:, :, prompts:], rows, columns)
     if prompts:
-        # Zeros for queries that are prompts, and one more column of zeros for keys that are.
+        # Zeros for the rows of prompt queries, and one column of zeros for all prompt keys.
         by_row, by_column = (F.pad(x, (1, 0, prompts, 0)) for x in (by_row, by_column))
     first = int(prompts > 0)
 

@@ -1,4 +1,4 @@
-"""Whether a file can be a checkpoint, from its first bytes and without importing torch."""
+"""Whether a file can be a checkpoint, by its first bytes and without importing torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from naslora.sam.official import other_file
 
 Kind = Literal["safetensors", "zip", "pickle"]
 _ZIP = b"PK\x03\x04"
-# The number that torch.save wrote first, before its files became zip archives.
+# The number at the start of files of torch.save before they became zip archives.
 _OLD_TORCH = bytes.fromhex("6cfc9c46f9206aa85019")
 
 
@@ -49,7 +49,7 @@ def check_head(path: Path, official: Path | None = None) -> Kind:
 
 
 def _holds_tensors(path: Path) -> bool:
-    """Whether a zip archive is one of torch.save; a damaged list of files may be of one."""
+    """Whether a zip archive was written by torch.save; True if its list of files is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(Path(name).name == "data.pkl" for name in archive.namelist())

@@ -1,4 +1,4 @@
-"""SAM's image encoder: a plain ViT with windowed and global attention (ViTDet), Meta's names.
+"""SAM's image encoder: a plain ViT with windowed and global attention (ViTDet), in Meta's naming.
 
 Methods that adapt the encoder change it at these places only:
 
@@ -155,8 +155,8 @@ def _residual(x: Tensor, change: Tensor, last: nn.Module) -> Tensor:
     """Return x + change, computed in the memory of `change` if that is the output of a plain layer.
 
     The backward pass of `nn.Linear` does not need its output. On a CPU, a new tensor would leave
-    the memory of `change` as a gap between tensors that are kept for the backward pass; the C
-    library cannot place another aligned tensor of the same size into it.
+    the memory of `change` as a gap between tensors that are kept for the backward pass, which the C
+    library cannot reuse for another aligned tensor of the same size.
     """
     if type(last) is nn.Linear and change.dtype == x.dtype:
         return change.add_(x)
@@ -213,7 +213,7 @@ class ImageEncoderViT(nn.Module):
 
     @property
     def img_size(self) -> int:
-        """Side of the images in pixels, by the name that Meta's `SamPredictor` asks for.
+        """Side of the images in pixels, under the name that Meta's `SamPredictor` uses.
 
         Raises:
             ValueError: the images are not square, which Meta's code needs.

@@ -11,7 +11,7 @@ from naslora.sam.mask_decoder import Prediction
 
 
 def semantic_probabilities(prediction: Prediction, size: tuple[int, int]) -> Tensor:
-    """Combine the masks and classes of all tokens into maps of `size` (H, W).
+    """Combine the masks and classes of all T mask tokens into maps of `size` (H, W).
 
     Without a class branch the map is the sigmoid of the mask of token 0, which Meta uses for a
     single mask. With one, the class branch gives each token a distribution over K classes, the

@@ -18,8 +18,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         masks: logits (B, T, 4H, 4W), for an embedding of H x W.
-        exclusive: whether the masks are those of K classes, background first, of which each pixel
-            has one; as networks without mask tokens predict them, (B, K, H, W).
+        exclusive: whether the masks are logits (B, K, H, W) of K exclusive classes, background
+            first, as networks without mask tokens predict them.
         class_logits: (B, T, K + 1) of a multi-class decoder, else None. K counts the background;
             the last index is "no object".
         iou: the original decoder's estimate (B, T) of its masks' quality, else None.
@@ -114,7 +114,7 @@ class MaskDecoder(MetaMaskDecoder):  # type: ignore[misc]
         )
 
     def unused_without_prompts(self) -> list[nn.Module]:
-        """The parts that a prediction of one mask without prompts, or of classes, leaves out."""
+        """The parts that predicting one mask, or classes, without prompts does not use."""
         parts: list[nn.Module] = [self.iou_prediction_head]
         if self.predict_iou:
             parts += self.output_hypernetworks_mlps[1:]

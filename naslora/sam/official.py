@@ -58,8 +58,8 @@ def fetch_checkpoint(
 
     Args:
         backbone: vit_h, vit_l or vit_b.
-        folder: where the file is, or goes.
-        attempts: how often in succession a connection may break without a new byte.
+        folder: where the file is, or is downloaded to.
+        attempts: number of consecutive attempts without a new byte after which a download fails.
         pause: seconds before the second attempt; each later one waits twice as long.
         timeout: seconds without an answer after which a connection counts as broken.
 
@@ -98,7 +98,7 @@ def other_file(path: Path, folder: Path | None = None) -> str:
         folder: the folder of official checkpoints, where it is known.
 
     Returns:
-        For an official file in that folder, to fetch it again; for all others, to give another.
+        For an official file in that folder, to fetch it again; for any other file, to give another.
     """
     if folder is not None and path.absolute().parent == folder.absolute():
         for backbone, known in official_checkpoints().items():

@@ -1,4 +1,4 @@
-"""Reading files of weights, with a message for each way in which a file can be wrong."""
+"""Reading files of weights, with a message for each kind of unusable file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -39,7 +38,7 @@ def read_weights(path: Path, official: Path | None = None) -> tuple[State, str]:
 
     Raises:
         CheckpointError: the file is missing, a web page, truncated or damaged, has an official name
-            and another hash, holds no SAM, or holds weights that are not finite floating-point
+            but another hash, holds no SAM, or holds weights that are not finite floating-point
             numbers.
     """
     try:
@@ -97,7 +96,7 @@ def check_weight(name: str, value: Tensor, path: Path | None = None) -> None:
 
 
 def short(error: BaseException) -> str:
-    """The first two lines of an error's text; those of state dicts list every name."""
+    """The first two lines of an error's text; errors of state dicts list every name."""
     return " ".join(line.strip() for line in str(error).splitlines()[:2])[:300]
 
 
@@ -118,10 +117,10 @@ def _read(path: Path, official: Path | None) -> tuple[Any, str]:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "zip"), digest
     except OSError:
         raise
-    except (Exception, SafetensorError):  # reading damaged bytes can raise anything
-        # Their texts are about torch, and advise to run code that a file may hold.
+    except Exception:  # reading damaged bytes can raise anything
+        # The original message is not shown: it advises to run code that the file may hold.
         raise CheckpointError(
-            f"{path.name} cannot be read as a checkpoint: it is damaged, or holds other objects"
+            f"{path.name} cannot be read as a checkpoint: it is damaged, or holds objects other"
             " than tensors",
             where=path,
             remedy=other_file(path, official),

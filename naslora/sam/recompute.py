@@ -1,4 +1,4 @@
-"""Gradient checkpointing: keep only a module's input, and compute the rest again for gradients."""
+"""Gradient checkpointing: keep only a module's input, and recompute the rest for gradients."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _Context = AbstractContextManager[None]
 def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
     """Apply a module so that the backward pass runs it a second time.
 
-    Random numbers are the same again, and the running statistics of batch normalisation count the
-    batch once.
+    Both runs draw the same random numbers, and only the first updates the running statistics of
+    batch normalisation.
     """
     contexts = partial(_contexts, module)
     return cast(Tensor, checkpoint(module, x, use_reentrant=False, context_fn=contexts))
@@ -32,7 +32,8 @@ def _contexts(module: nn.Module) -> tuple[_Context, _Context]:
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
     """Let batch normalisation update copies of its running statistics, which are then dropped.
 
-    It must still update some: autograd saves them, and checkpointing compares what is saved.
+    They must be updated all the same: autograd saves them, and checkpointing compares what is saved
+    in both runs.
     """
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     kept = [dict(norm.named_buffers(recurse=False)) for norm in norms]

@@ -12,7 +12,7 @@ WEIGHTS = Path(__file__).with_name("weights")
 
 
 def shipped_backbones() -> list[str]:
-    """The backbones that there are shipped weights of."""
+    """The backbones with shipped weights."""
     return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
 
 
@@ -24,7 +24,7 @@ def shipped_checkpoint(backbone: str) -> Path:
     of the file as "sha256".
 
     Raises:
-        CheckpointError: there are none, or they are not those that the card describes.
+        CheckpointError: there are none, or they do not have the hash on the card.
     """
     path = WEIGHTS / f"{backbone}.safetensors"
     if not path.is_file():

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def from_meta(model: MetaSam) -> Sam:
     """A SAM that shares all parameters with one of Meta's, as `sam_model_registry` makes it.
 
-    It keeps Meta's decoder, and can be adapted and given to `SamPredictor`. Training it changes
-    `model` too, where both have the parameter.
+    It keeps Meta's decoder, and can be adapted and given to `SamPredictor`. Training it changes the
+    shared parameters of `model` too.
 
     Raises:
         CheckpointError: the model has sizes that no backbone here has.

@@ -17,7 +17,7 @@ def is_pointwise(layer: nn.Module) -> bool:
 def apply_then_partition(layer: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
     """Apply a pointwise layer to the windows of a map, without computing it on their padding.
 
-    The padding of windows is zero before the layer, and the layer's output for zero after it.
+    The result is the same: the padding gets the layer's output for zero.
 
     Args:
         layer: (..., C) to (..., D).

@@ -16,16 +16,16 @@ from naslora.synthetic.road_network import Points, Road, draw_network
 
 _SIDES = (64, 85)
 _FINE = 3  # lines are drawn this many times as large, and then reduced
-_WHITE_SHARE = 0.2  # of the images lack some imagery
+_WHITE_SHARE = 0.2  # of the images, in which some imagery is missing
 
 
 def draw_roads(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
     """Draw a square image and the mask of its roads.
 
     Woods, meadows and water with a network of roads, houses along them, and trees that hide parts
-    of them. Roofs, drives, car parks and tracks are as light as roads, and are none. As in the
-    data set, labels are strokes along the centre lines; in one image of five a part is white, since
-    imagery is missing, and labels continue there.
+    of them. Roofs, drives, car parks and tracks are as light as roads, but are not labelled. As in
+    the data set, labels are strokes along the centre lines; one image in five has a white part
+    where imagery is missing, and labels continue there.
 
     Returns:
         Image uint8 (S, S, 3) and labels uint8 (S, S), 1 on a road; S of 64 to 84 pixels.

@@ -10,7 +10,7 @@ from naslora.synthetic.painting import blend, photograph
 from naslora.synthetic.shapes import blob_distance
 
 _SIDE = (96, 144)
-_BLOBS = (1, 5)  # the fewest, and one more than the most
+_BLOBS = (1, 5)  # range of their number, upper end excluded
 _TONES = 6
 
 

@@ -95,7 +95,7 @@ def _cut(
 ) -> Field:
     """A piece (H, W, 3) of the sheet, in [0, 1], turned by `angle` degrees; mirrored at edges."""
     turned = sheet.rotate(angle, Image.Resampling.BILINEAR) if angle else sheet
-    # Where turning leaves the corners black, a smaller middle part is whole.
+    # Rotation leaves the corners black; only a smaller square in the middle is free of them.
     free = round(sheet.width * (1 - 1 / np.sqrt(2)) / 2) if angle else 0
     whole = sheet.width - 2 * free
     top, left = (free + int(rng.integers(0, max(whole - side, 0) + 1)) for side in shape)

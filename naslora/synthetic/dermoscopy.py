@@ -16,7 +16,7 @@ from naslora.synthetic.shapes import blob_distance
 
 _SHORT_SIDE = (140, 190)
 _ASPECTS = (4 / 3, 4 / 3, 1.5)
-_FINER = 3  # lines are drawn so much larger, and shrunk
+_FINER = 3  # lines are drawn this many times as large, and then reduced
 _Line = Sequence[tuple[float, float]]
 
 _SKINS = np.array(
@@ -48,9 +48,9 @@ _STICKERS = ((0.05, 0.42, 0.75), (0.95, 0.55, 0.2), (0.1, 0.55, 0.25), (0.9, 0.8
 def draw_lesion(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
     """Draw an image and the mask of its lesion.
 
-    Lesions differ in size, pigment, regularity and contrast; hair, rulers, ink, gel bubbles,
-    stickers and the dark edge of the lens are there as in the clinic. As in the data set, some
-    masks follow every notch of the border and some are a wide smooth line around it.
+    Lesions differ in size, pigment, regularity and contrast. Some images show hair, rulers, ink,
+    gel bubbles, stickers or the dark edge of the lens, as clinical ones do. As in the data set,
+    some masks follow every notch of the border and some are a wide smooth line around it.
 
     Returns:
         Image uint8 (H, W, 3) and labels uint8 (H, W), 1 on the lesion; sides of 140 to 285 pixels.

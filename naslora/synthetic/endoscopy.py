@@ -21,12 +21,13 @@ class Scope:
     """Properties of an endoscope's frames.
 
     Attributes:
-        height: of a frame, in pixels; the upper end is not reached.
-        aspect: width by height.
-        margin: of the black border on all sides, in short sides.
-        sides: of what the border has more on the left and on the right, likewise; None if nothing.
-        corner: leg of the cut corners, likewise.
-        border: how bright the border is.
+        height: range of the height in pixels, upper end excluded.
+        aspect: range of width divided by height.
+        margin: range of the width of the black border, relative to the shorter side.
+        sides: ranges of what is added to the border on the left and on the right, likewise; None
+            for nothing.
+        corner: range of the legs of the cut corners, likewise.
+        border: brightness of the border in [0, 1].
         inset: share of the frames with the position finder's picture.
     """
 
@@ -48,7 +49,7 @@ KVASIR = Scope(
     border=0.02,
     inset=0.25,
 )
-# 384 x 288 there; its frames come from a few recordings with one frame.
+# The official frames have 384 x 288 pixels and come from a few recordings with the same border.
 CLINIC = Scope(
     height=(180, 181),
     aspect=(4 / 3, 4 / 3),
@@ -64,8 +65,8 @@ def draw_polyps(rng: np.random.Generator, scope: Scope) -> tuple[NDArray[np.uint
     """Draw an image and the mask of its polyps.
 
     One or two domes rise from a folded, wet wall that is lit from the camera. Polyps differ in
-    size, height and colour from plain to barely visible; folds, highlights, bubbles and stains
-    are there to be mistaken for them.
+    size, height and colour from plain to barely visible; folds, highlights and stains are there as
+    distractors.
 
     Returns:
         Image uint8 (H, W, 3) and labels uint8 (H, W), 1 on a polyp.

@@ -237,7 +237,7 @@ def _background(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
 
 
 def _annotated(rng: np.random.Generator, damage: Field, inside: Field) -> Labels:
-    """The diseased parts as an annotator outlines them: smoothed, without specks, never none."""
+    """The diseased parts as an annotator outlines them: smoothed, without specks, never empty."""
     if rng.random() < float(damage.sum() / inside.sum()) ** 2:
         return np.asarray(inside > 0.5, np.uint8)
     smooth = scipy.ndimage.gaussian_filter(damage, rng.uniform(0.5, 1.3))

@@ -1,4 +1,4 @@
-"""Drawn grounds out of doors, seen from above or up to the horizon."""
+"""Drawn outdoor grounds, seen from above or up to the horizon."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class View:
 
 
 def draw_view(rng: np.random.Generator, shape: tuple[int, int]) -> View:
+    """Draw a perspective: a camera that looks down, or one with a horizon in the image."""
     height = shape[0]
     above = rng.random() < 0.6
     horizon = -rng.uniform(1.5, 6) * height if above else rng.uniform(0.12, 0.4) * height
@@ -96,7 +97,7 @@ def draw_ground(rng: np.random.Generator, view: View) -> Field:
 
 
 def stained(rng: np.random.Generator, view: View, image: Field) -> Field:
-    """Wet or repaired patches: dark, and no shadows."""
+    """Wet or repaired patches, which are dark but not shadows."""
     if rng.random() < 0.5:
         return image
     patch = sampled(rng, view, rng.uniform(60, 140), 2) - rng.uniform(1.0, 1.8)

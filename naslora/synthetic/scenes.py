@@ -1,9 +1,9 @@
 """Scenes that small SAMs are pretrained on: abstract shapes, of no benchmark's domain.
 
-Formula-driven supervision: what is drawn is known pixel by pixel, and nothing in it is an object of
-the world. Grounds are textures or dead leaves (shapes that cover each other until nothing of the
-plane is left); objects lie on them and on each other, plain or camouflaged, opaque or translucent,
-shaded or flat; light, colour cast, blur and noise come last. There are no cast shadows.
+Formula-driven supervision: what is drawn is known pixel by pixel, and no real object is shown.
+Grounds are textures or dead leaves (shapes that cover each other until hardly anything of the plane
+is left); objects lie on them and on each other, plain or camouflaged, opaque or translucent, shaded
+or flat; light, colour cast, blur and noise come last. There are no cast shadows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STREAM = 0x5CE7E5  # keeps these streams apart from those of the benchmarks' ge
 _OBJECTS = ("blob", "blob", "ellipse", "polygon", "curve", "network", "level_set", "ring", "spots")
 FIRST_OBJECT = 64
 _LEAVES = ("blob", "ellipse", "polygon", "curve")
-_SMALLEST = 12  # pixels that an instance shows at 128 x 128
+_SMALLEST = 12  # pixels that an instance shows at least, at 128 x 128
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
     for number in range(FIRST_OBJECT, FIRST_OBJECT + count):
         image = _object(rng, image, instances, number, count, common)
     smallest = round(_SMALLEST * size**2 / 128**2)
-    _without_crumbs(instances, smallest)
+    _remove_small(instances, smallest)
     if not (instances >= FIRST_OBJECT).any():
         middle = np.array([size / 2, size / 2])
         mask = SHAPES["ellipse"](rng, shape, middle, size / 6)
@@ -76,7 +76,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
 def _leaves(
     rng: np.random.Generator, image: Field, instances: NDArray[np.uint8], ground: Field
 ) -> Field:
-    """Dead leaves: shapes in colours near the ground's until they cover the most of it."""
+    """Dead leaves: shapes in colours near the ground's that cover most of it."""
     shape = instances.shape
     side = min(shape)
     spread = rng.uniform(0.05, 0.3)
@@ -178,8 +178,8 @@ def _shaded(rng: np.random.Generator, look: Field, inside: Mask) -> Field:
     return np.asarray(look + (rng.uniform(-0.4, 0.4) * rim)[..., None], np.float32)
 
 
-def _without_crumbs(instances: NDArray[np.uint8], smallest: int) -> None:
-    """Remove objects of which fewer than `smallest` pixels are visible."""
+def _remove_small(instances: NDArray[np.uint8], smallest: int) -> None:
+    """Remove instances of which fewer than `smallest` pixels are visible."""
     counts = np.bincount(instances.ravel(), minlength=256)
     instances[(counts < smallest)[instances]] = 0
 

@@ -22,7 +22,7 @@ def draw_shadows(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Labels]:
 
     A sunny ground of asphalt, slabs, grass or sand, seen from above or up to a horizon, under the
     shadows of people, animals, buildings, posts or trees, with soft borders. Dark things that are
-    no shadows (what casts them, wet patches, bushes, boxes) are there to be mistaken for them.
+    not shadows (what casts them, wet patches, hedges, boxes) are there as distractors.
 
     Returns:
         Image uint8 (H, W, 3) and labels uint8 (H, W), 1 in a shadow; longer side of 170 to 250
@@ -65,7 +65,7 @@ Scene = tuple[Field, list[tuple[Field, Field]]]
 
 
 def _figures(rng: np.random.Generator, view: View) -> Scene:
-    """People or animals; some stand in the picture, of some there is only the shadow."""
+    """People or animals; some stand in the picture, of others only the shadow is visible."""
     height, width = view.shape
     animals = rng.random() < 0.4
     draw = silhouettes.quadruped if animals else silhouettes.person

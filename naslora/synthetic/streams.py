@@ -1,4 +1,4 @@
-"""Random streams of images, the same for every number of images, and their share by part."""
+"""Random streams of images, the same for every number of images, and their division into parts."""
 
 from __future__ import annotations
 

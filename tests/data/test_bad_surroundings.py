@@ -1,4 +1,4 @@
-"""What surrounds an archive and goes wrong: a clear message, and all that was there as it was."""
+"""Failures around an archive: a clear message, and everything that existed stays unchanged."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def loading_resized(scene: Scene) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """`arrange` brings the trouble about, for as long as its context lasts."""
+    """`arrange` causes the failure; if it returns a context, the failure lasts as long as that."""
 
     error: type[NasloraError]
     says: str
@@ -83,7 +83,7 @@ def link_to(target: str):
 
 @contextmanager
 def as_another_user(scene: Scene, closed: Path) -> Iterator[None]:
-    """Close a file or folder, and be someone whom that concerns, which root is not."""
+    """Remove all permissions of a file or folder, and be a user other than root, who needs none."""
     parents = [path for path in scene.tmp_path.parents if path != Path("/")] + [scene.tmp_path]
     modes = {path: path.stat().st_mode for path in (*parents, closed)}
     root = os.geteuid() == 0
@@ -145,7 +145,7 @@ def written(name: str, text: str):
 
 
 def served(**answer: object):
-    """The archive is not there, but may be downloaded, from a server that answers so."""
+    """The archive is missing, but can be downloaded from a server that gives this answer."""
 
     def arrange(scene: Scene) -> None:
         scene.server.body = scene.archive.read_bytes()

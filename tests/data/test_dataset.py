@@ -103,13 +103,13 @@ def test_another_preparation_or_size_is_cached_anew(
     )
     assert all(torch.equal(second[i][0], plain[i][0]) for i in range(len(plain)))
     assert any(not torch.equal(second[i][0], before[i][0]) for i in range(len(plain)))
-    # Who had the old file open still reads the old images.
+    # A data set that has the old file open still reads the old images.
     assert all(torch.equal(first[i][0], before[i][0]) for i in range(len(first)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_memory_stays_flat_over_epochs(prepared, tmp_path: Path, workers: int) -> None:
-    """Five epochs pass through after the first, and not one of them is kept."""
+    """After the first epoch five more are read, and none of them stays in memory."""
     manifest, root = prepared
     data = SegmentationDataset(manifest, root, "train", 1024, tmp_path)
     loader = DataLoader(data, batch_size=2, num_workers=workers, persistent_workers=workers > 0)

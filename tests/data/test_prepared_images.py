@@ -19,7 +19,7 @@ from naslora.study.settings import Study
 
 @pytest.fixture
 def place(study: Study, kit: SimpleNamespace, config: Callable[..., Path]) -> SimpleNamespace:
-    """A prepared task of which the images are gone."""
+    """A prepared task whose images were deleted."""
     archive = study.archives / "kvasir-seg.zip"
     archive.write_bytes(kit.zipped(kit.kvasir_files()))
     folder = config()

@@ -1,4 +1,4 @@
-"""The file of resized images: whole, right, shared, and never in the way."""
+"""The file of resized images: complete, correct, shared by all jobs, and never required."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_names_are_metas(meta_sam):
 
 
 def test_the_patch_size_is_the_backbones(monkeypatch, meta_sam):
-    """Maps, masks and methods follow it, and the model still is Meta's."""
+    """Maps, masks and methods follow the patch size, and the model still equals Meta's."""
     fine = replace(BACKBONES["tiny"], patch_size=8)
     monkeypatch.setitem(BACKBONES, "fine", fine)
     theirs, ours = meta_sam("fine", 40).eval(), build_sam("fine", 40, decoder="original").eval()
@@ -60,7 +60,7 @@ def test_the_patch_size_is_the_backbones(monkeypatch, meta_sam):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_size_of_weights(backbone):
-    """What the table says is about the truth; some buffers and the container come to it."""
+    """The table's sizes are approximate; files hold some buffers and the container as well."""
     with torch.device("meta"):
         size = 4 * count(build_sam(backbone, 1024 if "vit" in backbone else 256))
     assert size / 1.02 < BACKBONES[backbone].weights_bytes < 1.25 * size
@@ -148,7 +148,7 @@ def test_every_backbone_has_whole_heads():
 
 
 def test_facts_and_help_need_no_torch():
-    """Settings, workflow rules and the help of commands are there at once."""
+    """Settings, workflow rules and the help of commands load without a delay."""
     code = """
 import sys
 import naslora.sam.backbones, naslora.cli

@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints; every way that it can fail has its own words."""
+"""Reading and writing checkpoints; every kind of failure has its own message."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_torchs_own_message_is_not_shown(tmp_path, old):
     path = tmp_path / "other.pth"
     torch.save({"a": Path("x")}, path, _use_new_zipfile_serialization=not old)
     text = message(path)
-    assert "holds other objects than tensors" in text
+    assert "holds objects other than tensors" in text
     assert "weights_only" not in text
     assert "delete" not in text
 

@@ -102,6 +102,13 @@ def test_multiclass_decoder_repeats_tokens_with_noise(randomise, decoder):
     assert torch.equal(convert(source, target)[TOKENS], state[TOKENS])  # its own seed
 
 
+def test_weights_stay_on_their_device():
+    with torch.device("meta"):
+        source = build_sam("tiny", 64, decoder="original").state_dict()
+        target = build_sam("tiny", 96, classes=3, mask_tokens=6, hypernetworks="per_token")
+    assert all(value.is_meta for value in convert(source, target).values())
+
+
 @pytest.mark.parametrize("classes", [1, 3])
 def test_a_shared_mlp_and_its_tokens_start_from_token_0(randomise, classes):
     options = {"decoder": "original"}

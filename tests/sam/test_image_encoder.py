@@ -1,4 +1,4 @@
-"""Our encoder is Meta's, at every size, and its extension points are where they say."""
+"""The encoder equals Meta's at every size, and its extension points are called as documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What merges exactly leaves a plain SAM: Meta's own code loads it, and predicts the same."""
+"""An exact merge leaves a plain SAM: Meta's own code loads it, and predicts the same."""
 
 from __future__ import annotations
 

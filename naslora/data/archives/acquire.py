@@ -56,17 +56,17 @@ def acquire(
     log: Callable[[str], None] = print,
     repinned: Collection[str] = (),
 ) -> list[Outcome]:
-    """Find, download and verify every archive of a study; a problem with one stops no other.
+    """Find, download and verify every archive of a study; a problem with one does not stop others.
 
     Args:
-        study: the study; tasks whose images it generates need nothing.
+        study: the study; tasks whose images it generates need no archives.
         config: the folder of archives.yaml.
         log: called with a line about each archive.
         repinned: keys of archives whose present file replaces the pinned one.
 
     Raises:
-        SettingsError: no such benchmark, or archives.yaml is invalid, or an archive to pin is none
-            of the study's, or has a published hash.
+        SettingsError: no such benchmark, archives.yaml is invalid, or an archive to pin does not
+            belong to the study or has a published hash.
         ArchiveError: the archives folder cannot be looked into.
     """
     found = needed(study, config)
@@ -115,7 +115,7 @@ def check_complete(outcomes: list[Outcome], study: Study, again: str) -> None:
     Args:
         outcomes: what `acquire` returned.
         study: the study.
-        again: the command to run when all is in place.
+        again: the command to run when everything is in place.
 
     Raises:
         ArchiveError: an archive is missing or unusable.

@@ -2,9 +2,9 @@
 
 AutoGluon publishes six of them with Conv-LoRA, for download without a login. Each holds one folder
 with `train.csv`, `val.csv` and lists of test images, and the files that these name. The lists have
-the columns `image` and `label`, paths relative to the folder. A bundle is known by these lists,
-whatever the file is called, and pinned when it is first used. Its lists are the split, and results
-say that it is not official.
+the columns `image` and `label`, paths relative to the folder. A bundle is recognised by these
+lists, whatever its file is called, and pinned when it is first used. Its lists are the split, and
+results say that it is not official.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def find_bundle(bundle: Archive, folder: Path) -> Path | None:
 
 
 def from_bundle(benchmark: Benchmark, bundle: Archive) -> Benchmark:
-    """The benchmark with the images and the split of a bundle, and all else of its own.
+    """The benchmark with the images and the split of a bundle; all else is unchanged.
 
     Its archive is the bundle alone, to be unpacked to `root/<key of the bundle>`.
     """
@@ -119,7 +119,7 @@ def recode_masks(
     """Rewrite masks of a binary benchmark that are not in its own encoding but clearly in another.
 
     Bundles have masks of 0 and 255 where the official set has 0 and 1, or the other way round.
-    Others that the benchmark cannot read are left for the audit to refuse.
+    Other masks that the benchmark cannot read are left unchanged, and the audit refuses them.
 
     Args:
         benchmark: the benchmark.
@@ -130,9 +130,9 @@ def recode_masks(
     Returns:
         The samples with the new names of their masks, and what was done.
     """
-    images_ = {sample.image for sample in samples}
+    image_names = {sample.image for sample in samples}
     names: dict[str, str] = {}
-    for name in dict.fromkeys(sample.mask for sample in samples if sample.mask not in images_):
+    for name in dict.fromkeys(sample.mask for sample in samples if sample.mask not in image_names):
         path = root / name
         labels = _foreign_labels(benchmark, path.read_bytes())
         recoded = None if labels is None else _own_mask(benchmark, labels)
@@ -170,6 +170,7 @@ def _foreign_labels(benchmark: Benchmark, data: bytes) -> Labels | None:
 
 
 def _own_mask(benchmark: Benchmark, labels: Labels) -> Image.Image | None:
+    """A mask that the benchmark reads as these labels; None if no known encoding does."""
     for value in (255, 1):
         mask = Image.fromarray(labels * np.uint8(value))
         decoded = benchmark.decode_mask(mask)

@@ -6,10 +6,10 @@ The rule for a file in the archives folder under one of an archive's names:
 * nothing is published: `official` is unknown (None), and the hash is recorded; it is pinned, and a
   later change is an error (see `naslora.data.archives.pins`);
 * it has the published size but another hash: damaged, an error;
-* it has another size and another hash: if it is a whole archive, it may be used, as reduced copies
-  of a data set are; the manifest records it with `official: false`, a warning is logged, and the
-  audit compares its contents with the expected counts. If it is not whole (truncated, a web page,
-  another format), it is an error. The checksum of every entry is checked in unpacking.
+* it has another size and another hash: if it is a complete archive, it may be used, as reduced
+  copies of a data set are; the manifest records it with `official: false`, a warning is logged, and
+  the audit compares its contents with the expected counts. If it is not complete (truncated, a web
+  page, another format), it is an error. Unpacking checks the checksum of every entry.
 
 A file that this module downloads must be the official one; any other is an error. A bundle (see
 `naslora.data.archives.bundles`) is never official.
@@ -44,8 +44,8 @@ class Replacement(Settings):
     """How a bundle replaces the archives of a benchmark.
 
     Attributes:
-        tests: test set to the list of its images; without it, test.csv is the one test set.
-        stems: pattern that the names of the benchmark's images match whole, without suffix.
+        tests: maps each test set to the list of its images; if empty, test.csv lists the only one.
+        stems: regular expression that matches the names of the benchmark's images, without suffix.
         pairs: how many pairs it holds, where that is not the whole benchmark.
         caveat: why results on it are not those of the benchmark.
     """
@@ -70,7 +70,7 @@ class Archive(Settings):
 
     Attributes:
         key: its name in archives.yaml.
-        file: the official file name, and other_names that it also goes by.
+        file, other_names: the official file name, and others under which it is found too.
         access: "http" for a plain download, "manual" behind a login or a browser.
         url: address of the file, for http access.
         page: web page of the data set, from which it is downloaded by hand for manual access; `how`
@@ -78,7 +78,7 @@ class Archive(Settings):
         size: bytes of the official file, and its sha256 or md5; None where unpublished.
         rough_size: approximate number of bytes, for estimates.
         layout, pairs: its contents, and the number of images, masks or pairs in it.
-        folder, replaces: of a bundle: its one folder, and the tasks whose archives it can replace.
+        folder, replaces: for a bundle, its only folder and the tasks whose archives it can replace.
     """
 
     key: Name
@@ -119,7 +119,7 @@ class Archive(Settings):
 
 
 def load_archives(config: Path = CONFIG_FOLDER) -> dict[str, Archive]:
-    """Read the shipped archives.yaml, and that of a folder, whose entries are added or win.
+    """Read the shipped archives.yaml, and that of a folder, whose entries are added or override.
 
     Raises:
         SettingsError: a file is not valid YAML, or an entry is invalid.
@@ -159,9 +159,9 @@ def obtain(
 
     Args:
         archive: the archive.
-        folder: where it lies, or goes.
+        folder: where it is, or is downloaded to.
         replacement_hint: what can be used in its place, for the message.
-        attempts: how often in succession a download may break without a new byte.
+        attempts: number of consecutive attempts without a new byte after which a download fails.
 
     Raises:
         ArchiveError: it is not there and has to be fetched by hand, or the download failed.
@@ -218,7 +218,7 @@ def verify(archive: Archive, path: Path, *, pinned: bool = True) -> ManifestArch
         pinned: whether to compare it with its pin, if it has one.
 
     Raises:
-        ArchiveError: empty, truncated, a web page, no archive, damaged, or not what was pinned.
+        ArchiveError: empty, truncated, a web page, not an archive, damaged, or not the pinned file.
         SettingsError: the pins cannot be read.
     """
     try:

@@ -1,4 +1,4 @@
-"""Checks of the entries of an archive before it is unpacked: names, kinds, sizes, numbers."""
+"""Checks of the entries of an archive before it is unpacked: names, kinds, sizes, count."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import IO
 
 from naslora.core.errors import ArchiveError
 
-# Control characters, what other systems take for a separator, and bytes that are not text (lone
-# surrogates), which no report could name.
+# Control characters, the path separator of Windows, and bytes that are not text (lone surrogates)
+# and cannot be written to a report.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
-_SHOWN = 80  # letters of a name in a message
+_SHOWN = 80  # characters of a name in a message
 
 
 @dataclass(frozen=True)
 class Limits:
     """Bounds on what an archive may unpack to.
 
-    The largest benchmark unpacks to about 20 GB in 31,000 files, with paths of at most 100 letters
-    in five folders. Images hardly shrink in an archive: whole sets reach a compression ratio of 2,
-    uncompressed label maps by themselves some hundred.
+    The largest benchmark unpacks to about 20 GB in 31,000 files, with paths of at most 100
+    characters and five folders. Images hardly compress: whole data sets reach a ratio of 2,
+    uncompressed label maps alone some hundred.
     """
 
     total_bytes: int = 64 << 30
@@ -43,7 +43,7 @@ class Entry:
         size: bytes, unpacked.
         refusal: why it must not be unpacked, as a clause after its name.
         open: opens its contents; to be called inside the block that opened the archive.
-        header: bytes that describe it, beyond its name.
+        header: bytes of metadata beyond its name.
     """
 
     name: str
@@ -59,7 +59,7 @@ def checked(archive: Path, entries: Iterable[Entry], limits: Limits) -> list[Ent
 
     Raises:
         ArchiveError: an entry with an absolute path, `..`, a drive letter, a backslash or a control
-            character; a link or device; two entries of one name, also up to case and Unicode form;
+            character; a link or device; two entries of one name, ignoring case and Unicode form;
             more, larger or more deeply nested entries than `limits`.
     """
     found: list[Entry] = []
@@ -81,7 +81,7 @@ def checked(archive: Path, entries: Iterable[Entry], limits: Limits) -> list[Ent
 
 
 def is_from_mac(name: str) -> bool:
-    """Whether an entry is one of those that macOS adds to archives, with metadata of others."""
+    """Whether an entry is one of the metadata files that macOS adds to archives."""
     parts = PurePosixPath(name).parts
     return "__MACOSX" in parts or any(p.startswith("._") or p == ".DS_Store" for p in parts)
 
@@ -121,13 +121,13 @@ def _encoded(name: str) -> bytes:
 
 
 def _refuse_twice(entry: Entry, kinds: dict[str, bool]) -> str | None:
-    """Add an entry; return a reason if it clashes with an earlier one on some file system."""
+    """Record an entry; return a reason if it collides with an earlier one on some file system."""
     path = unicodedata.normalize("NFC", str(PurePosixPath(entry.name))).casefold()
     for parent in _parents(path):
         if not kinds.setdefault(parent, True):
             return "lies inside another entry that is a file"
     if path in kinds and not (entry.is_folder and kinds[path]):
-        return "occurs twice, at least up to upper and lower case"
+        return "occurs twice, if case is ignored"
     kinds[path] = entry.is_folder
     return None
 

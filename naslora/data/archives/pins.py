@@ -2,18 +2,17 @@
 
 `archives.lock.json`, in the folder of the archives, holds the SHA-256 of the first file of each
 name that a task was prepared from. A later preparation from another file is an error. Copy the lock
-file along with the archives to have the same on another machine.
+file along with the archives to apply the same pins on another machine.
 
-Archives with a published hash, generated archives and reduced copies of official ones are not
-pinned: an archive is, if it has as many pairs as the benchmark, or is a bundle. A smaller file than
-the pinned one is taken for a reduced copy and treated like one of a set with a published hash: it
-may be used, the manifest says `official: false`, and it is refused if it turns out to hold the
-whole benchmark after all. Where a set has changed on purpose, such as a user's own that has
-grown, `naslora data --repin` pins the new file.
+An archive is pinned if it is a bundle or has as many pairs as the benchmark. Archives with a
+published hash, generated archives and reduced copies are not. A file that is smaller than the
+pinned one counts as a reduced copy: it may be used, the manifest says `official: false`, and it is
+refused if it turns out to hold the whole benchmark. If a data set was changed on purpose,
+`naslora data --repin` pins the new file.
 
-Preparing writes the pins, also as a job of the workflow, several of which may do so at once. No
-rule has the lock file as input or output, so that a new pin reruns nothing. Where the folder of
-archives cannot be written to, a warning says so, and the images are prepared nevertheless.
+Preparing a task writes its pins; several jobs of the workflow may do so at once. The lock file is
+no rule's input or output, so that a new pin reruns nothing. If the folder of archives cannot be
+written to, a warning says so, and the images are prepared all the same.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Pin(Settings):
     sha256: Sha256
 
 
-# Key of archives.yaml -> file name -> pin. One set may be had as a RAR and as a zip file.
+# Key of archives.yaml -> file name -> pin. One data set may exist as a RAR and as a zip file.
 Pins = dict[str, dict[str, Pin]]
 _PINS = TypeAdapter(Pins)
 
@@ -102,7 +101,7 @@ def pin_all(used: Mapping[str, tuple[Path, ManifestArchive]]) -> list[str]:
         used: key to file and record of each archive that has no published hash.
 
     Returns:
-        The keys of new pins. None where the lock file cannot be written.
+        The keys of new pins, without those that the lock file could not be written for.
 
     Raises:
         ArchiveError: one of them is not the pinned file.

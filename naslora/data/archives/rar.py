@@ -1,8 +1,7 @@
-"""RAR files, read by rarfile: what is in them, and the contents of every file, checked by its CRC.
+"""RAR files, read by rarfile: their entries, and the contents of every file, checked by its CRC.
 
-The format has no free packer and no reader in Python's library. rarfile reads the directory and
-whatever is stored as it is; compressed files are read from one of the programs unrar, unar, 7z and
-bsdtar, one file at a time.
+The standard library has no reader for this format. rarfile reads the directory and uncompressed
+files itself; for compressed ones it runs unrar, unar, 7z or bsdtar, one file at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from naslora.data.archives.entries import Entry
 PROGRAMS = "unrar, unar, 7z (7-Zip) or bsdtar (libarchive-tools)"
 _REPACK = "unpack it elsewhere, and pack the same folders as a zip file"
 _UNKNOWN_SIZE = 8  # flag of a file header in format 5
-_ENTRIES = 400_000  # headers that are read; more than any limit on files
+_ENTRIES = 400_000  # headers that are read at most; more than any limit on files
 
 
 def has_rar_program() -> bool:
@@ -50,7 +49,7 @@ def opened_rar(path: Path) -> Iterator[Iterator[Entry]]:
             raise rarfile.BadRarFile(f"it has more than {_ENTRIES:,} entries")
 
     try:
-        # Parts of several would be opened by names in the same folder: only this one is.
+        # Without part_only, rarfile would also open other volumes in the same folder.
         archive = rarfile.RarFile(path, errors="strict", part_only=True, info_callback=note)
     except (OverflowError, ValueError) as error:  # such as sizes of 2^63 bytes and more
         raise rarfile.BadRarFile("it has a damaged header") from error

@@ -35,7 +35,8 @@ class Choice:
     Attributes:
         benchmark: the benchmark; with the images and split of the bundle if it is one.
         archives: what it needs.
-        bundle: the bundle that it is, or that it could be prepared from instead.
+        bundle: the bundle among `archives`, or one that could be used instead; None if there is
+            neither.
     """
 
     benchmark: Benchmark
@@ -68,8 +69,8 @@ def choose(
         study: the study.
         task: the task.
         config: the folder of archives.yaml.
-        recorded: archive files that the task was prepared from earlier; a bundle among them stays
-            the choice when it is not there any more.
+        recorded: archive files that the task was prepared from earlier; a bundle among them is
+            chosen even if it is missing now.
 
     Raises:
         SettingsError: no such benchmark, or config/archives.yaml is invalid or incomplete.
@@ -113,7 +114,7 @@ def locate(choice: Choice, archive: Archive, study: Study, attempts: int = 4) ->
         choice: the choice that the archive is part of.
         archive: the archive.
         study: the study.
-        attempts: how often in succession a download may break without a new byte.
+        attempts: number of consecutive attempts without a new byte after which a download fails.
 
     Raises:
         ArchiveError: it is not there and has to be fetched by hand, or the download failed.

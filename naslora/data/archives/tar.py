@@ -1,4 +1,4 @@
-"""Tar archives, plain and compressed, whose headers cannot fill the memory."""
+"""Tar archives, plain and compressed, with a bound on the memory that headers take."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import IO, cast
 
 from naslora.data.archives.entries import Entry
 
-# Long names and other records of an entry come in blocks that tarfile reads in one piece, whatever
-# size they claim. Contents are read in pieces of at most 1 MiB.
+# tarfile reads long names and other header records in one piece, whatever size they claim.
+# Contents are read in pieces of at most 1 MiB.
 _LONGEST_READ = 1 << 20
 _MAGIC: dict[bytes, Callable[[Path], object]] = {
     b"\x1f\x8b": gzip.open,
@@ -30,7 +30,7 @@ def opened_tar(path: Path) -> Iterator[Iterator[Entry]]:
     """The entries of a tar archive, readable inside the block.
 
     Raises:
-        tarfile.TarError: it is none, or is damaged.
+        tarfile.TarError: it is not a tar archive, or is damaged.
         OSError, EOFError, zlib.error, lzma.LZMAError: its compression is damaged.
     """
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Unpacking zip, tar and RAR archives without trusting them."""
+"""Unpacking of untrusted zip, tar and RAR archives."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _DAMAGE = (
     UnicodeError,
     OverflowError,
     struct.error,
-    NotImplementedError,  # an unknown way of compression
+    NotImplementedError,  # an unknown compression method
 )
-# Decompressors report damage as an OSError without a number; a place before the file's start, where
-# a cut archive's directory leads, is an invalid argument.
+# Errors that are not the disk's: decompressors report damage as an OSError without errno, and the
+# directory of a truncated archive may point to before the start of the file, which is EINVAL.
 _NO_DISK_ERROR = (None, errno.EINVAL)
 LIMITS = Limits()
 
@@ -54,7 +54,7 @@ def archive_format(path: Path, name: Path | None = None) -> Format:
         name: what to call it in errors, if not `path`.
 
     Raises:
-        ArchiveError: empty, truncated, a web page, or no archive at all.
+        ArchiveError: empty, truncated, a web page, or not an archive.
     """
     name = name or path
     if path.is_dir():
@@ -62,7 +62,7 @@ def archive_format(path: Path, name: Path | None = None) -> Format:
             f"{name.name} is a folder, not an archive",
             where=name,
             remedy="pack what is in it into an archive of this name, or delete it and get the "
-            "archive again; some browsers and systems unpack archives unasked",
+            "archive again; some browsers and systems unpack archives automatically",
         )
     with path.open("rb") as file:
         head = file.read(1024)
@@ -97,7 +97,7 @@ def archive_format(path: Path, name: Path | None = None) -> Format:
 
 
 def file_names(path: Path) -> Iterator[str]:
-    """Names of the files in an archive, as they are.
+    """Names of the files in an archive, unchecked.
 
     Raises:
         ArchiveError: see `archive_format`; or it is damaged.
@@ -112,7 +112,7 @@ def file_names(path: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """Numbers of files that were unpacked, and of those that macOS had added and were left out."""
+    """Numbers of unpacked files, and of files added by macOS, which are left out."""
 
     files: int
     from_mac: int

@@ -3,7 +3,7 @@
 Errors stop a preparation: incomplete pairs, sizes that differ, files that do not decode, values
 that are not labels, repeated ids. Oddities are listed, and no image is dropped for them: empty and
 full masks, images of one colour, equal and nearly equal images within and across splits, rotated
-files, files that nothing uses, counts other than Appendix B's; these are an error in an official
+files, unused files, and counts that differ from Appendix B, which are an error in an official
 archive.
 """
 
@@ -27,8 +27,8 @@ from naslora.data.benchmarks.contract import BENCHMARKS, Benchmark
 from naslora.data.benchmarks.listing import Finding, Listing, Sample
 
 # Where archives are from: official (as published), other (another file under the official name),
-# unknown (nothing is published to compare with), generated (by this package), own (no archives but
-# a person's own images).
+# unknown (nothing is published to compare with), generated (by this package), own (user-supplied
+# images, without archives).
 Source = Literal["official", "other", "unknown", "generated", "own"]
 _NAMED = 10
 
@@ -39,8 +39,8 @@ class Audit:
 
     Attributes:
         splits: maps each split to its ids; empty after errors.
-        leaked: per split other than training, how many of its images equal a training image, or
-            nearly do.
+        leaked: for each split other than training, the number of its images that equal a training
+            image, or nearly do.
     """
 
     benchmark: Benchmark
@@ -57,7 +57,7 @@ class Audit:
 
     @property
     def oddities(self) -> list[Finding]:
-        """The findings that do not."""
+        """The findings that do not stop it."""
         return [finding for finding in self.findings if finding.severity == "oddity"]
 
     def check(self, where: Path, full_report: Path) -> None:
@@ -142,7 +142,7 @@ def _bad_ids(samples: Sequence[Sample]) -> list[Finding]:
 
 
 def _shared(samples: Sequence[Sample]) -> list[Finding]:
-    """Files that are in several pairs, or are the image and the mask of one."""
+    """Masks of several images, and images that are their own mask."""
     findings = []
     if both := [sample.image for sample in samples if sample.image == sample.mask]:
         findings.append(Finding("image_is_mask", "error", "image that is its own mask", both))
@@ -156,7 +156,7 @@ def _shared(samples: Sequence[Sample]) -> list[Finding]:
 
 
 def _all_alike(benchmark: Benchmark, pairs: Sequence[Inspected]) -> list[Finding]:
-    """An error if no mask of the set has any foreground, as after a wrong conversion."""
+    """An error if no mask has any foreground, or none any background: a wrong conversion."""
     shares = {pair.foreground for pair in pairs if pair.width}
     missing = {0.0: "foreground", 1.0: "background"}.get(shares.pop()) if len(shares) == 1 else None
     if missing is None or (missing == "background" and len(benchmark.classes) > 1):
@@ -197,7 +197,7 @@ def _counts(
 
 
 def _unused(root: Path, listing: Listing) -> list[Finding]:
-    """Files that are in no pair, by the reason that the benchmark gives, if it gives one."""
+    """Files that are in no pair, by the benchmark's reason for leaving them out."""
     used = {name for sample in listing.samples for name in (sample.image, sample.mask)}
     named = {item for finding in listing.findings for item in finding.items}
     by_reason = defaultdict(list)

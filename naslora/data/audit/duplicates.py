@@ -15,7 +15,7 @@ _TRAINING = "train"
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Findings, and per other split how many of its images have a duplicate in training."""
+    """Findings, and for each other split the number of its images with a duplicate in training."""
 
     findings: list[Finding]
     leaked: dict[str, int]

@@ -21,10 +21,10 @@ class Inspected:
 
     Attributes:
         width, height: of the upright image, in pixels.
-        foreground: share of the pixels with a label above 0, void pixels left aside.
+        foreground: share of pixels with a label above 0, void pixels excluded.
         grey: share of mask pixels that are not exactly one of the encoding's values.
         features: thumbnail and hash, by which duplicates are found; None for an image of one
-            colour, or of a bad mode.
+            colour, or in an unsupported mode.
     """
 
     sample: Sample

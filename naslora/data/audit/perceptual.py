@@ -2,7 +2,8 @@
 
 The hash is made from the lowest frequencies of a 32 x 32 grey thumbnail: 255 coefficients of the
 discrete cosine transform, each above or below their median (Zauner, 2010, with 16 x 16 coefficients
-instead of 8 x 8). 63 bits would not do: the black frame of an endoscope alone sets most of them.
+instead of 8 x 8). With those, 63 bits are too few: the black frame of an endoscopy image alone
+determines most of them.
 
 Two images are near-duplicates when their hashes differ in at most `MOST_BITS` bits and their
 thumbnails correlate by at least `LEAST_CORRELATION`. Measured on reduced real archives: of the
@@ -27,7 +28,7 @@ MOST_BITS = 48
 LEAST_CORRELATION = 0.95
 _SIDE = 32
 _FREQUENCIES = 16
-# A thumbnail whose grey levels spread less than this shows nothing.
+# Standard deviation of grey levels below which a thumbnail counts as one colour.
 _FLAT = 1.0
 _BLOCK = 256
 

@@ -40,7 +40,7 @@ def audit_json(audit: Audit) -> dict[str, Any]:
 
 
 def audit_markdown(audit: Audit) -> str:
-    """A report to read; of an oddity it lists 200 items, of an error all."""
+    """The audit as a report; it lists all items of an error, and the first 200 of an oddity."""
     total = sum(audit.benchmark.expected.values())
     lines = [
         f"# Audit of {audit.benchmark.title}",
@@ -67,7 +67,7 @@ def audit_markdown(audit: Audit) -> str:
 
 
 def _listed(finding: Finding) -> list[str]:
-    """A bullet, and one below it for each item unless there is but one."""
+    """A bullet, followed by one for each item if there are several."""
     if len(finding.items) < 2:
         return [f"- {describe(finding)}"]
     lines = [f"- {finding.text} ({len(finding.items)}):"]
@@ -79,7 +79,7 @@ def _listed(finding: Finding) -> list[str]:
 
 
 def _split_table(audit: Audit) -> list[str]:
-    """Counts beside Appendix B's and, where those differ from the archives', the official ones."""
+    """Counts next to Appendix B's and, where those are not the official ones, next to these too."""
     if audit.source == "own":
         rows = [f"| {split} | {len(ids)} |" for split, ids in audit.splits.items()]
         return ["| split | pairs |", "|---|---:|", *rows]
@@ -101,7 +101,7 @@ def _count_of(split: str, counts: Mapping[str, int]) -> str:
 
 
 def _leakage(audit: Audit) -> list[str]:
-    """A sentence, where images outside training equal a training image, or nearly do."""
+    """A sentence if images outside training equal a training image, or nearly do."""
     shares = [
         f"{count} of {len(audit.splits[split])} {split} images"
         for split, count in audit.leaked.items()

@@ -1,8 +1,8 @@
 """Images that seem to share a source, such as tiles of one photograph; a guess, for a warning.
 
 Near-duplicates are found by their content. Tiles of one photograph, or slices of one scan, are no
-duplicates, but a split that divides them inflates scores as well. They are guessed by their names,
-which begin alike and end in a number, where images named alike also look more alike than others.
+duplicates, but a split that divides them inflates scores as well. They are guessed from names that
+differ only in a number at the end, if images named alike also look more alike than others.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _NUMBERED = re.compile(
     r"(?P<source>.*?)[ _-]*(?:tile|patch|crop|part|frame|slice|img|image)?[ _-]*\d+(?:[ _x-]\d+)*",
     re.IGNORECASE,
 )
-# Images of one name are as a rule less than this share as far from each other as from others.
+# The median colour distance of images named alike must be below this share of that of others.
 _CLOSER = 0.5
-_LEAST_SHARE = 0.5  # of the images, in guessed groups
-_PAIRS = 20_000  # that distances are measured of
+_LEAST_SHARE = 0.5  # of all images that must be in guessed groups
+_PAIRS = 20_000  # random pairs whose distance is measured
 
 
 def divided_sources(
@@ -59,7 +59,7 @@ def divided_sources(
 
 
 def _look_alike(pairs: Sequence[Inspected], groups: Mapping[str, Sequence[int]]) -> bool:
-    """Whether images of one name have colours nearer to each other than to those of others."""
+    """Whether images named alike are closer to each other in colour than to others."""
     member = {index: name for name, found in groups.items() for index in found}
     indices = np.array(sorted(member))
     colours = np.stack([_colours(pairs[index]) for index in indices])

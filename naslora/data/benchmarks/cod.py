@@ -28,7 +28,7 @@ class Cod(Benchmark):
 
     Appendix B: trained on 3040 images of COD10K and 1000 of CAMO together, 10 % of them, picked at
     random, for validation; tested on 2026, 250 and the 76 of CHAMELEON. Images of COD10K without
-    any camouflaged object, which some copies hold, are left out. Masks are black and white but
+    any camouflaged object, which some copies hold, are left out. Masks are black and white except
     for smooth outlines, and one of CAMO's is an RGB file.
     """
 
@@ -67,7 +67,7 @@ class Cod(Benchmark):
                 listings.append(_pairs(root, folder, part))
             else:
                 missing.append(folder.relative_to(root).as_posix())
-        # A reduced archive may lack a test set; the audit stops where none may be missing.
+        # A reduced archive may lack a test set; the audit refuses any other.
         if missing:
             text = "folder of a test set not found"
             listings.append(Listing([], [Finding("layout", "oddity", text, missing)]))

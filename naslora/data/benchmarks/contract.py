@@ -44,16 +44,16 @@ class Benchmark:
         name: the task's name in settings and file names.
         title: the name in tables.
         archives: keys of archives.yaml; each is unpacked to `root/<key>`.
-        layout: where pairs lie in the archives, for the default of `samples`, and for generated
-            archives of a benchmark that has no generator in `naslora.synthetic.benchmarks`.
+        layout: where pairs lie in the archives; used by the default `samples`, and to generate
+            archives of a benchmark without a generator in `naslora.synthetic.benchmarks`.
         classes: for a binary task its one foreground class; else all, background first.
-        test_sets: names of the sets that are evaluated apart from each other.
+        test_sets: names of the test sets, which are evaluated separately.
         metrics: names of the metrics that tables show, in their order.
         masks: how mask files encode labels.
         expected: number of samples of each split of the whole benchmark (Appendix B); splits
             that are counted together are joined by a plus: "easy+hard".
-        most_classes: the largest number of classes in one image, the background among them, where
-            it is known: as many mask tokens are needed.
+        most_classes: the largest number of classes in one image, background included, if known; as
+            many mask tokens are needed.
         count_exception: set where Appendix B's counts are not the `expected` ones.
         may_be_shown: whether the data's terms let figures and reports show the real images.
     """
@@ -74,7 +74,7 @@ class Benchmark:
     def samples(self, root: Path) -> Listing:
         """List the pairs under the folder of unpacked archives; problems are reported as findings.
 
-        By default those of `layout`. A folder around everything in the archive is skipped.
+        By default the pairs of `layout`. A top-level folder around everything is skipped.
         """
         listings = []
         for pairs in self.layout:
@@ -100,10 +100,10 @@ class Benchmark:
         return {"train": trained, "val": validated, "test": tested}
 
     def remarks(self, sample: Sample, image: Image.Image, labels: Labels) -> list[Finding]:
-        """Findings of the audit about a pair, besides those that are common to all sets.
+        """Findings of the audit about a pair, besides those that are common to all benchmarks.
 
         Called once for each pair that decodes, with the upright RGB image and its labels uint8
-        (H, W), from several threads. A benchmark whose domain has oddities of its own overrides it.
+        (H, W), from several threads. To be overridden for oddities of a data set.
         """
         return []
 
@@ -154,7 +154,7 @@ def register_benchmark(benchmark: _B) -> _B:
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """Look a benchmark up, importing its module if need be.
+    """Look up a benchmark, importing its module if necessary.
 
     Raises:
         SettingsError: there is none of that name.

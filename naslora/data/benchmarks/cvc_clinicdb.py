@@ -15,8 +15,8 @@ class CVCClinicDB(Benchmark):
 
     Appendix B: 90 % for training and 10 % for testing, with 20 % of the training set used for
     validation; PraNet, which it follows, rounds to 550 and 62. The frames come from about 30
-    videos, so that a split by frames puts almost equal ones on both sides. Masks have grey pixels
-    where the outline of a polyp runs over the border of the view, thresholded at 128.
+    videos, so that a split by frames puts nearly identical ones on both sides. Masks have grey
+    pixels, thresholded at 128, where the outline of a polyp crosses the border of the view.
     """
 
     name = "cvc_clinicdb"

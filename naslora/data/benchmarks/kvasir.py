@@ -12,7 +12,7 @@ class Kvasir(Benchmark):
     """1000 pairs `Kvasir-SEG/{images,masks}/<id>.jpg`, without an official split.
 
     Appendix B: 90 % for training and 10 % for testing, with 20 % of the training set used for
-    validation. Masks are JPEG files with grey values beside 0 and 255, thresholded at 128.
+    validation. Masks are JPEG files with grey values besides 0 and 255, thresholded at 128.
     """
 
     name = "kvasir"

@@ -44,7 +44,7 @@ class Listing:
 
     Attributes:
         samples: complete pairs, sorted by id.
-        findings: layout errors and half pairs.
+        findings: layout errors and incomplete pairs.
         left_out: files that the benchmark's definition excludes, with the reason; an empty one for
             files that the audit need not mention.
     """
@@ -108,7 +108,7 @@ def pair_files(
     """Pair the files of two folders whose names agree up to the suffix.
 
     With a `mask_ending`, such as "_mask", the mask of `X.jpg` is `X_mask.png`. Masks have the same
-    suffixes as images unless `mask_suffixes` says others. Files with other suffixes or endings are
+    suffixes as images unless `mask_suffixes` is given. Files with other suffixes or endings are
     ignored; the audit lists them as unused.
     """
     findings = []
@@ -143,19 +143,18 @@ def pair_files(
 
 
 def folder_with(root: Path, *patterns: str) -> Path:
-    """The folder in which an archive's layout begins; some archives have a further folder around
-    it.
+    """The folder in which an archive's layout begins: some archives have one around everything.
 
     Returns:
-        Of `root` and the folders in it, the first in which most of the glob patterns find
-        something; `root` when none finds anything.
+        Of `root` and its subfolders, the first in which the most glob patterns match something;
+        `root` if none matches anywhere.
     """
     candidates = [root, *sorted(path for path in root.glob("*") if path.is_dir())]
     return max(candidates, key=lambda folder: sum(any(folder.glob(p)) for p in patterns))
 
 
 def joined(listings: Iterable[Listing]) -> Listing:
-    """One listing of what several folders hold, its samples sorted by id."""
+    """One listing of all samples, sorted by id, findings and left-out files."""
     listings = list(listings)
     return Listing(
         sorted((s for listing in listings for s in listing.samples), key=lambda s: s.id),
@@ -175,7 +174,7 @@ def _no_folder(root: Path, folder: Path) -> Finding:
 
 
 def distinct_ids(samples: Iterable[Sample]) -> list[Sample]:
-    """Samples with distinct ids: where several parts use a name, the part is prefixed to it."""
+    """Samples with distinct ids: an id that several parts use gets the part as a prefix."""
     samples = list(samples)
     parts = Counter(id_ for id_, _ in {(s.id, s.part) for s in samples})
     return [replace(s, id=f"{s.part}_{s.id}") if parts[s.id] > 1 else s for s in samples]

@@ -19,8 +19,8 @@ from naslora.data.benchmarks.listing import (
 from naslora.data.masks import GreyMask, Labels
 
 _PARTS = ("train", "val", "test")
-# White is 255 in all channels, give or take what JPEG does to it. Roofs and snow together stay
-# below half a per cent of an image; where imagery is missing, it is far more.
+# White is 255 in all channels, up to JPEG artefacts. Roofs and snow cover less than 0.5 % of an
+# image, missing imagery far more.
 _WHITE = 250
 _WHITE_SHARE = 0.01
 

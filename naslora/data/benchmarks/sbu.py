@@ -20,8 +20,8 @@ class Sbu(Benchmark):
     """`SBU-shadow/{SBUTrain4KRecoveredSmall,SBU-Test}/{ShadowImages/*.jpg,ShadowMasks/*.png}`.
 
     Appendix B: 4085 images for training, 10 % of them, picked at random, for validation, and 638
-    for testing. The photographs are from many sources, and nothing keeps their names apart, so an
-    id is the part and the file's stem. Some masks have grey outlines.
+    for testing. Both parts may use the same file name for different photographs, so an id is the
+    part and the file's stem. Some masks have grey outlines.
     """
 
     name = "sbu"

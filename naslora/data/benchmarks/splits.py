@@ -46,8 +46,8 @@ def hold_out_groups(
 ) -> tuple[list[str], list[str]]:
     """Split ids like `hold_out`, but samples of one group stay together.
 
-    Groups are taken in the order of `shuffled` until the held-out part is as near to its share as
-    it gets, and neither part is empty. A sample without a group is one of its own.
+    Groups are held out in the order of `shuffled` until another one would not bring the held-out
+    part closer to its share; neither part is empty. A sample without a group is its own group.
 
     Raises:
         ValueError: fewer than two groups, or a share outside (0, 1).
@@ -74,7 +74,7 @@ def hold_out_groups(
 def by_part(
     samples: Iterable[Sample], splits: Sequence[str], may_be_empty: Sequence[str] = ("val",)
 ) -> dict[str, list[str]]:
-    """The official split: ids, sorted, of the samples of the part that each split is named after.
+    """The official split: for each split the sorted ids of the samples of the part of its name.
 
     Raises:
         ValueError: a split has no samples, and is not one that may be empty.

@@ -15,11 +15,11 @@ _MASK_ENDING = "_mask"
 
 
 class Trans10K(Benchmark):
-    """10,428 photographs of transparent objects (Xie et al., 2020), officially split.
+    """10,428 photographs of transparent objects (Xie et al., 2020), with an official split.
 
-    The image `<place>/images/X.jpg` has the mask `<place>/<mask_folder>/X_mask.png`. Folders share
-    names, so an id begins with its place. Some photographs are stored turned by 90 degrees with an
-    EXIF tag that says so, and their masks upright.
+    The image `<place>/images/X.jpg` has the mask `<place>/<mask_folder>/X_mask.png`. Several
+    folders use the same names, so an id begins with its place. Some photographs are stored rotated
+    by 90 degrees with an EXIF tag, but their masks are upright.
 
     Attributes:
         mask_folder: name of the folders of masks.

@@ -49,7 +49,7 @@ class Trans10KV1(Trans10K):
     """Three classes; test sets easy and hard, which together are Appendix B's 4428 images.
 
     Masks are RGB: black is background, a mean of 85 (red) a thing, white is stuff. The archive
-    divides validation by difficulty as well; it is used whole.
+    divides validation by difficulty as well; here it is one set.
     """
 
     name = "trans10k_v1"

@@ -11,7 +11,7 @@ from naslora.data.masks import PaletteMask
 class Trans10KV2(Trans10K):
     """The same photographs with twelve classes, in the order of the masks' palette indices.
 
-    "Floor glass" is a glass wall, and "wall" in the paper's Table 3. The archive's folder is
+    "Floor glass" is a glass wall, called "wall" in the paper's Table 3. The archive's folder is
     `Trans10K_cls12`; Trans2Seg's README calls it `Trans10K_v2`. This edition has no easy and hard.
     """
 

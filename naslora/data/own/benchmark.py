@@ -1,4 +1,4 @@
-"""User-supplied images as a benchmark: a study's task like any other."""
+"""User-supplied images as a benchmark, which a study uses like any other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from naslora.core.validation import Settings
 from naslora.data.benchmarks.contract import BENCHMARKS, Benchmark
 from naslora.data.benchmarks.listing import Finding, Listing, Sample
 from naslora.data.benchmarks.splits import by_part, hold_out_groups
-from naslora.data.images import UnreadableImageError
+from naslora.data.images import FORMATS, UnreadableImageError
 from naslora.data.manifest import ManifestArchive
 from naslora.data.masks import Labels, PaletteMask
 from naslora.data.own.coco import read_coco
@@ -33,7 +33,7 @@ from naslora.data.own.survey import read_raw, upright_size
 BINARY_METRICS = ("IoU", "Dice", "S_measure", "E_measure", "weighted_F", "Acc")
 _INDEX = "pairs.json"
 _THREADS = 4
-_FILE = '''"""{title}: images of one's own as a task; `tasks` of a study may name this file."""
+_FILE = '''"""{title}: user-supplied images as a task; list this file in `tasks` of a study."""
 
 from naslora.data.own.benchmark import OwnDescription, register_own_data
 
@@ -49,15 +49,16 @@ class OwnDescription(Settings):
     """Description of a task of user-supplied images.
 
     Attributes:
-        name, title: of the task.
-        data: the folder, CSV file or COCO JSON file; `data_sha256` is of the file.
+        name, title: name and title of the task.
+        data: the folder, CSV file or COCO JSON file.
+        data_sha256: SHA-256 of the CSV or JSON file; None for a folder.
         options: the user's options.
         reading: how mask values become labels; None for COCO.
         classes: one foreground class, or all with the background first.
-        test_sets: ("test",), or ("val",) where none is held out for testing.
+        test_sets: ("test",), or ("val",) where no images are held out for testing.
         expected: number of images of each split.
         class_pixels: pixels of each class, the background first, over all images.
-        most_classes: the largest number of classes in one image, the background among them.
+        most_classes: the largest number of classes in one image, background included.
     """
 
     name: str
@@ -74,10 +75,10 @@ class OwnDescription(Settings):
 
 
 class OwnData(Benchmark):
-    """A benchmark of images that lie in a user's folder.
+    """A benchmark of images in a user's folder.
 
     It has no archives: `import_pairs` copies images to the prepared folder, and writes their masks
-    as PNG files of class numbers, 255 for void.
+    as PNG files of class indices, 255 for void.
     """
 
     archives = ()
@@ -91,7 +92,7 @@ class OwnData(Benchmark):
             The record of the source: its name, number of bytes, and a hash over all files.
 
         Raises:
-            AuditError: an image or a mask cannot be read, or is not what it was when the data were
+            AuditError: an image or a mask cannot be read, or has changed since the data were
                 described.
             DiskError: the disk is full, or the folder cannot be written to.
         """
@@ -129,7 +130,7 @@ class OwnData(Benchmark):
         return split_pairs(samples, self.description.options, seed)
 
     def text(self) -> str:
-        """The file by which a study names this task."""
+        """The content of the file that a study's `tasks` may name."""
         described = self.description.model_dump(mode="json")
         content = pprint.pformat(described, width=90, sort_dicts=False)
         content = textwrap.indent(content, 8 * " ").strip()
@@ -147,10 +148,10 @@ class OwnData(Benchmark):
 
 
 def source_bytes(description: OwnDescription) -> int:
-    """Bytes of all images and masks, by which changed data are recognised quickly.
+    """Bytes of all images and masks, to recognise changed data quickly.
 
     Raises:
-        AuditError: they are not there any more, or are not pairs.
+        AuditError: files are missing, or are not pairs.
     """
     pairs = find_all(description.data, description.options).pairs
     files = [file for p in pairs for file in (p.image, p.mask) if isinstance(file, Path)]
@@ -177,7 +178,7 @@ def make_benchmark(description: OwnDescription) -> OwnData:
 
 
 def register_own_data(description: OwnDescription) -> None:
-    """Make a description a benchmark that studies know by its name."""
+    """Register the benchmark of a description under its name."""
     BENCHMARKS.register(description.name, make_benchmark(description))
 
 
@@ -185,7 +186,7 @@ def find_all(data: Path, options: OwnOptions) -> PairListing:
     """The pairs of a folder, a CSV file or a COCO JSON file.
 
     Raises:
-        AuditError: there are none, or they are not complete.
+        AuditError: there are none, or some are incomplete.
     """
     if data.suffix.lower() != ".json":
         return find_pairs(data)
@@ -205,20 +206,23 @@ def find_all(data: Path, options: OwnOptions) -> PairListing:
 
 
 def label_reader(description: OwnDescription) -> Callable[[OwnPair], Labels]:
-    """A function that gives the labels of a pair, uint8 (H, W), upright, of the image's size."""
+    """A function that returns the labels of a pair: uint8 (H, W), upright, of the image's size."""
 
     def read(pair: OwnPair) -> Labels:
-        if not isinstance(pair.mask, Path):
-            with Image.open(pair.image) as image:
-                return pair.mask.upright(image)
-        assert description.reading is not None
+        file = pair.image
         try:
-            labels = description.reading.labels(read_raw(pair.mask.read_bytes()))
-            size = upright_size(pair.image)
+            if not isinstance(pair.mask, Path):
+                with Image.open(file, formats=FORMATS) as image:
+                    return pair.mask.upright(image)
+            size = upright_size(file)
+            file = pair.mask
+            assert description.reading is not None
+            labels = description.reading.labels(read_raw(file.read_bytes()))
         except (OSError, UnreadableImageError) as error:
+            unread = f"cannot be read: {error}" if isinstance(error, OSError) else error
             raise AuditError(
-                f"the mask {pair.mask.name} {error}",
-                where=pair.mask,
+                f"{file.name} {unread}",
+                where=file,
                 remedy="the data have changed since they were described: run naslora fit again",
             ) from error
         if labels.shape == size[::-1] or not description.options.resize_masks:
@@ -229,7 +233,9 @@ def label_reader(description: OwnDescription) -> Callable[[OwnPair], Labels]:
 
 
 def split_pairs(samples: Sequence[Sample], options: OwnOptions, seed: int) -> dict[str, list[str]]:
-    """The person's own split, completed by validation images; or one at random, by group.
+    """The user's own split, with validation images added if it has none; else a random one.
+
+    Images of one group stay together in all that is drawn at random.
 
     Raises:
         ValueError: too few images or groups.
@@ -255,13 +261,13 @@ def _metrics(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _sample(pair: OwnPair) -> Sample:
-    """The pair in the prepared folder."""
+    """The pair under its names in the prepared folder."""
     image = f"images/{pair.id}{pair.image.suffix.lower()}"
     return Sample(pair.id, image, f"masks/{pair.id}.png", pair.part, pair.group)
 
 
 def _divided_groups(samples: Sequence[Sample]) -> Iterator[Finding]:
-    """Groups whose samples the person's own split divides."""
+    """Groups that the user's own split divides."""
     parts: dict[str, set[str]] = {}
     for sample in samples:
         if sample.group and sample.part:

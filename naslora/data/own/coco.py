@@ -1,4 +1,4 @@
-"""COCO JSON files: images with polygons and run lengths, as masks of class numbers."""
+"""COCO JSON files: polygons and run-length encodings as masks of class indices."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from naslora.core.errors import AuditError
 from naslora.data.images import ORIENTATION
 from naslora.data.masks import IGNORE, Labels
+from naslora.data.own.options import MOST_CLASSES
 
 Crowd = Literal["void", "foreground"]
 
@@ -23,9 +24,10 @@ class CocoMask:
     """The annotations of one image.
 
     Attributes:
-        size: (H, W) that their coordinates are in.
-        regions: (label, is a crowd, segmentation), the largest first, so that small ones lie on
-            top of large ones.
+        where: name of the image, for messages.
+        size: (H, W) of the image that their coordinates refer to.
+        regions: (label, is a crowd, segmentation), the largest first, so that small ones are drawn
+            over large ones.
         crowd: whether crowds are void or foreground.
     """
 
@@ -35,7 +37,7 @@ class CocoMask:
     crowd: Crowd
 
     def labels(self) -> Labels:
-        """Class numbers uint8 (H, W), `IGNORE` for void.
+        """Class indices uint8 (H, W), `IGNORE` for void.
 
         Raises:
             AuditError: a segmentation cannot be read.
@@ -72,10 +74,12 @@ class CocoMask:
         return decoded.astype(bool)
 
     def upright(self, image: Image.Image) -> Labels:
-        """The labels, turned like the image where coordinates are those of its stored pixels.
+        """The labels of the upright image.
+
+        If the coordinates refer to the stored pixels, labels are rotated as the EXIF tag says.
 
         Args:
-            image: the image file, opened and not turned.
+            image: the opened image file, as it is stored.
 
         Raises:
             AuditError: the size of the annotations is not that of the image.
@@ -87,9 +91,9 @@ class CocoMask:
         if self.size == shown:
             return labels
         if self.size == stored:
-            turned = Image.fromarray(labels)
-            turned.getexif()[ORIENTATION] = orientation
-            return np.asarray(ImageOps.exif_transpose(turned), np.uint8)
+            mask = Image.fromarray(labels)
+            mask.getexif()[ORIENTATION] = orientation
+            return np.asarray(ImageOps.exif_transpose(mask), np.uint8)
         raise AuditError(
             f"the annotations of {self.where} are for {self.size[1]}x{self.size[0]} pixels, the "
             f"image has {shown[1]}x{shown[0]}"
@@ -98,7 +102,7 @@ class CocoMask:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """The content of a COCO file: (image path, mask) by file name, and all classes."""
+    """The content of a COCO file: (image path, mask) by file name, all classes, and crowds."""
 
     images: dict[str, tuple[Path, CocoMask]]
     classes: tuple[str, ...]
@@ -108,10 +112,12 @@ class CocoFile:
 def read_coco(path: Path, crowd: Crowd) -> CocoFile:
     """Read a COCO JSON file.
 
-    Images are looked for beside the file, in `images` there, and in a folder of the file's name.
+    Images are looked for next to the file, in the folder `images` next to it, and in a folder named
+    like the file.
 
     Raises:
-        AuditError: it is not a COCO file, an image is not found, or nothing is annotated.
+        AuditError: it is not a COCO file, has no annotations or too many categories, or an image is
+            not found.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -138,7 +144,11 @@ def read_coco(path: Path, crowd: Crowd) -> CocoFile:
             where=path,
         )
     if not by_image:
-        raise AuditError("nothing is annotated in this file", where=path)
+        raise AuditError("this file has no annotations", where=path)
+    if len(categories) >= MOST_CLASSES:
+        raise AuditError(
+            f"{len(categories)} categories; at most {MOST_CLASSES - 1} are possible", where=path
+        )
     label = {id_: index for index, id_ in enumerate(sorted(categories), start=1)}
     found = {}
     for id_, (name, height, width) in images.items():
@@ -151,8 +161,8 @@ def read_coco(path: Path, crowd: Crowd) -> CocoFile:
         regions.sort(key=lambda region: -float(region[3] or 0))
         mask = CocoMask(name, (height, width), tuple(r[:3] for r in regions), crowd)
         found[name] = (_find(path, name), mask)
-    if len(found) < len(images):
-        raise AuditError("images of one file name are listed twice", where=path)
+    if len(found) < len(content["images"]):
+        raise AuditError("several images have the same id or file name", where=path)
     return CocoFile(found, ("background", *(categories[i] for i in sorted(categories))), crowds)
 
 
@@ -164,5 +174,5 @@ def _find(path: Path, name: str) -> Path:
     raise AuditError(
         f"the image {name} is not found",
         where=path,
-        remedy=f"put images beside the file or into {folders[1]}",
+        remedy=f"put images next to the file or into {folders[1]}",
     )

@@ -1,4 +1,4 @@
-"""Making a benchmark from a folder, a CSV file or a COCO file of a user."""
+"""Making a benchmark from a user's folder, CSV file or COCO file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ from naslora.data.own.pairs import NAMED, OwnPair, PairListing
 from naslora.data.own.survey import Survey, survey
 from naslora.data.own.understand import understand
 
-# Sides of a mask and its image may be in slightly different proportion where both were rounded.
+# Tolerated relative difference between the aspect ratios of a mask and its image, from rounding.
 _ASPECT = 0.02
+# Names of files that say nothing about the data; the folder's name is used instead.
+_COMMON = ("pairs", "annotations", "train", "data", "dataset", "_annotations.coco", "instances")
 
 
 def own_data(
@@ -38,20 +40,20 @@ def own_data(
 ) -> tuple[OwnData, list[str]]:
     """Interpret user-supplied images, and make a benchmark of them. Nothing is written.
 
-    Every mask is read once. The meaning of mask values follows from the values themselves; where
-    that is ambiguous, it is an error, and options have to say it.
+    Every mask is read once. The meaning of mask values is inferred from the values themselves;
+    ambiguous ones are an error unless options say what they mean.
 
     Args:
-        path: a folder with `images` and `masks`, whose files go together by name, subfolders
-            included; or a CSV file with the columns image and mask, and perhaps split and group; or
-            a COCO JSON file, also the only one in a folder.
-        options: what does not follow from the files.
-        split_seed: of the split into training, validation and test images; a study's
+        path: a folder with `images` and `masks`, whose files are matched by name, subfolders
+            included; a CSV file with the columns image and mask, and optionally split and group; a
+            COCO JSON file; or a folder with just one such file.
+        options: what cannot be inferred from the files.
+        split_seed: seed of the split into training, validation and test images; a study's
             `data.split_seed`.
 
     Returns:
         The benchmark, and lines to print that say how the files were interpreted.
-        `benchmark.save(folder)` writes the file by which a study names it:
+        `benchmark.save(folder)` writes a file that a study can list as a task:
         `load_study(overrides={"tasks": [str(file)]})`.
 
     Raises:
@@ -85,8 +87,8 @@ def own_data(
             remedy="training, validation and test images are needed, of different groups if there "
             "are groups; with --test-share 0, two are enough",
         ) from None
-    lines += _told_split(found.pairs, splits, split_seed)
-    lines += _absent(names, found.pairs, labels_of, splits, path)
+    lines += _split_lines(found.pairs, splits, split_seed)
+    lines += _absent_classes(names, found.pairs, labels_of, splits, path)
     description = OwnDescription(
         name=options.name or _task_name(path),
         title=options.name or _stem(path),
@@ -108,7 +110,7 @@ def own_data(
 def _annotated(
     found: PairListing, options: OwnOptions, path: Path
 ) -> tuple[tuple[str, ...], list[frozenset[int]], Counter[int], list[str]]:
-    """Classes, labels in each image, pixels of each label and lines, of a COCO file."""
+    """Of a COCO file: classes, labels in each image, pixels of each label, and lines to print."""
     if options.mask_values is not None or options.ignore is not None:
         raise AuditError(
             "--mask-values and --ignore are for mask files; a COCO file names its classes itself",
@@ -138,7 +140,7 @@ def _annotated(
         values, counts = np.unique(labels, return_counts=True)
         pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         labels_of.append(frozenset(values.tolist()))
-    total = sum(pixels.values()) - pixels[IGNORE]
+    total = max(sum(pixels.values()) - pixels[IGNORE], 1)
     shares = ", ".join(f"{n} {pixels[i] / total:.1%}" for i, n in enumerate(names) if i)
     lines = [f"share of the pixels: {shares}"]
     empty = sum(labels <= {0} for labels in labels_of)
@@ -148,7 +150,7 @@ def _annotated(
 
 
 def _sizes(seen: Survey, options: OwnOptions, path: Path) -> list[str]:
-    """Refuse masks of another size than their image, or say that they are resized."""
+    """Refuse masks that differ in size from their image, or say that they are resized."""
     if not seen.sizes:
         return []
     sizes = [f"{id_} ({m[0]}x{m[1]}, image {i[0]}x{i[1]})" for id_, m, i in seen.sizes]
@@ -171,7 +173,7 @@ def _sizes(seen: Survey, options: OwnOptions, path: Path) -> list[str]:
     return [f"{what}; they are resized, by nearest neighbour"]
 
 
-def _told_split(pairs: Sequence[OwnPair], splits: dict[str, list[str]], seed: int) -> list[str]:
+def _split_lines(pairs: Sequence[OwnPair], splits: dict[str, list[str]], seed: int) -> list[str]:
     counts = ", ".join(f"{len(ids)} {split}" for split, ids in splits.items())
     own = any(pair.part for pair in pairs)
     groups = {pair.group for pair in pairs if pair.group}
@@ -184,14 +186,14 @@ def _told_split(pairs: Sequence[OwnPair], splits: dict[str, list[str]], seed: in
     return lines
 
 
-def _absent(
+def _absent_classes(
     names: Sequence[str],
     pairs: Sequence[OwnPair],
     labels_of: Sequence[frozenset[int]],
     splits: dict[str, list[str]],
     path: Path,
 ) -> list[str]:
-    """Classes that are in no image of a split; there must be one in training."""
+    """Lines on classes that no image of a split shows; training images must show at least one."""
     lines = []
     labels = {pair.id: found for pair, found in zip(pairs, labels_of, strict=True)}
     for split, ids in splits.items():
@@ -209,19 +211,16 @@ def _absent(
 
 
 def _source(path: Path) -> Path:
-    """The path, or the only COCO file in a folder that has no masks."""
+    """The path, or the only JSON file in a folder that has no masks."""
     files = list(path.glob("*.json")) if path.is_dir() and not (path / "masks").is_dir() else []
     return files[0] if len(files) == 1 else path
 
 
 def _stem(path: Path) -> str:
-    """The name of the data: that of the file, or of the folder around a file with a common name."""
+    """The name of the data: the path's own, or its folder's if the file's name is a common one."""
     return path.stem if path.is_dir() or path.stem not in _COMMON else path.parent.name
 
 
 def _task_name(path: Path) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", _stem(path).lower()).strip("_") or "own"
     return f"own_{name}" if name in BENCHMARKS.modules else name
-
-
-_COMMON = ("pairs", "annotations", "train", "data", "dataset", "_annotations.coco", "instances")

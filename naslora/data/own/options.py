@@ -1,4 +1,4 @@
-"""Options for user-supplied images, where the files by themselves are ambiguous."""
+"""Options for user-supplied images, where the files alone are ambiguous."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from naslora.study.sections import Name
 
 VOID = "void"
 BACKGROUND = "background"
+# Background included. Labels are uint8, and 255 is void.
+MOST_CLASSES = 250
 _ENTRY = re.compile(r"(?P<low>#[0-9a-fA-F]{6}|\d+)(?:-(?P<high>\d+))?\s*=\s*(?P<name>.+)")
 
 
@@ -31,20 +33,20 @@ class ValueRange:
 
 
 class OwnOptions(Settings):
-    """Options of `naslora.data.own.own_data`; each has its name on the command line.
+    """Options of `naslora.data.own.own_data`; each is a command-line option of the same name.
 
     Attributes:
-        name: of the task; by default that of the folder or file.
-        classes: names. One name for the foreground; else all classes, the background first, for
-            the mask values in ascending order.
+        name: name of the task; by default that of the folder or file.
+        classes: one name, for the foreground; or the names of all classes, the background first, in
+            ascending order of their mask values.
         ignore: the mask value of void pixels, which count neither in a loss nor in a metric.
         mask_values: what mask values mean, `VALUE=CLASS,…`: a VALUE is a number, a range `LOW-HIGH`
             or a colour `#rrggbb`, a CLASS a name, "background" or "void". Values that are not
             listed are background, unless that is listed too.
         resize_masks: resize masks of another size to that of their image, by nearest neighbour.
         crowd: what a COCO annotation with `iscrowd` marks.
-        test_share: share of the images that is held out for testing; 0 for none, and then the
-            validation images are what results are given for.
+        test_share: share of the images that is held out for testing; 0 for none, and then results
+            are reported on the validation images.
         val_share: share of the images that is held out for validation.
     """
 
@@ -70,7 +72,7 @@ class OwnOptions(Settings):
         if value is not None and (not all(value) or len(set(value)) < len(value)):
             raise ValueError("names of classes must be distinct, and none may be empty")
         if value is not None and VOID in value:
-            raise ValueError("void is not a class; say which value is void by --ignore")
+            raise ValueError("void is not a class; use --ignore to say which value is void")
         return value
 
     @field_validator("mask_values", mode="before")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -23,7 +24,7 @@ _PARTS = {
     "test": "test",
     "testing": "test",
 }
-# Endings that masks have where their names differ from their images'.
+# Endings that the names of masks may have after those of their images.
 _ENDINGS = ("_mask", "_masks", "_gt", "_label", "_labels", "_segmentation", "_seg", "-mask")
 _SEPARATORS = (",", ";", "\t")
 _LONGEST_ID = 150  # bytes; a file's name adds a suffix
@@ -32,10 +33,10 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class OwnPair:
-    """An image and its mask, anywhere.
+    """An image and its mask, wherever they are stored.
 
     Attributes:
-        id: distinct, and fit for a file name.
+        id: unique, and valid as a file name.
         part: "train", "val" or "test" where the user has split the images.
         group: images of one group stay in one split, such as tiles of one photograph.
     """
@@ -52,7 +53,7 @@ class PairListing:
     """All pairs of a source, and lines to print about how they were found.
 
     Attributes:
-        classes: of COCO categories, all of them with the background first; else None.
+        classes: all COCO categories with the background first; None for mask files.
     """
 
     pairs: list[OwnPair]
@@ -78,7 +79,7 @@ def _from_folder(path: Path) -> PairListing:
         lines.append(f"{ignored + more} files in the folders are not images and are ignored")
     if ending := _common_ending(image_of, mask_of):
         mask_of = {stem.removesuffix(ending): found for stem, found in mask_of.items()}
-        lines.append(f"masks are named like their images with {ending!r} behind the name")
+        lines.append(f"masks are named like their images, with {ending!r} appended")
     _check_complete(path, image_of, mask_of)
     parts = {stem: _PARTS.get(PurePosixPath(stem).parts[0].lower()) for stem in image_of}
     is_split = all("/" in stem and part for stem, part in parts.items())
@@ -109,7 +110,7 @@ def _subfolder(path: Path, name: str) -> Path:
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], int]:
-    """Image files below a folder by their path without suffix, and how many files are none."""
+    """Image files below a folder by path without suffix, and the number of other files."""
     found: dict[str, Path] = {}
     twice = []
     ignored = 0
@@ -134,7 +135,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], int]:
 
 
 def _common_ending(image_of: Iterable[str], mask_of: Iterable[str]) -> str | None:
-    """The ending of the masks' names with which more pairs are found than without, if any."""
+    """The ending of mask names that gives the most pairs; None if there are more without one."""
     images, masks = set(image_of), set(mask_of)
 
     def matches(ending: str) -> int:
@@ -157,7 +158,7 @@ def _check_complete(path: Path, image_of: dict[str, Path], mask_of: dict[str, Pa
             "; ".join(problems),
             where=path,
             remedy="give every image a mask of the same name (suffixes may differ), in folders of "
-            "the same names, and take out what has none; or list the pairs in a CSV file",
+            "the same names, and remove files without a partner; or list the pairs in a CSV file",
         )
 
 
@@ -197,16 +198,16 @@ def _from_csv(path: Path) -> PairListing:
             where=path,
             remedy="correct the paths; they are relative to the folder of the CSV file",
         )
-    if twice := sorted({str(file) for file in images if images.count(file) > 1}):
+    if twice := sorted(str(file) for file, count in Counter(images).items() if count > 1):
         raise AuditError(f"images that it lists twice: {first_of(twice, NAMED)}", where=path)
     common = Path(os.path.commonpath([file.parent for file in images]))
     stems = {f.relative_to(common).with_suffix("").as_posix(): f for f in images}
     if len(stems) < len(images):
         stems = {f.relative_to(common).as_posix(): f for f in images}
-    name_of = {file: id_ for stem, id_ in distinct_names(stems).items() for file in [stems[stem]]}
+    id_of = {stems[stem]: id_ for stem, id_ in distinct_names(stems).items()}
     pairs = [
-        OwnPair(name_of[one], one, other, part, in_group or None)
-        for one, other, part, in_group in zip(images, masks, parts, groups, strict=True)
+        OwnPair(id_of[file], file, mask_file, part, group_name or None)
+        for file, mask_file, part, group_name in zip(images, masks, parts, groups, strict=True)
     ]
     what = [text for text, there in (("split", split), ("group", group)) if there]
     extra = f", with the columns {' and '.join(what)}" if what else ""
@@ -228,14 +229,14 @@ def _part(path: Path, value: str) -> str:
 
 
 def _resolve(path: Path, name: str) -> Path:
-    """The file that a row of a CSV file names, also with a Windows system's separators."""
+    """The file that a row of a CSV file names; Windows path separators are understood."""
     name = name.strip()
     file = Path(name) if "\\" not in name else Path(PureWindowsPath(name).as_posix())
     return file if file.is_absolute() else path.absolute().parent / file
 
 
 def distinct_names(stems: Iterable[str]) -> dict[str, str]:
-    """A name for each path, distinct also up to upper and lower case, without separators."""
+    """A name without separators for each path; names are distinct even if case is ignored."""
     names: dict[str, str] = {}
     taken: set[str] = set()
     for stem in sorted(stems):

@@ -17,9 +17,10 @@ class MaskMapping:
     """A rule that converts mask values to labels.
 
     Attributes:
-        kind: of the values; see `Survey`.
-        ranges: (lowest value, highest value, label), label `IGNORE` for void.
-        rest: the label of all other values; None where there must be none.
+        kind: kind of the values; see `Survey`.
+        ranges: (lowest value, highest value, label), label `IGNORE` for void. If ranges overlap,
+            the last one counts.
+        rest: the label of all other values; None if there must be none.
     """
 
     kind: Kind
@@ -28,7 +29,8 @@ class MaskMapping:
 
     def label_of(self, value: int) -> int:
         """The label of one value that `ranges` or `rest` cover."""
-        label = next((lab for low, high, lab in self.ranges if low <= value <= high), self.rest)
+        matching = (label for low, high, label in reversed(self.ranges) if low <= value <= high)
+        label = next(matching, self.rest)
         assert label is not None
         return label
 
@@ -56,12 +58,13 @@ class MaskMapping:
 
 @dataclass(frozen=True)
 class MaskInterpretation:
-    """A reading, and what follows from it.
+    """How masks are read, and what follows from it.
 
     Attributes:
+        reading: the rule.
         classes: one foreground class, or all with the background first.
-        lines: to print, about how masks were interpreted.
-        pixels: of each label.
+        lines: lines to print about how masks were interpreted.
+        pixels: number of pixels of each label.
     """
 
     reading: MaskMapping

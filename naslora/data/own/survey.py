@@ -22,7 +22,8 @@ from naslora.data.own.pairs import NAMED, OwnPair
 
 Kind = Literal["grey", "index", "colour"]
 Values = NDArray[np.int64]
-# Values between dark and bright: at a soft edge, both are within this many pixels.
+# Grey levels up to DARK are dark, and from BRIGHT on bright. A pixel in between is part of a soft
+# edge if there are a dark and a bright pixel at most _NEAR pixels away.
 DARK, BRIGHT = 32, 223
 _NEAR = 2
 _JPEG = b"\xff\xd8"
@@ -44,16 +45,16 @@ class RawMask:
 
 @dataclass(frozen=True)
 class Survey:
-    """All masks together.
+    """Properties of all masks together.
 
     Attributes:
         kind: "colour" if any mask has colours, else "index" if any has a palette.
         lossy: whether any mask is a JPEG file, whose values are not exact.
-        pixels: pixels of each value.
+        pixels: number of pixels of each value.
         values_of: the values in each mask, in the order of the pairs.
-        between: pixels between dark and bright, for grey masks.
-        soft: those of them with dark and bright pixels near by, as at the soft edge of a region.
-        sizes: of masks of another size than their image: id, mask size and image size (W, H).
+        between: number of pixels between dark and bright, for grey masks.
+        soft: number of those that are part of a soft edge.
+        sizes: id, mask size and image size (W, H) of each mask that differs in size from its image.
     """
 
     kind: Kind
@@ -78,18 +79,18 @@ def survey(pairs: Sequence[OwnPair]) -> Survey:
             colours; names the first few.
     """
     with ThreadPoolExecutor(min(8, available_cores())) as pool:
-        found = list(pool.map(_look, pairs))
+        found = list(pool.map(_inspect, pairs))
     if problems := [one for one in found if isinstance(one, str)]:
         raise AuditError(
             f"{len(problems)} of {len(pairs)} pairs cannot be used: {first_of(problems, NAMED)}",
             remedy="repair these files, or take the pairs out",
         )
-    looks = [one for one in found if not isinstance(one, str)]
-    kinds = {one.kind for one in looks}
+    inspected = [one for one in found if not isinstance(one, str)]
+    kinds = {one.kind for one in inspected}
     kind: Kind = next(k for k in ("colour", "index", "grey") if k in kinds)
     pixels: Counter[int] = Counter()
     values_of = []
-    for one in looks:
+    for one in inspected:
         counts = one.pixels
         if kind == "colour" and one.kind != "colour":
             counts = {value * 0x010101: number for value, number in counts.items()}
@@ -97,11 +98,11 @@ def survey(pairs: Sequence[OwnPair]) -> Survey:
         values_of.append(frozenset(counts))
     sizes = [
         (pair.id, one.mask_size, one.image_size)
-        for pair, one in zip(pairs, looks, strict=True)
+        for pair, one in zip(pairs, inspected, strict=True)
         if one.mask_size != one.image_size
     ]
-    between, soft = sum(one.between for one in looks), sum(one.soft for one in looks)
-    lossy = any(one.lossy for one in looks)
+    between, soft = sum(one.between for one in inspected), sum(one.soft for one in inspected)
+    lossy = any(one.lossy for one in inspected)
     return Survey(kind, lossy, pixels, values_of, between, soft, sizes)
 
 
@@ -142,11 +143,13 @@ def read_raw(data: bytes) -> RawMask:
         if np.array_equal(red, green) and np.array_equal(green, blue):
             return RawMask("grey", red)
         return RawMask("colour", (red << 16) | (green << 8) | blue)
-    raise UnreadableImageError(f"has pixels stored as {mask.mode}, no levels, indices or colours")
+    raise UnreadableImageError(f"has pixels stored as {mask.mode}, not levels, indices or colours")
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Inspected:
+    """Properties of one pair; see `Survey`."""
+
     kind: Kind
     lossy: bool
     pixels: dict[int, int]
@@ -156,7 +159,7 @@ class _Look:
     image_size: tuple[int, int]
 
 
-def _look(pair: OwnPair) -> _Look | str:
+def _inspect(pair: OwnPair) -> _Inspected | str:
     """The properties of one pair, or what is wrong with it."""
     assert isinstance(pair.mask, Path)
     path = pair.image
@@ -175,10 +178,12 @@ def _look(pair: OwnPair) -> _Look | str:
     pixels = dict(zip(values.tolist(), counts.tolist(), strict=True))
     between, soft = _soft_edges(raw) if raw.kind == "grey" else (0, 0)
     height, width = raw.values.shape
-    return _Look(raw.kind, data.startswith(_JPEG), pixels, between, soft, (width, height), size)
+    lossy = data.startswith(_JPEG)
+    return _Inspected(raw.kind, lossy, pixels, between, soft, (width, height), size)
 
 
 def _soft_edges(raw: RawMask) -> tuple[int, int]:
+    """The numbers of pixels between dark and bright, and of those that are part of a soft edge."""
     between = (raw.values > DARK) & (raw.values < BRIGHT)
     if not between.any():
         return 0, 0

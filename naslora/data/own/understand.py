@@ -10,15 +10,14 @@ from pathlib import Path
 from naslora.core.errors import AuditError
 from naslora.core.wording import first_of
 from naslora.data.masks import IGNORE
-from naslora.data.own.options import BACKGROUND, VOID, OwnOptions
+from naslora.data.own.options import BACKGROUND, MOST_CLASSES, VOID, OwnOptions
 from naslora.data.own.reading import MaskInterpretation, MaskMapping
 from naslora.data.own.survey import BRIGHT, DARK, Survey
 
 FOREGROUND = "foreground"
-MOST_CLASSES = 250
 _THRESHOLD = 128
 _MOST_COLOURS = 64
-# Indices of classes are small: the largest set in common use, ADE20K's, has 150.
+# Class indices are small: the largest set in common use, ADE20K's, has 150.
 _LARGEST_INDEX = 200
 _SOFT_SHARE = 0.8
 _SHOWN = 8
@@ -26,17 +25,25 @@ _WHAT = {"grey": "grey levels", "index": "palette indices", "colour": "colours"}
 
 
 def understand(found: Survey, options: OwnOptions, where: Path) -> MaskInterpretation:
-    """Decide what mask values mean, as options say or as the values themselves show.
+    """Decide what mask values mean, from the options or from the values themselves.
 
     Raises:
         AuditError: they are ambiguous, none is foreground, or options do not fit them; the remedy
             names the options that settle it.
     """
     show = colour if found.kind == "colour" else str
+    if options.ignore is not None and found.kind == "colour":
+        raise AuditError(
+            f"--ignore is for numbers, but the masks hold {_describe(found, show)}",
+            where=where,
+            remedy="use --mask-values #rrggbb=void,… instead, with the other classes",
+        )
     if options.mask_values is not None:
-        understood = _as_told(found, options, where, show)
+        understood = _from_options(found, options, where, show)
     else:
-        understood = _as_seen(found, options, where, show)
+        understood = _from_values(found, options, where, show)
+    if (count := len(understood.classes)) > MOST_CLASSES:
+        raise AuditError(f"{count} classes; at most {MOST_CLASSES} are possible", where=where)
     pixels: Counter[int] = Counter()
     for value, count in found.pixels.items():
         pixels[understood.reading.label_of(value)] += count
@@ -44,7 +51,7 @@ def understand(found: Survey, options: OwnOptions, where: Path) -> MaskInterpret
         raise AuditError(
             f"no mask has any foreground: {_describe(found, show)}",
             where=where,
-            remedy="look at the masks; if one of these values is the foreground, say so: "
+            remedy="check the masks; if one of these values is the foreground, say so: "
             "--mask-values VALUE=NAME",
         )
     if void := pixels[IGNORE]:
@@ -59,7 +66,7 @@ def understand(found: Survey, options: OwnOptions, where: Path) -> MaskInterpret
     return replace(understood, pixels=pixels)
 
 
-def _as_told(
+def _from_options(
     found: Survey, options: OwnOptions, where: Path, show: Callable[[int], str]
 ) -> MaskInterpretation:
     assert options.mask_values is not None
@@ -92,26 +99,20 @@ def _as_told(
     unlisted = [v for v in found.pixels if not any(low <= v <= high for low, high, _ in ranges)]
     if unlisted and rest is None:
         raise AuditError(
-            f"--mask-values does not list {_some(sorted(unlisted), show)}",
+            f"--mask-values does not list {_shown(sorted(unlisted), show)}",
             where=where,
-            remedy="list them, or leave background out: values that are not listed then are it",
+            remedy="list them; or do not list background, which all other values then are",
         )
     lines = [f"mask values are read as --mask-values says: {_describe(found, show)}"]
     classes = foreground if len(foreground) == 1 else (BACKGROUND, *foreground)
     return MaskInterpretation(MaskMapping(found.kind, ranges, rest), classes, lines)
 
 
-def _as_seen(
+def _from_values(
     found: Survey, options: OwnOptions, where: Path, show: Callable[[int], str]
 ) -> MaskInterpretation:
     names = options.classes
     if found.kind == "colour":
-        if options.ignore is not None:
-            raise AuditError(
-                f"--ignore is for numbers, but the masks hold {_describe(found, show)}",
-                where=where,
-                remedy="use --mask-values #rrggbb=void,… instead, with the other classes",
-            )
         return _colours(found, sorted(found.pixels), names, where)
     values = sorted(value for value in found.pixels if value != options.ignore)
     void = [] if options.ignore is None else [options.ignore]
@@ -131,18 +132,18 @@ def _as_seen(
         assert names is not None
         ranges = tuple((value, value, label) for label, value in enumerate(values))
         pairs = ", ".join(f"{v} {name}" for v, name in zip(values, names, strict=True))
-        return _done(found, ranges, names, [f"mask values are classes: {pairs}"], void)
+        return _interpretation(found, ranges, names, [f"mask values are classes: {pairs}"], void)
     raise _ambiguous(found, values, names, where, show)
 
 
 def _has_void(found: Survey, values: Sequence[int], names: tuple[str, ...] | None) -> bool:
-    """Whether 255 stands beside numbers of classes, as in Pascal VOC."""
+    """Whether the values are class indices and 255 for void, as in Pascal VOC."""
     return len(values) > 2 and values[-1] == IGNORE and _are_indices(found, values[:-1], names)
 
 
 def _are_indices(found: Survey, values: Sequence[int], names: tuple[str, ...] | None) -> bool:
-    """Whether values are numbers of classes: a palette's, or small and nearly without gaps."""
-    if found.lossy:
+    """Whether values are class indices: those of a palette, or small ones with few gaps."""
+    if found.lossy or not values:
         return False
     if names is not None and len(names) > 1:
         return values[-1] < len(names)
@@ -164,16 +165,16 @@ def _indices(
     classes = names or (BACKGROUND, *(f"class_{index}" for index in range(1, count)))
     if len(classes) == 1:  # one name for several indices
         raise AuditError(
-            f"--classes names one class, but the masks hold the indices {_some(values, str)}",
+            f"--classes names one class, but the masks hold the indices {_shown(values, str)}",
             where=where,
             remedy=f"name {count}, the background first; or say which values are {classes[0]}: "
             f"--mask-values 1-{highest}={classes[0]}",
         )
     absent = sorted(set(range(count)) - set(values))
-    line = f"masks hold the {what} {_some(values, str)}: {count} classes, 0 is the background"
-    line += f"; {_some(absent, str)} do not occur" if absent else ""
+    line = f"masks hold the {what} {_shown(values, str)}: {count} classes, 0 is the background"
+    line += f"; {_shown(absent, str)} do not occur" if absent else ""
     ranges = tuple((value, value, value) for value in range(count))
-    return _done(found, ranges, classes, [line], void)
+    return _interpretation(found, ranges, classes, [line], void)
 
 
 def _binary(
@@ -182,23 +183,23 @@ def _binary(
     names: tuple[str, ...] | None,
     void: list[int],
 ) -> MaskInterpretation:
-    """Two values at most: the lower is the background if it is 0, else the commoner."""
+    """At most two values: the background is 0 if that is one of them, else the more frequent."""
     classes = names or (FOREGROUND,)
     if len(values) < 2:
         ranges = tuple((value, value, 0) for value in values)
-        return _done(found, ranges, classes, [], void)
+        return _interpretation(found, ranges, classes, [], void)
     low, high = values
     line = f"masks hold the {_WHAT[found.kind]} {low} and {high}: background and {classes[0]}"
     if low != 0:
         low, high = sorted(values, key=lambda value: -found.pixels[value])
-        line += f"; {low}, the commoner, is the background"
+        line += f"; {low}, the more frequent, is the background"
     elif high == 1:
         line += "; they look black in most viewers"
-    return _done(found, ((low, low, 0), (high, high, 1)), classes, [line], void)
+    return _interpretation(found, ((low, low, 0), (high, high, 1)), classes, [line], void)
 
 
 def _has_soft_edges(found: Survey, values: Sequence[int]) -> bool:
-    """Black and white with values between, which lie where black and white meet."""
+    """Whether masks are black and white, with other values only where black and white meet."""
     if found.kind != "grey" or len(values) < 3 or values[0] > DARK or values[-1] < BRIGHT:
         return False
     if values[-1] > IGNORE:
@@ -213,10 +214,10 @@ def _soft(found: Survey, names: tuple[str, ...] | None, void: list[int]) -> Mask
     classes = names or (FOREGROUND,)
     lines = [
         f"masks are black and white with soft edges: {grey / found.total:.1%} of the pixels lie "
-        f"between 0 and 255; from {_THRESHOLD} on they are {classes[0]}"
+        f"between 0 and 255; those of at least {_THRESHOLD} are {classes[0]}"
     ]
     ranges = ((0, _THRESHOLD - 1, 0), (_THRESHOLD, IGNORE, 1))
-    return _done(found, ranges, classes, lines, void)
+    return _interpretation(found, ranges, classes, lines, void)
 
 
 def _colours(
@@ -225,13 +226,13 @@ def _colours(
     names: tuple[str, ...] | None,
     where: Path,
 ) -> MaskInterpretation:
-    """Every colour is a class, the commonest the background."""
+    """Every colour is a class, and the most frequent one the background."""
     ordered = sorted(values, key=lambda value: -found.pixels[value])
     shown = [f"{colour(v)} ({found.pixels[v] / found.total:.1%})" for v in ordered[:_SHOWN]]
     shares = ", ".join(shown) + (" and others" if len(ordered) > _SHOWN else "")
     if len(values) > _MOST_COLOURS:
         raise AuditError(
-            f"masks hold {len(values)} colours; the commonest are {shares}",
+            f"masks hold {len(values)} colours; the most frequent are {shares}",
             where=where,
             remedy="name those that are classes: --mask-values #rrggbb=NAME,…; other colours are "
             "then background. Masks saved as JPEG have no exact colours: convert them again",
@@ -247,22 +248,20 @@ def _colours(
     if len(rest) > 1:
         classes = (BACKGROUND, *(f"class_{value:06x}" for value in rest))
     lines = [
-        f"masks hold {len(values)} colours: {shares}; {colour(background)}, the commonest, is the "
-        "background (--mask-values #rrggbb=NAME,… says otherwise)"
+        f"masks hold {len(values)} colours: {shares}; {colour(background)}, the most frequent, is "
+        "the background (to change this: --mask-values #rrggbb=NAME,…)"
     ]
     ranges = ((background, background, 0), *((v, v, i) for i, v in enumerate(rest, start=1)))
-    return _done(found, tuple(ranges), classes, lines, [])
+    return _interpretation(found, tuple(ranges), classes, lines, [])
 
 
-def _done(
+def _interpretation(
     found: Survey,
     ranges: tuple[tuple[int, int, int], ...],
     classes: tuple[str, ...],
     lines: list[str],
     void: list[int],
 ) -> MaskInterpretation:
-    if len(classes) > MOST_CLASSES:
-        raise AuditError(f"{len(classes)} classes; at most {MOST_CLASSES} are possible")
     lines += [f"the value {value} is void (--ignore {value})" for value in void]
     ranges = (*ranges, *((value, value, IGNORE) for value in void))
     return MaskInterpretation(MaskMapping(found.kind, ranges), classes, lines)
@@ -290,7 +289,7 @@ def _ambiguous(
         f"masks are ambiguous: they hold {_describe(found, show)}",
         where=where,
         remedy=f"if they are {count} classes, name them, the background first: --classes {several}"
-        f"\n    if they are one class with grey pixels, say from which value on it is: "
+        f"\n    if they are one class with grey pixels, give its range of values: "
         f"--mask-values {middle}-{values[-1]}={names[0] if names else FOREGROUND}"
         "\n    if one of the values is void, say which: --ignore VALUE",
     )
@@ -304,7 +303,7 @@ def _describe(found: Survey, show: Callable[[int], str]) -> str:
     return f"the {_WHAT[found.kind]} {first_of(shares, _SHOWN)}"
 
 
-def _some(values: Sequence[int], show: Callable[[int], str]) -> str:
+def _shown(values: Sequence[int], show: Callable[[int], str]) -> str:
     more = f" … {show(values[-1])}" if len(values) > _SHOWN else ""
     return ", ".join(show(value) for value in values[:_SHOWN]) + more
 

@@ -1,4 +1,4 @@
-"""Generated archives of ISIC 2017: images and masks of each part apart."""
+"""Generated archives of ISIC 2017: images and masks of each part separately."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ from naslora.synthetic.glass.scene import KINDS, draw_glass
 from naslora.synthetic.streams import part_streams
 
 _ORIENTATION = 0x0112  # EXIF tag
-# Its values, and how pixels are stored turned, so that the tag turns them back.
+# Values of the tag, and how pixels are rotated before they are stored, which the tag undoes.
 _TURNS = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-_EVERY_TURNED = 6
+_EVERY_TURNED = 6  # one image in six is stored rotated
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Edition:
     Attributes:
         folder: the folder that the archive begins with.
         mask_folder: name of the folders of masks.
-        shares: by folder of pairs, the share of generated images that it gets.
-        encode_mask: the mask as the official archive stores it, of the numbers of kinds.
+        shares: relative number of generated images in each folder of pairs.
+        encode_mask: makes a mask as the official archive stores it from labels of kinds.
     """
 
     folder: str
@@ -46,7 +46,7 @@ def files(edition: Edition, count: int, seed: int) -> Files:
     for place, rng in part_streams(seed, count, edition.shares):
         index = drawn[place]
         drawn[place] += 1
-        # Every kind comes round in every place, the tests' too.
+        # Every kind takes its turn in every folder, including those for testing.
         image, kinds = draw_glass(rng, KINDS[index % len(KINDS)], hard=place.endswith("hard"))
         where, name = f"{edition.folder}/{place}", str(index + 1)
         orientation = 1
@@ -58,7 +58,7 @@ def files(edition: Edition, count: int, seed: int) -> Files:
 
 
 def _photograph(pixels: NDArray[np.uint8], orientation: int) -> bytes:
-    """A JPEG file as a camera writes it that was held upright (1) or turned (6, 8)."""
+    """A JPEG file as a camera writes it when held upright (1) or rotated (6, 8)."""
     image = Image.fromarray(pixels)
     if orientation == 1:
         return jpeg(image, 92)

@@ -1,4 +1,4 @@
-"""Rooms for transparent objects: walls, floors, tables, and opaque things to be mistaken."""
+"""Rooms for transparent objects: walls, floors, tables, and opaque things as distractors."""
 
 from __future__ import annotations
 

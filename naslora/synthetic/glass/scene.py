@@ -43,7 +43,7 @@ _THINGS = {
     "water bottle": draw_bottle,
     "storage box": draw_box,
 }
-# Each with the share of the image's width that it takes, from and to.
+# Each with the range of the share of the image's width that it takes.
 _STUFF = {
     "shelf": (draw_shelf, 0.3, 0.5),
     "freezer": (draw_freezer, 0.35, 0.6),
@@ -66,7 +66,7 @@ _COLOURS = {
     "water bottle": (1.0, 0.45, 0.4),
     "storage box": (0.75, 1.0, 0.35),
 }
-_COLOURED = 0.6  # how much of its light glass takes on that colour
+_COLOURED = 0.6  # strength of that colour in [0, 1]
 _SHORT_SIDE = (160, 200)
 _ASPECT = (1.0, 1.3)
 
@@ -77,19 +77,19 @@ def draw_glass(
     """Draw a room or a table top with transparent objects.
 
     One to four objects. Things stand on a table, stuff is in the wall; opaque vases, cartons and
-    pictures of like shapes are there to be mistaken for them.
+    pictures of similar shapes are there as distractors.
 
     Args:
         rng: what everything is drawn from.
         kind: one of `KINDS` that is in the image; by default a random one.
-        hard: smaller, less plain glass in a fuller room.
+        hard: smaller, less visible glass in a more crowded room.
 
     Returns:
-        Image uint8 (H, W, 3) and labels uint8 (H, W), 0 for background, else the place of the kind
-        in `KINDS`, from 1; sides of 160 to 260 pixels.
+        Image uint8 (H, W, 3) and labels uint8 (H, W), 0 for background, else the position of the
+        kind in `KINDS`, counted from 1; sides of 160 to 260 pixels.
     """
     first = kind or KINDS[rng.integers(len(KINDS))]
-    things, stuff = _company(rng, first, hard)
+    things, stuff = _choose_kinds(rng, first, hard)
     short, long = int(rng.integers(*_SHORT_SIDE)), rng.uniform(*_ASPECT)
     upright = rng.random() < (0.3 if things else 0.15)
     shape = (round(short * long), short) if upright else (short, round(short * long))
@@ -102,8 +102,8 @@ def draw_glass(
     return _photograph(scene), scene.labels
 
 
-def _company(rng: np.random.Generator, first: str, hard: bool) -> tuple[list[str], list[str]]:
-    """The kinds of things and of stuff that are in one image with the first."""
+def _choose_kinds(rng: np.random.Generator, first: str, hard: bool) -> tuple[list[str], list[str]]:
+    """The kinds of things and of stuff in an image, among them the first."""
     things, stuff = ([first], []) if first in _THINGS else ([], [first])
     if things:
         more = int(rng.integers(1, 4)) if hard else int(rng.integers(0, 3))
@@ -169,7 +169,7 @@ def _lay_table(scene: Scene, things: Sequence[str], hard: bool) -> None:
 
 
 def _colour(scene: Scene) -> None:
-    """Tint every kind of glass in its colour, fainter where glass shows less plainly."""
+    """Tint every kind of glass in its colour, less so in scenes with less visible glass."""
     share = min(_COLOURED * scene.clarity, 1.0)
     colours = np.array([(1.0, 1.0, 1.0), *(_COLOURS[kind] for kind in KINDS)], np.float32)
     scene.image *= 1 - share + share * colours[scene.labels]

@@ -23,7 +23,7 @@ class Scene:
         horizon: row at which the wall meets the ground.
         table: whether the ground is a table, seen from near, and not the floor.
         lamp: where light comes from, -1 (left) to 1 (right).
-        clarity: how plainly glass shows; 1 is usual.
+        clarity: how visible glass is; 1 is usual.
     """
 
     rng: np.random.Generator
@@ -84,8 +84,8 @@ def body(
         top: row of its upper end.
         bottom: row of its lower end.
         profile: pairs of v and half the width there, in pixels, from top to bottom.
-        round_: by how many pixels the middle of the two ends bulges up and down, as round ends do
-            that are seen from above.
+        round_: pixels by which the middle of the upper end bulges up and that of the lower end
+            down, as round ends do when seen from above.
         tilt: columns that the axis moves per row.
     """
     above, below = round_
@@ -156,13 +156,13 @@ def glow(scene: Scene, surface: Surface, light: Field) -> None:
 
 
 def tint(scene: Scene, surface: Surface, colour: ArrayLike, depth: ArrayLike = 1.0) -> None:
-    """Let light through as glass of a colour does; `depth` is the way through it."""
+    """Filter light as coloured glass does; `depth` is the length of the way through it."""
     way = surface.cover * np.asarray(depth, np.float32) * scene.clarity
     scene.image[surface.part] *= np.power(np.asarray(colour, np.float32), way[..., None])
 
 
 def label(scene: Scene, surface: Surface, class_: int) -> None:
-    """Let a surface be of a class where it covers most of a pixel."""
+    """Label a surface with a class where it covers at least half of a pixel."""
     scene.labels[surface.part][surface.cover >= 0.5] = class_
 
 
@@ -181,7 +181,7 @@ def refract(scene: Scene, surface: Surface, *, inverted: float, edge: float) -> 
 
 
 def refract_down(scene: Scene, surface: Surface, rows: ArrayLike) -> None:
-    """Show what is behind a surface moved by so many rows."""
+    """Show what is behind a surface, shifted by a number of rows."""
     _look_at(scene, surface, np.zeros_like(surface.u), np.broadcast_to(rows, surface.u.shape))
 
 
@@ -200,7 +200,7 @@ def streak(
     v: tuple[float, float],
     strength: float,
 ) -> None:
-    """A highlight along a body or a panel, at u of `at`, between two v."""
+    """A highlight along a body or a panel, at u = `at`, between two values of v."""
     fade = np.clip(np.minimum(surface.v - v[0], v[1] - surface.v) / 0.04, 0, 1)
     glow(scene, surface, _field(strength * fade * np.exp(-(((surface.u - at) / wide) ** 2))))
 
@@ -219,7 +219,7 @@ def mirror(scene: Scene, surface: Surface, strength: float) -> None:
 
 
 def lumps(scene: Scene, surface: Surface, size: float) -> Field:
-    """Random lumps of so many pixels, in [0, 1]: (h, w) of a surface."""
+    """Random lumps of `size` pixels, in [0, 1]: (h, w) of a surface."""
     height, width = surface.u.shape
     rows, columns = (int(np.ceil(side / size)) + 1 for side in (height, width))
     shades = scene.rng.random((rows, columns))

@@ -1,4 +1,4 @@
-"""All archives of a study at once, against a server that is slow, breaks off and is continued."""
+"""All archives of a study at once, from a server that is slow and drops connections."""
 
 from __future__ import annotations
 

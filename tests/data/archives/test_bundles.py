@@ -1,4 +1,4 @@
-"""Bundles: known by what is in them, prepared with their own lists, and never called official."""
+"""Bundles: recognised by their contents, prepared with their own lists, never called official."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_a_study_may_ask_for_the_download(
     assert len(manifest.samples) == sum(COUNTS.values())
     assert len(file_server.requests) == 1
     assert (study.archives / "autogluon-leaf_disease_segmentation.zip").is_file()
-    # A prepared task stays what it was when the archive is gone, or is not asked for any more.
+    # A prepared task stays as it is when the archive is deleted, or not requested any more.
     files = [archive.file for archive in manifest.archives]
     (study.archives / "autogluon-leaf_disease_segmentation.zip").unlink()
     assert choose(study, "leaf", tmp_path / "config", files).is_bundle

@@ -1,4 +1,4 @@
-"""Pins: the first whole archive without a published hash is the one to stay."""
+"""Pins: the first whole archive without a published hash is pinned, and others are refused."""
 
 from __future__ import annotations
 

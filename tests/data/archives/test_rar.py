@@ -1,4 +1,4 @@
-"""RAR files, made here by hand: stored, or compressed and then read from a false program."""
+"""RAR files, written here byte by byte: stored, or compressed and read by a fake program."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def archive(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Put programs on a PATH that has no other ones but a shell's."""
+    """Put programs on a PATH that otherwise holds only what a shell script needs."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("sh", "cat", "head"):

@@ -1,4 +1,4 @@
-"""What the audit tells about usable sets: leakage, and files that are odd but good."""
+"""What the audit reports about usable data sets: leakage, and files that are odd but valid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from naslora.synthetic.generators import find_generator
 
 @pytest.fixture(scope="module")
 def drawn(kit: SimpleNamespace) -> list[tuple[Image.Image, bytes]]:
-    """Drawn images, which noise would not do for: it looks like nothing else, even re-encoded."""
+    """Drawn images; noise is no substitute, since it looks like nothing else, even re-encoded."""
     kvasir = find_generator("kvasir")
     pairs = [kvasir.draw(np.random.default_rng([8, index])) for index in range(12)]
     return [(Image.fromarray(image), kit.encode(labels * np.uint8(255))) for image, labels in pairs]
@@ -148,7 +148,7 @@ def test_odd_files_that_are_good(drawn, audited, kit, study: Study) -> None:
 
 @pytest.mark.parametrize(("severity", "listed"), [("oddity", 200), ("error", 230)])
 def test_long_lists(severity, listed: int) -> None:
-    """An error's list is whole, since the message refers to it; the JSON file has all."""
+    """All items of an error are listed, since the message refers to them; the JSON file has all."""
     finding = Finding("kind", severity, "something", [f"file{index:03}" for index in range(230)])
     one = Finding("other", severity, "something else", ["single"])
     result = Audit(get_benchmark("kvasir"), "unknown", [], {}, [finding, one], {})

@@ -1,4 +1,4 @@
-"""Near-duplicates: what changes no content changes no hash, and other content another one."""
+"""Near-duplicates: the same content in another file keeps its hash; other content has another."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_other_pictures_are_far(drawn) -> None:
 
 
 def test_the_hash_by_hand() -> None:
-    """A thumbnail that is read as it is: no resizing stands between the pixels and the bits."""
+    """An image of the thumbnail's size, so that its pixels give the bits without resizing."""
     pixels = np.random.default_rng(1).integers(0, 255, (32, 32), np.uint8)
     waves = fft.dctn(pixels.astype(float))
     values = [waves[row, column] for row in range(16) for column in range(16)][1:]

@@ -1,4 +1,4 @@
-"""A benchmark from CONTRIBUTING.md: its file, its line and its entry, followed word by word."""
+"""The benchmark in CONTRIBUTING.md: its file, line and entry, used exactly as printed there."""
 
 from __future__ import annotations
 

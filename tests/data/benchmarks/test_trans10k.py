@@ -46,7 +46,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def unpacked(archives: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
-    """Unpack an edition's archive under its key, its folder renamed or left away; the root."""
+    """Unpack an edition's archive under its key, with its folder renamed or omitted; the root."""
 
     def unpack(edition: Trans10K, folder: str | None = None) -> Path:
         with zipfile.ZipFile(archives[edition.name]) as archive:

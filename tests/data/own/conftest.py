@@ -1,4 +1,4 @@
-"""Small data sets as people have them: discs on textured ground, 64 x 48 pixels."""
+"""Small data sets in the formats that users have: discs on textured ground, 64 x 48 pixels."""
 
 from __future__ import annotations
 

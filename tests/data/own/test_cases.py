@@ -1,6 +1,6 @@
-"""Small inputs of many kinds, where they are: the folder of NASLORA_CASES, or shared/cases.
+"""Small data sets of many kinds, if available: in the folder NASLORA_CASES or in shared/cases.
 
-Each has its outcome here; what they are made of is tested in the other files of this folder.
+This file has the expected outcome of each; the other files of this folder test the details.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ UNDERSTOOD = {
         (0.03, 0.15),
     ),
     "antialiased": ("antialiased", {}, 1, r"soft edges: \d\.\d%", (0.03, 0.15)),
-    "class_colours": ("class_colours", {}, 1, "#0000ff, the commonest, is the ba", (0.03, 0.15)),
+    "class_colours": ("class_colours", {}, 1, "#0000ff, the most frequent, is", (0.03, 0.15)),
     "other size": (
         "mask_of_other_size",
         {"resize_masks": True},
@@ -88,7 +88,7 @@ def test_every_case_has_an_outcome_here(cases: Path) -> None:
 
 
 def drawn(case: str, mask: Path, image: Path) -> np.ndarray | None:
-    """Labels by what the case is said to hold; None where the check is another."""
+    """The labels that a case should have; None if it is checked in another way."""
     pixels = np.asarray(Image.open(mask))
     if case in ("zero_one", "palette_01", "void_255", "voc_palette_void"):
         return pixels

@@ -42,7 +42,7 @@ def test_masks_equal_what_was_annotated(own: SimpleNamespace, tmp_path: Path) ->
 
 
 def test_several_categories(own: SimpleNamespace, tmp_path: Path) -> None:
-    """Small regions lie on top of large ones; numbers follow the ids of the categories."""
+    """Small regions are drawn over large ones; labels are in the order of the categories' ids."""
     path = own.coco(
         tmp_path / "d", categories=[{"id": 9, "name": "dot"}, {"id": 7, "name": "disc"}]
     )
@@ -83,7 +83,7 @@ def test_compressed_run_lengths(own: SimpleNamespace, tmp_path: Path) -> None:
 def test_annotations_of_turned_photographs(
     stored: bool, own: SimpleNamespace, tmp_path: Path
 ) -> None:
-    """Their coordinates are those of the pixels as stored, or as shown; the size tells which."""
+    """Coordinates refer to the pixels as stored, or as shown; the size tells which."""
     path = own.coco(tmp_path / "d")
     content = json.loads(path.read_text())
     inside = own.disc(0)
@@ -106,7 +106,7 @@ REFUSED = {
     "a list": (lambda content: [], "this is not a COCO file"),
     "without images": (lambda c: {k: v for k, v in c.items() if k != "images"}, "KeyError"),
     "unknown category": (lambda c: {**c, "categories": []}, r"not listed: \[7\]"),
-    "nothing annotated": (lambda c: {**c, "annotations": []}, "nothing is annotated"),
+    "nothing annotated": (lambda c: {**c, "annotations": []}, "has no annotations"),
     "image that is not there": (
         lambda c: {**c, "images": [{**i, "file_name": f"x{i['id']}"} for i in c["images"]]},
         "the image x1 is not found",
@@ -118,6 +118,24 @@ REFUSED = {
     "no segmentation": (
         lambda c: {**c, "annotations": [{**a, "segmentation": []} for a in c["annotations"]]},
         r"an annotation of 0\.png has no segmentation",
+    ),
+    "an id twice": (
+        lambda c: {**c, "images": [*c["images"], {**c["images"][0], "file_name": "images/0.png"}]},
+        "several images have the same id",
+    ),
+    "too many categories": (
+        lambda c: {**c, "categories": [{"id": i, "name": f"c{i}"} for i in range(1, 251)]},
+        "250 categories; at most 249 are possible",
+    ),
+    "only crowds": (
+        lambda c: {
+            **c,
+            "annotations": [
+                {**a, "iscrowd": 1, "segmentation": [[0, 0, 64, 0, 64, 48, 0, 48]]}
+                for a in c["annotations"]
+            ],
+        },
+        "no training image has any disc",
     ),
     "bad segmentation": (
         lambda c: {**c, "annotations": [{**a, "segmentation": [[1]]} for a in c["annotations"]]},
@@ -134,6 +152,16 @@ def test_refused(name: str, own: SimpleNamespace, tmp_path: Path) -> None:
     path.write_text(changed if isinstance(changed, str) else json.dumps(changed))
     with pytest.raises(AuditError, match=says):
         own_data(path)
+
+
+def test_an_image_that_was_damaged_later(own: SimpleNamespace, tmp_path: Path) -> None:
+    path = own.coco(tmp_path / "d")
+    read = label_reader(own_data(path)[0].description)
+    pair = find_all(path, OwnOptions()).pairs[3]
+    pair.image.write_bytes(b"x" * 99)
+    with pytest.raises(AuditError, match=r"3\.png cannot be read") as caught:
+        read(pair)
+    assert caught.value.where == pair.image
 
 
 def test_options_for_mask_files_do_not_apply(own: SimpleNamespace, tmp_path: Path) -> None:

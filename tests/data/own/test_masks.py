@@ -1,4 +1,4 @@
-"""What masks of every kind are taken for, and when they are refused."""
+"""How masks of every kind are interpreted, and when they are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from naslora.data.own.understand import understand
 
 @pytest.fixture
 def understood(own: SimpleNamespace, tmp_path: Path) -> Callable[..., SimpleNamespace]:
-    """Writes masks, and tells what own_data makes of them: classes, lines and labels."""
+    """Writes masks, and returns what own_data makes of them: classes, lines and labels."""
 
     def run(encode, suffix: str = ".png", **options: object) -> SimpleNamespace:
         folder = tmp_path / "discs"
@@ -61,8 +61,8 @@ BINARY = {
         "grey levels 0 and 65535",
     ),
     "grey RGBA": (lambda o: lambda m: o.levels(0, 255)(m).convert("RGBA"), "levels 0 and 255"),
-    "two colours": (lambda o: o.colours, "#0000ff .*, #ff0000 .*#0000ff, the commonest, is the ba"),
-    "without 0": (lambda o: o.levels(5, 9), "5 and 9: .*5, the commoner, is the background"),
+    "two colours": (lambda o: o.colours, "#0000ff .*, #ff0000 .*#0000ff, the most frequent, is"),
+    "without 0": (lambda o: o.levels(5, 9), "5 and 9: .*5, the more frequent, is the background"),
 }
 
 
@@ -130,7 +130,7 @@ def test_soft_edges_are_cut_at_128(suffix: str, understood, own) -> None:
 
 
 def test_the_share_of_soft_edges_decides(understood, own) -> None:
-    """Grey areas, even small ones, are no soft edges."""
+    """Grey areas, even small ones, are not soft edges."""
 
     def encode(inside: np.ndarray) -> Image.Image:
         values = np.asarray(own.soft(inside)).copy()
@@ -187,7 +187,7 @@ def test_several_colours(understood, own) -> None:
 
     found = understood(encode)
     assert found.classes == ("background", "class_00ff00", "class_ff0000")
-    assert "#0000ff, the commonest, is the background" in found.text
+    assert "#0000ff, the most frequent, is the background" in found.text
     with pytest.raises(AuditError, match="does not say which class is which") as caught:
         understood(encode, classes=("a", "b", "c"))
     assert "--mask-values #rrggbb" in str(caught.value.remedy)
@@ -196,6 +196,8 @@ def test_several_colours(understood, own) -> None:
     assert all((labels[:6, :6] == IGNORE).all() for labels in told.labels)
     with pytest.raises(AuditError, match="--ignore is for numbers"):
         understood(encode, ignore=255)
+    with pytest.raises(AuditError, match="--ignore is for numbers"):
+        understood(encode, mask_values="#ff0000=disc", ignore=255)
     with pytest.raises(AuditError, match="names numbers, but the masks hold the colours"):
         understood(encode, mask_values="255=disc")
 
@@ -205,6 +207,22 @@ def test_empty_masks_are_refused(understood, own) -> None:
         understood(own.levels(0, 0))
     with pytest.raises(AuditError, match="no mask has any foreground"):
         understood(own.levels(0, 0), ignore=0)
+    with pytest.raises(AuditError, match="names 2 classes, but the masks hold the value 0 alone"):
+        understood(own.levels(0, 0), ignore=0, classes="a,b")
+
+
+def test_void_within_a_range_of_a_class(understood, own) -> None:
+    found = understood(own.three_levels, mask_values="100-254=disc", ignore=127)
+    assert all((labels[5:15, 3:12] == IGNORE).all() for labels in found.labels)
+    pixels = np.concatenate([labels.ravel() for labels in found.labels])
+    assert found.described.class_pixels == ((pixels == 0).sum(), (pixels == 1).sum())
+    assert f"{(pixels == IGNORE).mean():.1%} of the pixels are void" in found.text
+
+
+def test_too_many_classes(understood) -> None:
+    told = ",".join(f"{value}=c{value}" for value in range(1, 251))
+    with pytest.raises(AuditError, match="251 classes; at most 250 are possible"):
+        understood(indices(15), mask_values=told)
 
 
 def test_photographs_are_no_masks(understood, own) -> None:
@@ -294,7 +312,7 @@ def test_values_that_options_do_not_cover(understood, own) -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_masks_are_read_as_told_or_refused(values, kind, data: st.DataObject) -> None:
-    """Whatever the levels are, naming each gives exactly these classes; a guess labels them all."""
+    """If every level is named, these are the classes; a guess labels every level or is refused."""
     drawn = data.draw(st.lists(st.sampled_from(values), min_size=10, max_size=10))
     pixels = np.array([*values, *drawn], np.int64)
     counts = Counter(pixels.tolist())

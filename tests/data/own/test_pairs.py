@@ -53,7 +53,7 @@ def test_masks_with_an_ending(own: SimpleNamespace, tmp_path: Path) -> None:
         path.rename(path.with_stem(f"{path.stem}_mask"))
     found = find_pairs(folder)
     assert [pair.mask.stem for pair in found.pairs] == [f"{i}_mask" for i in range(own.COUNT)]
-    assert any("named like their images with '_mask'" in line for line in found.lines)
+    assert any("named like their images, with '_mask'" in line for line in found.lines)
 
 
 def test_folders_named_train_and_test_are_the_split(own: SimpleNamespace, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ REFUSED = {
     ),
     "damaged mask": (
         broken(lambda folder: (folder / "masks" / "3.png").write_bytes(b"x" * 99)),
-        r"1 of 6 pairs cannot be used: .*masks/3\.png is none of the image formats",
+        r"1 of 6 pairs cannot be used: .*masks/3\.png is not in a supported image format",
     ),
     "damaged image": (
         broken(lambda folder: (folder / "images" / "3.png").write_bytes(b"%!PS-Adobe-3.0")),

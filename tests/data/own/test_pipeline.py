@@ -1,4 +1,4 @@
-"""User-supplied images go the way of every benchmark: prepared, audited, trained on, evaluated."""
+"""User-supplied images are prepared, audited, trained on and evaluated like any benchmark."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_trained_and_evaluated(own: SimpleNamespace, tmp_path: Path, prepared) -
 
 
 def test_too_few_mask_tokens(own: SimpleNamespace, tmp_path: Path, prepared) -> None:
-    """Every class in an image needs one, or would get neither a mask nor a loss."""
+    """Every class in an image needs a mask token; without one it gets neither a mask nor a loss."""
     from naslora.training.train import train
 
     def encode(inside: np.ndarray) -> Image.Image:
