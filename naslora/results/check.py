@@ -18,7 +18,7 @@ from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import metric_name
 from naslora.paper.published import NOT_PEFT
 from naslora.results.aggregate import Aggregate, aggregate
-from naslora.results.comparison import Comparison, Comparisons
+from naslora.results.comparison import Comparison
 from naslora.results.ranking import main_comparisons
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS
@@ -77,22 +77,22 @@ def check_study(study: Study) -> list[Point]:
     return check(study, records)
 
 
-def check(study: Study, records: Aggregate, comparisons: Comparisons | None = None) -> list[Point]:
+def check(study: Study, records: Aggregate) -> list[Point]:
     """All points of a study, those about single metrics first.
 
     A missing or unfinished run fails the first point; the other points use the runs that are done.
     Test sets without images, which some archives lack, have no points.
     """
-    made = comparisons or Comparisons(study, records)
-    mains = [
-        one for one in main_comparisons(study, made) if records.has_images(one.task, one.test_set)
-    ]
+    found = main_comparisons(study, records)
+    mains = [one for one in found if records.has_images(one.task, one.test_set)]
     points = [_complete(study, records), *map(_images, mains)]
     for one in mains:
         for metric in get_benchmark(one.task).metrics:
             margin = MARGINS_OF_TASK.get((one.task, metric), MARGINS.get(metric))
             if margin is not None:
-                points.append(_margin(study, made.of(one.task, one.test_set, metric), margin))
+                points.append(
+                    _margin(study, records.comparisons.of(one.task, one.test_set, metric), margin)
+                )
     points += [_values(study, mains), *_pairs(study, mains)]
     if "decoder_only" in study.methods:
         points += [_own(name, mains) for name in _methods(study) if name != "decoder_only"]
@@ -186,8 +186,8 @@ def _own(method: str, mains: list[Comparison]) -> Point:
     return Point(
         "a method scores differently from the mask decoder alone on most test sets",
         method,
-        f"on {apart} of {len(mains)}; equal to the mask decoder alone on {len(known) - apart}",
-        2 * apart > len(mains),
+        f"on {apart} of {len(known)}; equal to the mask decoder alone on {len(known) - apart}",
+        2 * apart > len(known),
     )
 
 

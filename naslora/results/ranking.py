@@ -17,7 +17,7 @@ from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric, metric_name
 from naslora.paper.published import NOT_PEFT
 from naslora.results.aggregate import Aggregate
-from naslora.results.comparison import LEVEL, Comparison, Comparisons
+from naslora.results.comparison import LEVEL, Comparison
 from naslora.study.settings import Study
 
 REFERENCE = "lora"
@@ -79,10 +79,9 @@ class Ranking:
         return self.friedman is not None and self.friedman[1] < LEVEL
 
 
-def rank(study: Study, records: Aggregate, comparisons: Comparisons | None = None) -> Ranking:
+def rank(study: Study, records: Aggregate) -> Ranking:
     """Compare the methods of a study, task by task and over all tasks."""
-    made = comparisons or records.comparisons
-    sets = main_comparisons(study, made)
+    sets = main_comparisons(study, records)
     scores, left_out = _task_scores(study, sets)
     ranks = scores.rank(axis="columns", ascending=False)
     tested = len(scores) >= FEWEST_TASKS and len(scores.columns) >= FEWEST_TASKS
@@ -98,13 +97,15 @@ def rank(study: Study, records: Aggregate, comparisons: Comparisons | None = Non
     )
 
 
-def main_comparisons(study: Study, comparisons: Comparisons) -> list[Comparison]:
+def main_comparisons(study: Study, records: Aggregate) -> list[Comparison]:
     """The main metric of each test set of the study."""
     found = []
     for task in study.tasks:
         benchmark = get_benchmark(task)
         metric = main_metric(benchmark.metrics)
-        found += [comparisons.of(task, test_set, metric) for test_set in benchmark.test_sets]
+        found += [
+            records.comparisons.of(task, test_set, metric) for test_set in benchmark.test_sets
+        ]
     return found
 
 

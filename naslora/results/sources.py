@@ -44,10 +44,10 @@ def sources_of(study: Study) -> dict[str, str]:
 
 
 def read_sources(folder: Path) -> dict[str, dict[str, str]]:
-    """The sources of each table or figure in a folder; empty if they are unknown."""
+    """The sources of each table or figure in a folder; empty if they cannot be read."""
     try:
         content = json.loads((folder / "sources.json").read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -153,7 +153,7 @@ def test_what_was_found_has_networks_the_leader_and_the_searched_methods(
             for seed in study.seeds:
                 write_run(study, name, seed, [base + 0.002 * (seed - 1) ** 3] * 3, task=task)
     records = aggregate(study)
-    lines = findings(study, records, records.comparisons)
+    lines = findings(study, records)
     assert lines[1].startswith("NAS-LoRA against LoRA, in points of the main metric: from +5.0 on ")
     assert "95 % interval +5.0 to +5.0" in lines[1]
     assert "significantly better on 3, and worse on 0" in lines[1]
@@ -187,7 +187,7 @@ def test_a_variant_on_all_tasks_is_compared_with_the_leader(
                 scores = [base + 0.002 * seed] * 3
                 write_run(study, name, seed, scores, task=task, trainable=1_041_088)
     records = aggregate(study)
-    assert findings(study, records, records.comparisons)[1] == (
+    assert findings(study, records)[1] == (
         "LoRA, rank 92 (1.04 million trained parameters), which is not ranked, is significantly"
         " better than LoRA on 1 (Kvasir) of 3 test sets, and worse on 1 (Road)."
     )

@@ -23,8 +23,9 @@ _ALL = tuple(
 )
 READING = (
     "A judgement on the paper's own numbers compares only what it prints, and allows for rounding.",
-    "Here: two runs differ significantly where the 95 % t-interval of their difference, of runs of "
-    "one seed, excludes zero; ± is half of it. A claim about several comparisons holds where "
+    "Here: two runs differ significantly, as in the tables, where two 95 % intervals of their "
+    "difference exclude zero: the t-interval over seeds, of which ± is half, and the bootstrap's "
+    "over test images. A claim about several comparisons holds where "
     "enough of them are significant, is contradicted where too many are significant the other way, "
     "and is else undecided; for this, the level of 5 % is shared among them, so that many "
     "comparisons do not find something by chance.",

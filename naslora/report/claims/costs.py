@@ -208,8 +208,8 @@ def _epochs_here(
             which = f" that train {trained}" if searching else ""
             lines.append(
                 f"In training runs, which may have shared a machine, epochs{which} take "
-                f"{runs.median:.2f} of LoRA's time (median of {len(runs.values)} pairs of runs of "
-                f"one task and seed; the middle half from {runs.low:.2f} to {runs.high:.2f})."
+                f"{runs.median:.2f} times LoRA's time (median of {len(runs.values)} pairs of runs "
+                f"of one task and seed; the middle half from {runs.low:.2f} to {runs.high:.2f})."
             )
     return tuple(lines), judged or runs
 

@@ -98,7 +98,7 @@ def _from_scratch(inputs: Inputs) -> pd.DataFrame:
     """The differences to LoRA of the networks, and of SAM from scratch."""
     study = inputs.study
     names = [*study.networks, *(name for name in study.methods if name == SCRATCH)]
-    return differences(main_comparisons(study, inputs.records.comparisons), names)
+    return differences(main_comparisons(study, inputs.records), names)
 
 
 def _grey_row(axes: Axes, difference: float, place: int) -> None:

@@ -81,7 +81,6 @@ def report_text(study: Study, records: Aggregate) -> str:
     runs = run_pages(study, records)
     groups = run_groups(runs, partial(method_of, study))
     claims = audit_claims(study, records) if has_paper_tasks(study) else []
-    comparisons = records.comparisons
     pictures = _figures(study)
     return environment.from_string(_asset("template.html")).render(
         study=study,
@@ -92,8 +91,8 @@ def report_text(study: Study, records: Aggregate) -> str:
         problems=[(p.path.relative_to(root).as_posix(), p.message) for p in records.problems],
         tables=_tables(study, records, {group.anchor for group in groups}),
         beside_the_paper=has_paper_tasks(study),
-        banner=banner(study, records, comparisons),
-        found=findings(study, records, comparisons),
+        banner=banner(study, records),
+        found=findings(study, records),
         ranking=[one for one in pictures if one.name == _RANKING],
         figures=[p for p in pictures if p.name != _RANKING and not p.name.startswith(_GALLERY)],
         gallery=[one for one in pictures if one.name.startswith(_GALLERY)],

@@ -19,26 +19,26 @@ from naslora.report.tables.ranking import first_sentence
 from naslora.report.tables.standing import SCRATCH
 from naslora.results.aggregate import Aggregate
 from naslora.results.check import check
-from naslora.results.comparison import Comparison, Comparisons
+from naslora.results.comparison import Comparison
 from naslora.results.ranking import REFERENCE, Ranking, differences, main_comparisons, rank
 from naslora.results.verdict import judge
 from naslora.study.settings import Study
 
 
-def findings(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
+def findings(study: Study, records: Aggregate) -> list[str]:
     """Sentences, the most important first; none without a run."""
-    ranking = rank(study, records, comparisons)
+    ranking = rank(study, records)
     lines = []
     if len(ranking.mean_ranks) > 1:
         lines += [first_sentence(ranking, records), _leader_against_lora(records, ranking)]
-        lines += _variants_against_leader(study, records, ranking, comparisons)
-    lines += _from_scratch(study, records, comparisons)
+        lines += _variants_against_leader(study, records, ranking)
+    lines += _from_scratch(study, records)
     lines += _searched_against_lora(records, ranking)
-    lines += _against_controls(study, records, comparisons)
+    lines += _against_controls(study, records)
     return [line for line in lines if line]
 
 
-def banner(study: Study, records: Aggregate, comparisons: Comparisons) -> str:
+def banner(study: Study, records: Aggregate) -> str:
     """A warning if checks of the study's scores fail; else empty.
 
     Studies of users' data sets are not checked: `findings` says what their scores are worth.
@@ -47,7 +47,7 @@ def banner(study: Study, records: Aggregate, comparisons: Comparisons) -> str:
         return "Nothing has been run: all tables are empty."
     if not has_paper_tasks(study):
         return ""
-    points = check(study, records, comparisons)
+    points = check(study, records)
     failed = [point for point in points if not point.passed]
     if not failed:
         return ""
@@ -81,14 +81,12 @@ def _leader_against_lora(records: Aggregate, ranking: Ranking) -> str:
     )
 
 
-def _variants_against_leader(
-    study: Study, records: Aggregate, ranking: Ranking, comparisons: Comparisons
-) -> list[str]:
+def _variants_against_leader(study: Study, records: Aggregate, ranking: Ranking) -> list[str]:
     """How each variant that runs on every task differs from the method with the best mean rank."""
     leader = str(ranking.mean_ranks.index[0])
     lines = []
     for variant in study.general_variants():
-        found = differences(main_comparisons(study, comparisons), [variant], to=leader)
+        found = differences(main_comparisons(study, records), [variant], to=leader)
         if found.empty:
             continue
         better, worse = (found[sign * found["significant"] > 0] for sign in (1, -1))
@@ -114,7 +112,7 @@ def _with_interval(line: Mapping[Hashable, Any]) -> str:
     return f"{text} (95 % interval {low:+.1f} to {high:+.1f})"
 
 
-def _from_scratch(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
+def _from_scratch(study: Study, records: Aggregate) -> list[str]:
     """Where each model trained from scratch is better, or worse, than all methods that adapt."""
     adapting = [name for name in study.methods if name not in NOT_PEFT]
     rows = [*study.networks, *(name for name in study.methods if name == SCRATCH)]
@@ -122,7 +120,7 @@ def _from_scratch(study: Study, records: Aggregate, comparisons: Comparisons) ->
     for row in rows:
         places = [
             place
-            for one in main_comparisons(study, comparisons)
+            for one in main_comparisons(study, records)
             if (place := _place(one, row, adapting, records)) is not None
         ]
         if places:
@@ -209,13 +207,13 @@ def _places(part: pd.DataFrame) -> str:
     return f"{len(titles)} ({joined(titles)})" if titles else "none"
 
 
-def _against_controls(study: Study, records: Aggregate, comparisons: Comparisons) -> list[str]:
+def _against_controls(study: Study, records: Aggregate) -> list[str]:
     """Whether each method has learnt anything, on tasks that the paper does not have."""
     lines = []
     for task in own_tasks(study):
         benchmark = get_benchmark(task)
         for test_set in benchmark.test_sets:
-            comparison = comparisons.of(task, test_set, main_metric(benchmark.metrics))
+            comparison = records.comparisons.of(task, test_set, main_metric(benchmark.metrics))
             for method in study.methods:
                 verdict = judge(comparison, method)
                 if verdict is not None:

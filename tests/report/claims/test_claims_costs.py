@@ -101,7 +101,7 @@ def test_without_timings_warm_epochs_count(
     claim = costs.training_cost(Evidence(study, some_records(epochs=epochs)))
     assert claim.ours is judgement
     alone, both = claim.measured
-    assert "epochs that train w alone take 1.10 of LoRA's time (median of 1 pairs" in alone
+    assert "epochs that train w alone take 1.10 times LoRA's time (median of 1 pairs" in alone
     assert f"w and alpha take {shown} " in both
     assert "shared a machine" in both
 
