@@ -114,10 +114,11 @@ def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], log: Callable[[str
         with disk_errors(out):
             program.save(str(file), external_data=weights > _LARGEST)
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-        difference = 0.0
+        differences = []
         for batch, scores in zip(batches, expected, strict=True):
             (found,) = session.run(None, {"images": batch.numpy()})
-            difference = max(difference, (torch.from_numpy(found) - scores).abs().max().item())
+            differences.append((torch.from_numpy(found) - scores).abs().max())
+        difference = torch.stack(differences).max().item()  # NaN if any of them is
         if not difference <= TOLERANCE:
             raise StateError(
                 f"onnxruntime's scores differ from torch's by up to {difference:.2g}",

@@ -31,7 +31,7 @@ class Rate:
     """Time per image.
 
     Attributes:
-        training_s: seconds per training image and epoch, as a mean over the schedule.
+        training_s: seconds per training image and epoch on one device, averaged over the schedule.
         evaluation_s: seconds per test image.
         source: where both are from.
     """
@@ -87,10 +87,12 @@ def _from_runs(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Rat
         if receipt.status != "done" or not _of_this_model(study, receipt):
             continue
         names = {variant, str(receipt.settings["method"])}
-        images = len(manifest.of("train")) * receipt.settings["training"]["epochs"]
+        settings = receipt.settings["training"]
+        devices = settings["devices"] * settings["num_nodes"]
+        images = len(manifest.of("train")) * settings["epochs"]
         record = _record_of(layout, task, variant, seed)
         for name in names:
-            training[name].append(receipt.wall_time_s / images)
+            training[name].append(devices * receipt.wall_time_s / images)
             if record is not None and record.images:
                 seconds = record.evaluation_time_s / sum(record.images.values())
                 evaluation[name].append(seconds)

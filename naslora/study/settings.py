@@ -307,7 +307,7 @@ def load_study(
     chosen, of_tasks = nested.get("training"), merged["task_training"]
     if isinstance(chosen, Mapping) and isinstance(of_tasks, Mapping):
         merged["task_training"] = {
-            task: without(own, chosen) if isinstance(own, Mapping) else own
+            task: without(nest(own.items()), chosen) if isinstance(own, Mapping) else own
             for task, own in of_tasks.items()
         }
     merged = merge(merged, nested, "the command line")

@@ -84,7 +84,6 @@ def _in_a_fork(study: Study, method: str, fabric: Fabric, searching: bool) -> in
             code = 0
         except BaseException:
             traceback.print_exc()
-            raise
         finally:
             os._exit(code)
     os.close(write)
