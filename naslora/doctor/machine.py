@@ -38,7 +38,7 @@ def environment_checks() -> list[Check]:
 
 
 def _packages() -> Check:
-    """The packages that naslora depends on; not those of its extras."""
+    """The packages that naslora depends on, without its extras."""
     name = "packages"
     try:
         asked = importlib.metadata.requires("naslora") or []
@@ -78,7 +78,7 @@ def memory_check(study: Study) -> Check:
 
 
 def _available_memory() -> int:
-    """Bytes of memory that new processes can have."""
+    """Memory available to new processes, in bytes."""
     return int(psutil.virtual_memory().available)
 
 
@@ -148,7 +148,7 @@ def _seen_by_torch(study: Study, found: list[str]) -> Check:
 
 
 def _gpus() -> list[str]:
-    """Names and memory of the NVIDIA GPUs that the driver shows."""
+    """Names and memory of the NVIDIA GPUs that the driver lists."""
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     text = _output(command)
     return [line.strip() for line in text.splitlines() if line.strip()] if text else []
