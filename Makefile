@@ -1,4 +1,4 @@
-# `make env` installs requirements.lock in .venv, and again when the lock changes.
+# `make env` installs requirements.lock in .venv, and reinstalls it when the lock changes.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -18,9 +18,9 @@ help:
 	@echo "make tables   the whole pipeline on generated images; about 12 min on 2 cores"
 	@echo "make test     checks and tests; about 13 min on 2 cores"
 	@echo "make docs     the documentation as a site, in build/site"
-	@echo "make pictures the README's pictures anew, from the results of make tables"
-	@echo "make bench    times and memory beside others', to benchmarks/README.md; an hour at most"
-	@echo "make lock     requirements.lock anew, from pyproject.toml"
+	@echo "make pictures update the README's pictures, from the results of make tables"
+	@echo "make bench    compare time and memory with others', in benchmarks/README.md; at most an hour"
+	@echo "make lock     update requirements.lock, from pyproject.toml"
 	@echo "make clean    remove the results of the study rehearsal and all caches; keeps $(VENV)"
 	@echo "All but clean run make env first, if $(VENV) is missing or older than the lock."
 	@echo "PYTHON=... chooses the Python (3.11, 3.12 or 3.13) of $(VENV)."
@@ -41,7 +41,7 @@ docs: $(COMPLETE)
 pictures: tables
 	@workflow/pictures
 
-# AUTOGLUON=... names a copy of AutoGluon's adaptation_layers.py, for one more side.
+# AUTOGLUON=... is the path of a copy of AutoGluon's adaptation_layers.py, to compare with it too.
 bench: $(COMPLETE)
 	@python benchmarks/bench.py $(if $(AUTOGLUON),--autogluon "$(AUTOGLUON)")
 
@@ -49,7 +49,7 @@ $(COMPLETE): requirements.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(FITS)' 2> /dev/null; then \
 		echo "error: naslora needs Python 3.11, 3.12 or 3.13; this is" \
 			"$$($(or $(PYTHON),python3) --version 2>&1)"; \
-		echo "  what to do: install one of these, and say make PYTHON=python3.12 $(MAKECMDGOALS)"; \
+		echo "  what to do: install one of these, and run make PYTHON=python3.12 $(MAKECMDGOALS)"; \
 		exit 1; fi >&2
 	@workflow/environment "$(PYTHON)" $(VENV)
 	@touch $@

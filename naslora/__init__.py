@@ -1,8 +1,8 @@
 """naslora: a rerunnable benchmark of parameter-efficient adaptation of SAM, NAS-LoRA included.
 
 `naslora.fit` adapts a SAM to images of your own, `naslora.load` loads the run, and
-`naslora.predict` predicts a mask. `naslora.adapt` puts a method on a SAM of this package, Meta's or
-HF transformers', or on a vision transformer of timm's.
+`naslora.predict` predicts a mask. `naslora.adapt` adds a method to a SAM from this package, Meta or
+HF transformers, or to a vision transformer from timm.
 """
 
 from importlib import import_module

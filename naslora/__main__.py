@@ -1,4 +1,4 @@
-"""Entry of the `naslora` command."""
+"""Entry point of the `naslora` command."""
 
 from __future__ import annotations
 

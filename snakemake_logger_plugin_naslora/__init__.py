@@ -1,7 +1,7 @@
 """Snakemake's progress: one live line on a terminal, a short line for each job elsewhere.
 
 Snakemake finds this package by its name and uses it with `--logger naslora`, as our profiles do.
-All that it knows comes from the events of Snakemake's interface for logger plugins.
+Its only input is the events of Snakemake's interface for logger plugins.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class LogHandler(LogHandlerBase):
             self.show(self.jobs.failure(of["job_error_info"]))
         elif event == LogEvent.ERROR or (event is None and record.levelno >= logging.WARNING):
             message = record.getMessage()
-            # Snakemake repeats a job's failure as an error without data of its own; the log of
-            # the job, which is shown already, says more.
+            # Snakemake repeats a job's failure as an error without details; the log of the job has
+            # been shown already.
             if "CalledProcessError" not in message:
                 self.show(message)
         elif of.get("results") or record.msg == NOTHING_TO_BE_DONE_MSG:
@@ -87,7 +87,7 @@ class LogHandler(LogHandlerBase):
         self.refresh()
 
     def begin(self, stats: dict[str, int]) -> None:
-        """Show the number of jobs; a dry run announces it before and after its jobs."""
+        """Show the number of jobs, once: a dry run announces it before and after its jobs."""
         if self.jobs.total:
             return
         self.jobs.total = Counter({r: n for r, n in stats.items() if is_work(r) and r != "total"})
@@ -109,7 +109,7 @@ class LogHandler(LogHandlerBase):
             self.line.start()
 
     def finish(self, job: int) -> None:
-        """Count a job that is done, and show it where there is no live line."""
+        """Count a job that is done, and show it if there is no live line."""
         seconds = self.jobs.finish(job)
         if seconds is not None and self.line is None:
             done, total = self.jobs.done.total(), self.jobs.total.total()
@@ -135,7 +135,7 @@ class LogHandler(LogHandlerBase):
 
     def show(self, text: str) -> None:
         """Write lines, above the live one if there is one."""
-        # Nobody may be reading any more, as after `| head`; the jobs go on.
+        # The reader may have stopped, as after `| head`; the jobs continue.
         with contextlib.suppress(BrokenPipeError):
             self.console.print(text)
 
@@ -143,7 +143,7 @@ class LogHandler(LogHandlerBase):
 class Jobs:
     """Names, times and counts of the jobs of a run of the workflow, by their numbers.
 
-    Executors for clusters do not name a job before it fails; until then it has its number.
+    Executors for clusters do not name a job before it fails; until then, its number is shown.
     """
 
     def __init__(self) -> None:
@@ -168,7 +168,7 @@ class Jobs:
     def start(self, jobs: list[Any]) -> list[str]:
         """Store that jobs were submitted; return the names of those that were submitted before.
 
-        Groups of jobs, whose identifiers are no numbers, are not followed.
+        Groups of jobs, whose identifiers are not numbers, are ignored.
         """
         again = []
         for job in jobs:
@@ -193,14 +193,14 @@ class Jobs:
 
     def running(self) -> list[str]:
         """Names of the jobs that are running, the latest first."""
-        at_work = [job for job in reversed(self.started) if job not in self.ended]
-        return [self.named(job) for job in at_work if is_work(self.rules.get(job, ""))]
+        running = [job for job in reversed(self.started) if job not in self.ended]
+        return [self.named(job) for job in running if is_work(self.rules.get(job, ""))]
 
     def time_left(self) -> str:
-        """An estimate for the jobs to come; empty while there is nothing to estimate it from.
+        """An estimate of the remaining time; empty while there is nothing to estimate it from.
 
-        Each takes as long as its rule did so far, and as many run at a time as did so far. So there
-        is none before every rule with several jobs to come has been timed.
+        It assumes the mean time of each rule's finished jobs, and as many parallel jobs as so far.
+        There is no estimate before every rule with several remaining jobs has been timed.
         """
         left = self.total - self.done
         if not left or any(n > 1 and rule not in self.seconds for rule, n in left.items()):
@@ -227,7 +227,7 @@ class Jobs:
 
 
 def is_work(rule: str) -> bool:
-    """Whether a rule runs a command, and is not a target that only collects files."""
+    """Whether a rule runs a command; targets only collect files."""
     return not rule.startswith("all_")
 
 
@@ -241,7 +241,7 @@ def duration(seconds: float) -> str:
 
 
 def logs_with_errors(logs: list[str]) -> list[str]:
-    """The log files that contain an error; all of them if none does."""
+    """The log files that contain an error, or all of them if none does."""
     found = [
         log
         for log in logs

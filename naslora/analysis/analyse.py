@@ -1,4 +1,4 @@
-"""Analysing a model of a study: attention distances and log amplitudes of all layers."""
+"""Analysis of a model of a study: attention distances and log amplitudes of all layers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def analyse(study: Study, model: str, task: str | None = None, seed: int | None 
         study: its settings under `analysis` give the number of images and the seed of the choice.
         model: `random` for random weights, `sam` for the study's checkpoint, or a method or a
             variant, whose run must be trained.
-        task: whose images, and whose run; by default the study's task for analyses.
+        task: the task of the images and of the run; by default the study's task for analyses.
         seed: of random weights, or of the run; by default the study's first.
 
     Raises:
@@ -111,7 +111,7 @@ def analyse(study: Study, model: str, task: str | None = None, seed: int | None 
 
 
 def choose_images(manifest: Manifest, count: int, seed: int) -> list[ManifestSample]:
-    """Draw `count` images from all test sets of a task without replacement, or all if fewer.
+    """Draw `count` images from all test sets of a task without replacement; all if there are fewer.
 
     The choice depends only on the ids and the seed.
     """
@@ -154,7 +154,7 @@ def _receipt(study: Study, task: str, model: str, seed: int) -> Receipt | None:
 def _sam(
     study: Study, task: str, model: str, seed: int, receipt: Receipt | None
 ) -> tuple[Sam, str | None]:
-    """The model, and the hash of the checkpoint under it."""
+    """The model, and the hash of the checkpoint that it started from."""
     benchmark = get_benchmark(task)
     if receipt is not None:
         return trained_sam(study, benchmark, model, seed, receipt), receipt.checkpoint_sha256
@@ -162,7 +162,7 @@ def _sam(
 
 
 def _merge_errors(sam: Sam, batches: Iterable[Tensor]) -> dict[str, float]:
-    """Relative errors of the best plain layers in place of the cells, rounded to four decimals."""
+    """Relative errors of the best linear layers in place of the cells, rounded to four decimals."""
     if not any(isinstance(module, NASCell) for module in sam.modules()):
         return {}
     errors = plan_dense_merge(sam, "least_squares", batches).errors
@@ -172,7 +172,7 @@ def _merge_errors(sam: Sam, batches: Iterable[Tensor]) -> dict[str, float]:
 def _batches(
     study: Study, manifest: Manifest, chosen: Sequence[ManifestSample], sam: Sam
 ) -> Iterator[Tensor]:
-    """The images in the model's input size, (B, 3, size, size), uint8, on its device."""
+    """The images at the model's input size, (B, 3, size, size), uint8, on its device."""
     root = prepared_images(study, manifest)
     size, step = sam.image_size[0], study.evaluation.batch_size
     for start in range(0, len(chosen), step):

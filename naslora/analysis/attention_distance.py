@@ -42,7 +42,7 @@ def query_distances(
     patch_px: float,
     max_weights: int = MAX_WEIGHTS,
 ) -> Tensor:
-    """The mean distance of each query to what it attends to: sum_j A_ij |p_i - p_j|.
+    """The mean distance from each query to the keys that it attends to: sum_j A_ij |p_i - p_j|.
 
     Attention weights are computed in float32 for some queries at a time, at most `max_weights` at
     once.
@@ -72,7 +72,7 @@ def query_distances(
         logits = (chosen * d**-0.5) @ k.transpose(-2, -1)
         logits = logits.unflatten(-1, (H, W)) + by_row[..., :, None] + by_column[..., None, :]
         weights = logits.flatten(-2).softmax(-1)
-        # Not torch.cdist: its matrix products lose precision for close patches.
+        # torch.cdist uses matrix products, which lose precision for close patches.
         apart = (positions[index, None] - positions).square().sum(-1).sqrt()
         distances.append(torch.einsum("bhnk,nk->bhn", weights, apart))
     return torch.cat(distances, -1)

@@ -36,10 +36,10 @@ class LayerStatistics(Document):
         windows: per block the side of its windows in patches; 0 where attention is global.
         uniform_distance: attention distance of uniform attention over the map, pixels.
         distance: mean attention distance per block and head, pixels; mean over images.
-        distance_by_image: per block and image the mean over heads.
+        distance_by_image: mean attention distance per block and image, pixels; mean over heads.
         amplitude: relative log amplitude (natural logarithm) of the input of the first block and
             of each block's output, at evenly spaced frequencies from 0 to pi; mean over images.
-        amplitude_by_image: per image that of the last block's output.
+        amplitude_by_image: relative log amplitude of the last block's output, per image.
     """
 
     image_size: int
@@ -61,7 +61,7 @@ class LayerStatistics(Document):
                 "there must be one log amplitude per block, and one of the first block's input"
             )
         if {len(block) for block in self.distance_by_image} != {len(self.amplitude_by_image)}:
-            raise ValueError("all statistics must be of the same number of images")
+            raise ValueError("all statistics must have the same number of images")
         return self
 
 
@@ -73,11 +73,11 @@ class Analysis(Document):
         model: `random`, `sam`, or a method or variant of the study.
         seed: of the random initialisation, or of the run.
         fingerprint: of the settings that the numbers depend on, see `analysis_fingerprint`.
-        checkpoint_sha256: of the weights that it started from; None for random ones.
+        checkpoint_sha256: of the weights that it started from; None for random weights.
         adapter_sha256: of the run's weights.
         images: ids of the images, in their order.
         scales: by image size: "native" is the study's, "224" a map of 14 x 14 patches.
-        merge_errors: by layer and branch, the relative error of the best plain layer in place of
+        merge_errors: by layer and branch, the relative error of the best linear layer in place of
             the cell on these images: |B c(z) - B M z| / |B c(z)|, with M by least squares. Empty
             for a model without cells.
     """
@@ -137,7 +137,7 @@ def write_analysis(path: Path, analysis: Analysis) -> None:
 
 
 def read_analysis(study: Study, task: str, model: str, seed: int) -> Analysis:
-    """Read an analysis of a study as its settings stand.
+    """Read an analysis of a study, made with its present settings.
 
     Raises:
         RecordError: it is missing, damaged, of an unknown schema version, of another model, or was

@@ -52,9 +52,9 @@ def grad_cam(sam: Sam, images: Tensor) -> Tensor:
 def predicted_score(prediction: Prediction) -> Tensor:
     """The summed score of what is predicted in each image, (B,).
 
-    Of a binary task, the logits of the pixels that are foreground; of another, the scores of the
-    pixels' own classes where these are not background. Where nothing is predicted, it is the sum
-    over all pixels: of the logits, or of the scores of all classes but background.
+    For a binary task, the sum of the logits of foreground pixels; for a multi-class task, the sum
+    of the scores of the predicted classes, without background pixels. If nothing is predicted, the
+    sum over all pixels: of the logits, or of the scores of all classes except background.
     """
     if prediction.class_logits is None:
         scores = prediction.masks[:, 0]

@@ -23,8 +23,8 @@ def relative_log_amplitudes(maps: Tensor) -> Tensor:
         (B, ceil(N / 2)), natural logarithm, float32 or wider, at `frequency.frequencies`.
 
     Raises:
-        ValueError: the maps are not square, so that the frequencies of the two axes differ on
-            their diagonal.
+        ValueError: the maps are not square: the frequencies of the two axes would differ along the
+            diagonal.
     """
     size = maps.shape[-1]
     if maps.shape[-2] != size:

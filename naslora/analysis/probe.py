@@ -72,8 +72,8 @@ def probe(sam: Sam, images: Tensor) -> Features:
 def resize_encoder(sam: Sam, image_size: int) -> None:
     """Change the input size of the image encoder, as when a checkpoint of another size is loaded.
 
-    Absolute position embeddings are interpolated, and relative ones of global attention; those of
-    windows do not change. The decoder is not changed, so that only `sam.encode` works afterwards.
+    Absolute position embeddings and the relative ones of global attention are interpolated; those
+    of windows do not change. The decoder does not change, so only `sam.encode` works afterwards.
 
     Raises:
         ValueError: the size is not a multiple of the patch size.

@@ -1,7 +1,7 @@
 """The command line: one sub-command per step of the pipeline, each usable by hand.
 
-Modules of sub-commands import torch, and all that imports it, inside the functions, so that
-`naslora --help` is instant.
+Modules of sub-commands import torch, and whatever imports it, inside the functions, so that
+`naslora --help` is fast.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def main() -> None:
     """Run the command line; show a `NasloraError` as one message and exit with its code."""
     main_thread = threading.current_thread() is threading.main_thread()
     if main_thread and hasattr(signal, "SIGUSR1"):  # Windows does not have it
-        # A scheduler's warning that time is running out: training saves itself, other commands go
-        # on.
+        # A scheduler's warning that time is running out: training handles it and saves its state;
+        # other commands continue.
         signal.signal(signal.SIGUSR1, lambda number, frame: None)
     try:
         app()

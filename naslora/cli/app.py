@@ -47,7 +47,7 @@ def load(name: str | None, overrides: list[str] | None) -> Study:
 
 
 def show(text: str) -> None:
-    """Print Markdown: laid out for the width of a terminal, or as it is to a file or a pipe."""
+    """Print Markdown: formatted for the width of a terminal, unchanged to a file or a pipe."""
     if not sys.stdout.isatty():
         typer.echo(text, nl=False)
         return

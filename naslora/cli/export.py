@@ -39,10 +39,11 @@ def export(
         ),
     ] = None,
     method_file: Annotated[
-        Path | None, typer.Option(help="Of a method from outside the package.", metavar="FILE")
+        Path | None,
+        typer.Option(help="File of a method from outside the package.", metavar="FILE"),
     ] = None,
 ) -> None:
-    """Export a trained run for Meta's segment_anything, HF PEFT or ONNX, or to hand it on."""
+    """Export a trained run for Meta's segment_anything, HF PEFT or ONNX, or to share it."""
     from naslora.export.exporting import export as write
     from naslora.methods.registry import load_method_files
 

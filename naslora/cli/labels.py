@@ -14,7 +14,7 @@ _LABELS: dict[Any, str] = {bool: "", int: "N", float: "X", str: "TEXT", Path: "F
 
 
 class _Labelled:
-    """A command whose parameters have labels in place of the names of Python's types."""
+    """A command whose parameters have labels instead of the names of Python types."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]

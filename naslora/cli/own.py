@@ -42,9 +42,7 @@ BackboneOption = Annotated[
 ClassesOption = Annotated[
     str | None, typer.Option(help="Names, e.g. road; or background,leaf,spot.", metavar="A,B,...")
 ]
-IgnoreOption = Annotated[
-    int | None, typer.Option(help="Mask value that does not count.", metavar="VALUE")
-]
+IgnoreOption = Annotated[int | None, typer.Option(help="Mask value to ignore.", metavar="VALUE")]
 ValuesOption = Annotated[
     str | None,
     typer.Option(
@@ -60,11 +58,11 @@ TestShareOption = Annotated[
 ]
 ValShareOption = Annotated[float, typer.Option(help="Share held out for validation.")]
 CrowdOption = Annotated[
-    Crowd, typer.Option(help="What COCO's crowds (iscrowd) are: void, or foreground.")
+    Crowd, typer.Option(help="How to treat COCO's crowds (iscrowd): void or foreground.")
 ]
 NameOption = Annotated[
     str | None,
-    typer.Option(help="Of the data set. Default: that of the folder or file.", metavar="NAME"),
+    typer.Option(help="Name of the data set. Default: that of the folder or file.", metavar="NAME"),
 ]
 SizeOption = Annotated[
     int | None, typer.Option(help="Side that images are resized to.", metavar="PIXELS")
@@ -74,9 +72,9 @@ CheckpointOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 MethodFileOption = Annotated[
-    Path | None, typer.Option(help="Of a method from outside the package.", metavar="FILE")
+    Path | None, typer.Option(help="File of a method from outside the package.", metavar="FILE")
 ]
-EpochsOption = Annotated[int | None, typer.Option(help="Largest number of epochs.")]
+EpochsOption = Annotated[int | None, typer.Option(help="Maximum number of epochs.")]
 
 
 def _options(
@@ -127,7 +125,7 @@ def _options(
 def example(
     folder: Annotated[Path, typer.Argument(help="A new folder.", metavar="DIR")],
     task: Annotated[str, typer.Option(help="The benchmark that the images imitate.")] = "leaf",
-    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 60,
+    count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 60,
 ) -> None:
     """Generate a small folder of images and masks, to try the other commands on."""
     from naslora.own.example import write_example
@@ -172,7 +170,7 @@ def compare(
     data: DataArgument,
     out: OutOption,
     methods: Annotated[str, typer.Option(help="Separated by commas.")] = "lora,nas_pc_lora",
-    seeds: Annotated[int, typer.Option(min=1, help="How many of each.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per method.")] = 3,
     profile: Annotated[
         str, typer.Option(help="local, slurm, or a Snakemake profile of your own.")
     ] = "local",
@@ -208,9 +206,9 @@ def predict(
     ],
     images: Annotated[
         list[Path],
-        typer.Argument(help="Images, or folders of them with all below.", metavar="IMAGE"),
+        typer.Argument(help="Images, or folders, searched recursively.", metavar="IMAGE"),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where masks go.", metavar="DIR")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for masks.", metavar="DIR")],
     save: Annotated[
         list[Save] | None,
         typer.Option(
@@ -228,8 +226,8 @@ def predict(
     rescale: Annotated[
         str,
         typer.Option(
-            help="For pixels of more than 8 bits: auto (one range for all images), image (a range"
-            " for each), type (the whole range of the type), or LOW,HIGH.",
+            help="For pixels with more than 8 bits: auto (one range for all images), image (a range"
+            " per image), type (the whole range of the type), or LOW,HIGH.",
             metavar="HOW",
         ),
     ] = "auto",
@@ -266,12 +264,14 @@ def demo(
     run: Annotated[
         Path, typer.Argument(help="A run's folder, or its adapter.safetensors.", metavar="RUN")
     ],
-    port: Annotated[int | None, typer.Option(help="Default: the first free one.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default: the first free port.")] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="The SAM that the run started from, if it is not found.", metavar="FILE"),
     ] = None,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it.")] = True,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
+    ] = True,
     device: DeviceOption = "auto",
     method_file: MethodFileOption = None,
 ) -> None:

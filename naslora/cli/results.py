@@ -26,7 +26,7 @@ def table(
     study: StudyOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Write tables from records: CSV, Markdown and LaTeX; print what methods score."""
+    """Write tables from records, as CSV, Markdown and LaTeX; print the methods' scores."""
     from rich.console import Console
 
     from naslora.report.tables.catalogue import ALL, write_tables
@@ -113,13 +113,13 @@ def params(
 
 @app.command(rich_help_panel=RESULTS)
 def check(
-    every: Annotated[bool, typer.Option("--all", help="List the points that pass too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also list the points that pass.")] = False,
     study: StudyOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Check that the scores of a study could tell a good method from a broken one.
+    """Check that a study's scores can distinguish a good method from a broken one.
 
-    Exit with 1 where a point fails.
+    The exit code is 1 if a point fails.
     """
     from naslora.results.check import check_study
 

@@ -39,7 +39,7 @@ def data(
     repin: Annotated[
         list[str] | None,
         typer.Option(
-            help="Pin the file that is here now in place of the one that was pinned at first use.",
+            help="Pin the present file instead of the one that was pinned at first use.",
             metavar="ARCHIVE",
         ),
     ] = None,
@@ -92,8 +92,8 @@ def pretrain(
     publish: Annotated[
         Path | None,
         typer.Option(
-            help="Do not train: write the weights that were trained to this folder, in float16 and"
-            " with a card of their scores.",
+            help="Do not train: write the trained weights to this folder, in float16, with a card"
+            " of their scores.",
             metavar="FOLDER",
         ),
     ] = None,
@@ -121,7 +121,7 @@ def train(
     record_divergence: Annotated[
         bool,
         typer.Option(
-            "--record-divergence", help="Exit with 0 when training diverged; the receipt says so."
+            "--record-divergence", help="Exit with 0 if training diverges; the receipt says so."
         ),
     ] = False,
 ) -> None:
@@ -158,13 +158,13 @@ def evaluate(
 @app.command(rich_help_panel=STEPS)
 def batch(
     task: TaskOption,
-    seed: Annotated[list[int] | None, typer.Option(help="By default all of the study.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Default: all seeds of the study.")] = None,
     study: StudyOption = None,
     set_: SetOption = None,
 ) -> None:
     """Train and evaluate all methods and variants on a task, in one process.
 
-    What is up to date is left as it is. Controls and analyses are made with the first seed.
+    Results that are up to date are kept. Controls and analyses belong to the first seed.
     """
     from naslora.workflow.batch import run_batch
 

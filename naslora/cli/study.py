@@ -61,7 +61,7 @@ def doctor(
     study: StudyOption = None,
     set_: SetOption = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read archives and checkpoint whole, for their hashes.")
+        bool, typer.Option("--verify", help="Also compare the hashes of archives and checkpoint.")
     ] = False,
     format_: Annotated[
         Literal["text", "json"], typer.Option("--format", help="Format of the output.")
@@ -94,13 +94,13 @@ def plan(
     set_: SetOption = None,
     jobs: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Number of jobs at once, for the wall time; repeatable."),
+        typer.Option(min=1, help="Number of parallel jobs, for the wall time; repeatable."),
     ] = None,
     format_: Annotated[
         Literal["text", "json"], typer.Option("--format", help="Format of the output.")
     ] = "text",
 ) -> None:
-    """Estimate the GPU-hours, the wall time and the disk that is left of a study."""
+    """Estimate the GPU-hours, the wall time and the disk space that a study still needs."""
     from naslora.planning.estimate import make_plan
     from naslora.planning.report import plan_json, plan_text
     from naslora.planning.resolve import check_settings

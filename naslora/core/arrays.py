@@ -1,8 +1,8 @@
-"""Arrays of one shape in one file, made once and shared by all processes that need them.
+"""Arrays of one shape in one file, written once and shared by all processes that need them.
 
-The file is read in pieces and not mapped to memory: pages of a map count as the process's own
-memory, and a cluster ends jobs that have too much of it. The system keeps what was read in its
-page cache, once for all processes, and drops it when memory is short.
+The file is read array by array, not memory-mapped: mapped pages count as the process's memory, and
+clusters kill jobs that exceed their memory limit. The operating system caches what was read, once
+for all processes, and drops it when memory is short.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _log = logging.getLogger(__name__)
 class ArrayFile:
     """Arrays of uint8 in one file, each with a checksum that every process checks once.
 
-    The file: a key of 64 letters; `count` CRC-32 checksums; `count` arrays of `shape`, uint8.
-    An open file keeps its content when another file takes its name.
+    Layout: a key of 64 characters; `count` CRC-32 checksums; `count` arrays of `shape`, uint8.
+    Replacing the file does not change the content of one that is open.
 
     Raises:
-        FileNotFoundError: there is no file.
+        FileNotFoundError: the file does not exist.
         ValueError: the file has another key, number of arrays or shape.
     """
 
@@ -103,10 +103,10 @@ def array_file(
     written.
 
     Args:
-        path: of the file.
-        key: 64 letters that name its contents; a file of another key is replaced.
+        path: the file.
+        key: 64 characters that identify its contents; a file with another key is replaced.
         count: the number of arrays.
-        shape: of each.
+        shape: the shape of each array.
         make: returns array i.
         noun: what the arrays are, for messages.
         without: what happens without the file, for messages.
@@ -146,14 +146,14 @@ def _write(path: Path, key: str, count: int, make: Callable[[int], Bytes], threa
     with whole_file(path) as temporary, temporary.open("wb") as file:
         file.write(key.encode())
         file.write(checksums.tobytes())
-        for index, array in enumerate(_made(count, make, threads)):
+        for index, array in enumerate(_arrays(count, make, threads)):
             checksums[index] = zlib.crc32(array.data)
             file.write(array.data)
         file.seek(_KEY_BYTES)
         file.write(checksums.tobytes())
 
 
-def _made(count: int, make: Callable[[int], Bytes], threads: int) -> Iterator[Bytes]:
+def _arrays(count: int, make: Callable[[int], Bytes], threads: int) -> Iterator[Bytes]:
     if not threads:
         yield from map(make, range(count))
         return

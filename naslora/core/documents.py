@@ -29,17 +29,17 @@ def parse_document(
 
     Args:
         data: the file's bytes.
-        kind: what it should be; the default of its field `schema_version` is the version read.
+        kind: its type; the default of the field `schema_version` is the version that can be read.
         where: the file, for the message.
-        noun: its name in messages.
-        remedy: what to do about one that cannot be read.
+        noun: what messages call the document.
+        remedy: what to do if it cannot be read.
         error: the exception to raise.
 
     Raises:
-        error: it is damaged, of another schema version or none, or contradicts itself.
+        error: it is damaged, has another schema version or none, or is inconsistent.
     """
     try:
-        document = kind.model_validate_json(data)  # six times as fast as by way of json.loads
+        document = kind.model_validate_json(data)  # six times as fast as json.loads first
     except ValidationError:
         return _explained(data, kind, where, noun, remedy, error)
     if "schema_version" not in document.model_fields_set:

@@ -1,9 +1,9 @@
 """Downloads that resume after broken connections and yield a verified file or none.
 
-The bytes go to a hidden file beside the target, `.NAME.partial`, with a note of what they are part
-of, `.NAME.partial.json`. A broken download leaves both, and the next one continues it by a range
-request (RFC 9110, sections 13.1.5 and 14), as long as the server still has the same file. Only a
-whole file with the expected size and hash gets the target's name.
+The bytes go to a hidden file beside the target, `.NAME.partial`; `.NAME.partial.json` notes the
+address, the validator and the size of the whole file. A broken download leaves both, and the next
+one continues it by a range request (RFC 9110, sections 13.1.5 and 14), as long as the server still
+has the same file. Only a complete file with the expected size and hash gets the target's name.
 """
 
 from __future__ import annotations
@@ -47,12 +47,13 @@ class Download:
     Attributes:
         url: an http or https address.
         target: the path of the file.
-        error: the exception to raise when the file cannot be obtained.
-        by_hand: how a person can get the file otherwise, for the error messages.
-        size: expected bytes, and sha256: the expected hash or its first digits; None for unknown.
-        check: called with the path of the whole file; raises a NasloraError to refuse it.
-        attempts: how often in succession a connection may break without a new byte.
-        pause: seconds before the second attempt; each later one waits twice as long.
+        error: the exception to raise if the file cannot be obtained.
+        by_hand: how to get the file by hand, for the error messages.
+        size: expected size in bytes; None if unknown.
+        sha256: expected hash, or its first digits; None if unknown.
+        check: called with the path of the complete file; raises a NasloraError to reject it.
+        attempts: consecutive attempts without a new byte after which to give up.
+        pause: seconds before the second attempt; doubled for each later one.
         timeout: seconds without an answer after which a connection counts as broken.
     """
 
@@ -74,7 +75,7 @@ class Download:
     def run(self) -> None:
         """Download the file, continuing an earlier attempt if there is one.
 
-        Two processes may do this at once: one waits, and then finds the file.
+        If several processes do this at once, one downloads and the others wait for the file.
 
         Raises:
             error: no such address, connections that keep breaking, or not the expected file.
@@ -109,13 +110,13 @@ class Download:
         self._note.unlink(missing_ok=True)
 
     def _persist(self, partial: BinaryIO, show: _Show) -> None:
-        """Try until the file is whole."""
+        """Retry until the file is complete."""
         most, failures = _size(partial), 0
         while True:
             try:
                 return self._attempt(partial, show)
             except _BrokenError as broken:
-                # A server that ignores ranges starts over each time, which is no progress.
+                # A server that ignores ranges starts over each time: only new bytes are progress.
                 failures = 1 if _size(partial) > most else failures + 1
                 most = max(most, _size(partial))
                 if failures >= self.attempts:
@@ -126,7 +127,7 @@ class Download:
             time.sleep(wait)
 
     def _attempt(self, partial: BinaryIO, show: _Show) -> None:
-        """Make one request and write what comes."""
+        """Send one request and write the response."""
         note = self._read_note()
         done = _size(partial) if note else 0
         headers = {"User-Agent": "naslora"}
@@ -143,14 +144,14 @@ class Download:
             self._receive(response, partial, show, note if done and response.status == 206 else {})
 
     def _receive(self, response: Any, partial: BinaryIO, show: _Show, note: dict[str, Any]) -> None:
-        """Append the body to the file, or replace the file with it if there is no note."""
+        """Append the response to the file, or replace the file with it if there is no note."""
         done = _size(partial) if note else 0
         length = response.headers.get("Content-Length", "")
         announced = done + int(length) if length.isdecimal() else None
         total = note.get("total", self.size if announced is None else announced)
         chunk = self._read(response, announced, done, total)
         if chunk and not note:
-            # Keep what is there until the answer turns out not to be a sign-in page.
+            # The partial file is kept until the response is known not to be a sign-in page.
             if looks_like_html(chunk):
                 raise self._failure(
                     "the server answered with a web page, not with the file",
@@ -179,12 +180,12 @@ class Download:
     def _read(self, response: Any, announced: int | None, done: int, total: int | None) -> Any:
         wanted = _CHUNK if announced is None else min(_CHUNK, announced - done)
         try:
-            return response.read1(wanted)  # read() would lose what came before a break
+            return response.read1(wanted)  # read() would lose what arrived before an error
         except (OSError, http.client.HTTPException) as error:
             raise _broken_off(done, total, error) from error
 
     def _open(self, headers: dict[str, str]) -> Any:
-        """Ask the server; an answer 416 (no such range) is an answer like others."""
+        """Send the request; a response of status 416 (no such range) is returned, not raised."""
         try:
             if urlsplit(self.url).scheme not in ("http", "https"):
                 raise ValueError("only http and https addresses can be downloaded")
@@ -211,7 +212,7 @@ class Download:
             raise _BrokenError(str(reason) or type(reason).__name__) from error
 
     def _read_note(self) -> dict[str, Any]:
-        """What the partial file is part of; empty if it cannot be continued."""
+        """The note about the partial file; empty if the download cannot be continued."""
         try:
             note = json.loads(self._note.read_bytes())
         except (FileNotFoundError, ValueError):
@@ -238,7 +239,7 @@ class _NoFtp(urllib.request.FTPHandler):
 
 
 class _StaysEncrypted(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect from https to http, where anyone on the way could answer."""
+    """Refuses redirects from https to http, which a third party could answer."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -249,7 +250,7 @@ class _StaysEncrypted(urllib.request.HTTPRedirectHandler):
 
 
 class _BrokenError(Exception):
-    """A failure that may pass."""
+    """A failure that may be temporary."""
 
     def __init__(self, reason: str, retry_after: int = 0):
         super().__init__(reason)
@@ -263,13 +264,13 @@ def _broken_off(done: int, total: int | None, error: Exception | None = None) ->
 
 
 def _validator(response: Any) -> str | None:
-    """What If-Range takes: a strong ETag or a date."""
+    """The value for If-Range: a strong ETag or a date."""
     tag: str | None = response.headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
 def _continues(response: Any, done: int, note: dict[str, Any]) -> bool:
-    """Whether a partial answer is the rest of what is there."""
+    """Whether a partial response continues the partial file."""
     place = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
     if not place or int(place[1]) != done:
         return False
@@ -283,7 +284,7 @@ def _size(file: BinaryIO) -> int:
 
 @contextmanager
 def _progress(name: str) -> Iterator[_Show]:
-    """A bar on a terminal, elsewhere a line for every tenth (every 100 MB of an unknown size)."""
+    """A bar on a terminal; elsewhere a line per tenth (per 100 MB if the size is unknown)."""
     if sys.stderr.isatty():
         from rich import progress as rich
         from rich.console import Console

@@ -84,4 +84,4 @@ class StoppedError(NasloraError):
 
 
 class WorkflowError(NasloraError):
-    """A workflow ended before all of its jobs did."""
+    """A workflow ended before all of its jobs were done."""

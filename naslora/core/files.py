@@ -37,9 +37,9 @@ _DISK_ERRORS = {
 
 
 def digests(path: Path, *algorithms: str) -> list[str]:
-    """A file's digests by these algorithms of hashlib, in hexadecimal digits, in one reading."""
+    """A file's digests by these algorithms of hashlib, in hexadecimal; the file is read once."""
     found = [hashlib.new(name, usedforsecurity=False) for name in algorithms]
-    buffer = memoryview(bytearray(_CHUNK))  # one for all chunks: a new one each takes longer
+    buffer = memoryview(bytearray(_CHUNK))  # reused: a new one for each chunk is slower
     with path.open("rb", buffering=0) as file:
         while size := file.readinto(buffer):
             for digest in found:
@@ -68,7 +68,7 @@ def fingerprint(value: Any) -> str:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Convert errors of the system that the block raises on writing into `DiskError`.
+    """Convert the block's write errors (`OSError`) into `DiskError`.
 
     Raises:
         DiskError: the disk is full, or the folder cannot be written to.
@@ -94,9 +94,9 @@ def _cannot_write(path: Path, error: OSError) -> DiskError:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` when the block succeeds.
 
-    The temporary name keeps the suffix of `path`, so that writers which go by it do the same.
-    When the block raises, the temporary file is removed and `path` is as it was. A process that is
-    killed leaves it behind, for the next one to remove.
+    The temporary name keeps the suffix of `path`, for writers that choose the format by it. If the
+    block raises, the temporary file is removed and `path` is unchanged. What a killed process
+    leaves behind is removed by a later call.
 
     Raises:
         DiskError: the disk is full, or the folder cannot be written to.
@@ -124,10 +124,10 @@ def remove_leftovers(folder: Path, of: Path | None = None, *, alone: bool = Fals
     """Remove temporary files and folders that killed processes left behind.
 
     Args:
-        folder: where they lie.
+        folder: the folder that contains them.
         of: the file or folder that they were to become; by default any.
-        alone: whether no other process writes there, so that all can be removed; otherwise only
-            those are that have not changed for a day.
+        alone: whether no other process writes there, so that all can be removed; otherwise, only
+            those that have not changed for a day are.
     """
     for path in folder.iterdir():
         match = _TEMPORARY.fullmatch(path.name)
@@ -143,9 +143,9 @@ def remove_leftovers(folder: Path, of: Path | None = None, *, alone: bool = Fals
 
 
 def _usual_mode(temporary: Path) -> int:
-    """Create a temporary file again with the permissions of any new file, and return them.
+    """Create a temporary file again with the permissions of a new file, and return them.
 
-    The umask itself can only be read by changing it, for all threads of the process.
+    The umask cannot be read without changing it, for all threads of the process.
     """
     temporary.unlink()
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -153,7 +153,7 @@ def _usual_mode(temporary: Path) -> int:
 
 
 def _short(stem: str) -> str:
-    """As much of a name as leaves room for what makes it a temporary one."""
+    """A name cut to 200 bytes, to leave room for the prefix and suffix of a temporary name."""
     return stem.encode()[:200].decode(errors="ignore")
 
 
@@ -180,9 +180,8 @@ def write_json(path: Path, value: Any) -> None:
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `target`, and rename it to `target` when the block succeeds.
 
-    A folder that is at `target` already is replaced. When the block raises, the temporary folder
-    is removed and `target` is as it was. A process that is killed leaves it behind, for the next
-    one to remove.
+    An existing `target` is replaced. If the block raises, the temporary folder is removed and
+    `target` is unchanged. What a killed process leaves behind is removed by a later call.
 
     Raises:
         DiskError: a file or folder cannot be written.
@@ -208,7 +207,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
                 old.rename(target)
             raise
     except OSError as error:
-        if error.errno in (None, errno.EINVAL):  # of what the block reads
+        if error.errno in (None, errno.EINVAL):  # raised by what the block reads
             raise
         raise _cannot_write(target, error) from error
     finally:
@@ -237,7 +236,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def gigabytes(count: float) -> str:
-    """Bytes in a unit that a person can read."""
+    """A number of bytes as text, in kB, MB or GB."""
     if count < 1e6:
         return f"{count / 1e3:.0f} kB"
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

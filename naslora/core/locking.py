@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout, UnixFileLock
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
-# Code that needs to know reports missing locks itself; filelock would log every attempt.
+# Callers report missing locks themselves; filelock would log every attempt.
 logging.getLogger("filelock").setLevel(logging.WARNING)
 
 
@@ -25,7 +25,7 @@ class Lock:
     lock.
 
     Args:
-        path: of the file. Its folder is made; the file is removed when the lock is released.
+        path: the file. Its folder is created; the file is removed when the lock is released.
     """
 
     def __init__(self, path: Path):
@@ -36,7 +36,7 @@ class Lock:
         """Take the lock.
 
         Args:
-            seconds: to wait for another process to release it; None to wait without limit.
+            seconds: how long to wait for another process to release it; None for no limit.
 
         Returns:
             Whether it is held now.
@@ -56,8 +56,8 @@ class Lock:
     def release(self) -> None:
         """Release the lock."""
         if isinstance(self._lock, UnixFileLock):
-            # Removed while locked, so that no other process holds it; one that waits sees that it
-            # is gone.
+            # Removed while locked, so that no other process holds it; a waiting process notices
+            # that it is gone.
             self._path.unlink(missing_ok=True)
         self._lock.release()
 

@@ -1,4 +1,4 @@
-"""Parts of a computation that mixed precision leaves alone."""
+"""Parts of a computation that are excluded from mixed precision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """A context in which autocast changes no precision on a device; some devices have none."""
+    """A context that disables autocast on a device, if the device supports it."""
     kind = device.type
     if not torch.amp.is_autocast_available(kind):
         return nullcontext()

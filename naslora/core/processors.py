@@ -1,4 +1,4 @@
-"""The processors that this process may use."""
+"""The processor cores that this process may use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 def available_cores() -> int:
     """The number of cores that this process may run on, at least 1.
 
-    A job of a cluster, or a container, has fewer than its machine.
+    A cluster job or a container may have fewer than the machine.
     """
-    affinity = getattr(os, "sched_getaffinity", None)  # of Linux only
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -21,7 +21,7 @@ _DECLARED: dict[tuple[str, str], Path] = {}
 
 
 def declare_files(kind: str, files: Mapping[str, Path]) -> None:
-    """Say which file registers an object of a name; the registry loads it when it is asked for."""
+    """Declare which file registers each name; the registry loads it when it is asked for."""
     for name, path in files.items():
         _DECLARED[kind, name] = path.absolute()
 
@@ -29,9 +29,9 @@ def declare_files(kind: str, files: Mapping[str, Path]) -> None:
 class Registry(Generic[T]):
     """Objects of one kind by name.
 
-    A module of the package is imported when its object is first asked for, so that listing the
-    names costs nothing. A Python file outside of the package adds one object, named like the file;
-    see `load_file`.
+    A module of the package is imported when its object is first asked for, so that listing names
+    imports nothing. A Python file outside the package adds one object, named like the file; see
+    `load_file`.
 
     Args:
         kind: what messages call an object, such as "method".
@@ -61,7 +61,7 @@ class Registry(Generic[T]):
         return list(dict.fromkeys([*self.modules, *self._entries]))
 
     def get(self, name: str) -> T:
-        """Look an object up, importing its module or loading its declared file if need be.
+        """Look up an object; import its module or load its declared file if necessary.
 
         Raises:
             SettingsError: there is none of that name, or its file cannot be loaded.
@@ -80,13 +80,13 @@ class Registry(Generic[T]):
     def load_file(self, path: Path, *, replacing: bool = False) -> str:
         """Run a Python file that registers one object under the file's name without `.py`.
 
-        The file must not depend on other files beside it: its SHA-256 stands for the object. A
-        file that is loaded already, unchanged, is not run again; a changed one is, and replaces
-        what it registered before.
+        The file must not depend on files beside it, because its SHA-256 identifies the object. A
+        file that is already loaded is not run again unless it has changed; then it replaces what
+        it registered before.
 
         Args:
             path: the file.
-            replacing: let it replace what another file registered under its name.
+            replacing: whether it may replace what another file registered under its name.
 
         Returns:
             The name.
@@ -144,7 +144,7 @@ class Registry(Generic[T]):
 
     @contextmanager
     def undone_on_error(self) -> Iterator[None]:
-        """If the block fails, forget what files it has loaded, declared or replaced."""
+        """If the block raises, forget the files that it loaded, declared or replaced."""
         start = f"naslora_{self.kind}_"
         entries, files, declared = dict(self._entries), dict(self._files), dict(_DECLARED)
         modules = {name: module for name, module in sys.modules.items() if name.startswith(start)}
@@ -166,10 +166,9 @@ class Registry(Generic[T]):
     def _run(self, source: bytes, path: Path, name: str) -> None:
         module = ModuleType(name)
         module.__file__ = str(path)
-        sys.modules[name] = module  # dataclasses and pydantic look their module up
+        sys.modules[name] = module  # dataclasses and pydantic look up their module
         try:
-            # Compiled here, not by importlib, whose cache takes a change of a file within the
-            # second, of equal length, for none.
+            # Not by importlib: its cache misses a change within a second that keeps the size.
             exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
         except NasloraError:
             raise
@@ -182,7 +181,7 @@ class Registry(Generic[T]):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The remedy for an unknown name: the closest known one, or all of them."""
+    """The remedy for an unknown name: the closest known name, or all of them."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"

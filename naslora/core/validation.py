@@ -1,4 +1,4 @@
-"""Settings that pydantic validates, and its errors as readable messages."""
+"""Base classes for settings, and pydantic's errors as readable messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Settings(BaseModel):
-    """Immutable; an unknown key is an error, and so is a number that is not finite."""
+    """Immutable settings; unknown keys and numbers that are not finite are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -33,7 +33,7 @@ def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
-# At least one entry, each once; a list is taken for a tuple.
+# At least one entry, each once; a list is converted to a tuple.
 DistinctTuple = Annotated[
     tuple[T, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)
 ]
@@ -48,7 +48,7 @@ def readable_errors(
     remedy: str | None = None,
     error: type[NasloraError] = SettingsError,
 ) -> Iterator[None]:
-    """Turn pydantic's errors into one that names each value by its path, its range and itself.
+    """Turn pydantic's errors into one that names the path, the problem and the value of each.
 
     Args:
         what: what is validated, such as "invalid settings of lora".
@@ -60,7 +60,7 @@ def readable_errors(
         error: the exception to raise.
 
     Raises:
-        error: pydantic refused a value in the block.
+        error: pydantic rejected a value in the block.
     """
     try:
         yield

@@ -16,11 +16,11 @@ def joined(words: Sequence[str]) -> str:
 
 
 def first_of(words: Sequence[str], shown: int = 3) -> str:
-    """The first words, and how many there are beside them: "a, b, c and 7 more"."""
+    """The first words, and the number of the others: "a, b, c and 7 more"."""
     more = f" and {len(words) - shown} more" if len(words) > shown else ""
     return ", ".join(words[:shown]) + more
 
 
 def signed(value: float) -> str:
-    """A difference with its sign and one digit after the point; what rounds to zero is "+0.0"."""
+    """A difference with its sign and one decimal; a value that rounds to zero gives "+0.0"."""
     return f"{round(value, 1) + 0.0:+.1f}"

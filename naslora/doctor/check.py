@@ -16,7 +16,7 @@ class Check:
     """One line of the doctor's table.
 
     Attributes:
-        group: what part of the study it belongs to.
+        group: the part of the study that it belongs to.
         name: what was checked.
         state: ok; note, for information; warning, the study runs, but results may not be as
             expected; problem, the study cannot run.

@@ -80,7 +80,7 @@ def _archive(choice: Choice, archive: Archive, study: Study, verifying: bool) ->
         return _missing(choice, archive, study)
     try:
         pin = read_pins(path.parent).get(archive.key, {}).get(path.name)
-        # A file larger than its pin is another file, and verifying it says the rest.
+        # A file larger than its pin is another file; `verify` gives the details.
         if verifying or (pin is not None and path.stat().st_size > pin.bytes):
             record = verify(archive, path)
             kind = official_status(archive, record)
@@ -89,7 +89,7 @@ def _archive(choice: Choice, archive: Archive, study: Study, verifying: bool) ->
         else:
             kind, bad = _glance(archive, path, pin)
             finding = f"{short(path)}, {gigabytes(path.stat().st_size)}{kind}"
-        next(file_names(path), None)  # a RAR file may need a program that is not here
+        next(file_names(path), None)  # a RAR file may need a program that is not installed
     except OSError as error:
         return Check("data", name, "problem", f"{short(path)}: {error.strerror}")
     except NasloraError as error:
@@ -100,7 +100,7 @@ def _archive(choice: Choice, archive: Archive, study: Study, verifying: bool) ->
 
 
 def _glance(archive: Archive, path: Path, pin: Pin | None) -> tuple[str, bool]:
-    """Compare size and format, without a hash: a remark, and whether to warn."""
+    """Compare size and format, not the hash; returns a remark, and whether to warn."""
     size = path.stat().st_size
     archive_format(path)
     wanted = archive.size or (pin.bytes if pin else None)

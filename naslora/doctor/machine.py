@@ -38,7 +38,7 @@ def environment_checks() -> list[Check]:
 
 
 def _packages() -> Check:
-    """The packages that naslora depends on; not those of its extras."""
+    """The packages that naslora depends on, without its extras."""
     name = "packages"
     try:
         asked = importlib.metadata.requires("naslora") or []
@@ -78,7 +78,7 @@ def memory_check(study: Study) -> Check:
 
 
 def _available_memory() -> int:
-    """Bytes of memory that new processes can have."""
+    """Memory available to new processes, in bytes."""
     return int(psutil.virtual_memory().available)
 
 
@@ -113,16 +113,17 @@ def _existing(path: Path) -> Path:
 
 def gpu_check(study: Study) -> Check:
     """GPUs, compared with the study's accelerator; on a cluster, this machine's are ignored."""
-    wanted = study.training.accelerator in ("gpu", "cuda", "mps")
-    devices = study.training.devices
+    accelerator, devices = study.training.accelerator, study.training.devices
+    wanted = accelerator in ("gpu", "cuda", "mps")
     found = _gpus()
     if not wanted:
-        why = f"not needed: training.accelerator is {study.training.accelerator}"
+        why = f"not needed: training.accelerator is {accelerator}"
         return Check("machine", "GPU", "note", ", ".join(found) or f"none; {why}")
     if shutil.which("sbatch"):
         here = ", ".join(found) or "none on this machine"
         return Check("machine", "GPU", "note", f"{here}; SLURM gives each job its own")
-    if study.training.accelerator != "mps" and not found:
+    apple = accelerator == "mps" or (accelerator == "gpu" and platform.system() == "Darwin")
+    if not found and not apple:
         remedy = (
             "run on a machine with an NVIDIA GPU or on a cluster (SLURM); on a CPU, a study of its "
             "own with a small backbone, such as sample"
@@ -136,7 +137,7 @@ def _seen_by_torch(study: Study, found: list[str]) -> Check:
     import torch  # takes seconds, so only where there is a GPU to see
 
     count = torch.cuda.device_count()
-    if study.training.accelerator == "mps" or (torch.backends.mps.is_available() and not found):
+    if study.training.accelerator == "mps" or not found:
         count, found = int(torch.backends.mps.is_available()), ["Apple GPU"]
     text = f"{', '.join(found)}; torch {torch.__version__} sees {count}"
     if count < study.training.devices:
@@ -147,7 +148,7 @@ def _seen_by_torch(study: Study, found: list[str]) -> Check:
 
 
 def _gpus() -> list[str]:
-    """Names and memory of the NVIDIA GPUs that the driver shows."""
+    """Names and memory of the NVIDIA GPUs that the driver lists."""
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     text = _output(command)
     return [line.strip() for line in text.splitlines() if line.strip()] if text else []

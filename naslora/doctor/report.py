@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from naslora.core.files import write_text
+from naslora.core.wording import counted
 from naslora.doctor.check import Check
 
 _MARKS = {
@@ -28,12 +29,12 @@ _MARKS = {
 _GROUPS = {"machine": "Machine", "model": "Model", "data": "Images"}
 _WIDTH = 116
 _MARK, _GAP = 4, 2  # widths of the column of marks, and of the space before the last one
-# The picture has no web fonts: pages that show it load nothing from elsewhere.
+# The picture has no web fonts, so that pages that show it load nothing from other sites.
 _FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 def print_checks(checks: Sequence[Check], study: str, file: TextIO | None = None) -> None:
-    """Print the table: in colours and as wide as a terminal, else plain."""
+    """Print the table: on a terminal in colour and at its width, otherwise plain."""
     stream = file or sys.stdout
     width = shutil.get_terminal_size((_WIDTH, 0)).columns
     console = Console(file=stream, width=max(width, 60), highlight=False)
@@ -92,8 +93,8 @@ def _render(console: Console, checks: Sequence[Check], study: str) -> None:
 
 
 def _lines(check: Check, width: int, plain: bool) -> list[Text]:
-    """A check in three columns; a word that is too long for its column, such as a URL, stays whole,
-    so that it can be copied.
+    """A check in three columns; a word that is too long for its column, such as a URL, is not
+    broken, so that it can be copied.
     """
     mark, ascii_mark, colour = _MARKS[check.state]
     narrow = (width - _MARK) // 4 - _GAP
@@ -124,8 +125,8 @@ def _wrapped(text: str, width: int) -> list[str]:
 def _verdict(checks: Sequence[Check], study: str) -> Text:
     problems = sum(check.state == "problem" for check in checks)
     warnings = sum(check.state == "warning" for check in checks)
-    noted = f", {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
+    noted = f", {counted(warnings, 'warning')}" if warnings else ""
     if problems:
-        missing = f"{problems} problem{'s' * (problems > 1)}"
-        return Text(f"Study {study} cannot run: {missing}{noted}.", style="bold red")
+        found = counted(problems, "problem")
+        return Text(f"Study {study} cannot run: {found}{noted}.", style="bold red")
     return Text(f"Study {study} can run{noted}.", style="bold green")

@@ -1,1 +1,1 @@
-"""Trained runs for other programs: Meta's checkpoint, HF PEFT's adapter, ONNX."""
+"""Export of trained runs: Meta's checkpoint, HF PEFT's adapter, ONNX."""

@@ -41,30 +41,30 @@ def export(
 
     - "meta": a checkpoint that Meta's `sam_model_registry` loads, for methods that merge into the
       weights and SAMs with the original decoder;
-    - "peft": a folder that HF PEFT's `PeftModel.from_pretrained` puts on the plain SAM, for LoRA,
-      DoRA and VeRA;
-    - "onnx": a model from images to scores, checked with onnxruntime, for every method. What
-      merges is merged; NAS cells are collapsed, which changes no output;
-    - "adapter": a folder with the run's adapter, its receipt and a model card, to hand on.
+    - "peft": a folder that HF PEFT's `PeftModel.from_pretrained` loads into the plain SAM, for
+      LoRA, DoRA and VeRA;
+    - "onnx": a model from images to scores, checked with onnxruntime, for every method. Methods
+      that merge are merged; NAS cells are collapsed, which changes no output;
+    - "adapter": a folder with the run's adapter, its receipt and a model card, to share.
 
     Args:
         run: the folder of a run, its adapter file, or an adapted SAM, which is not changed.
         to: see above.
         out: the file, or for "peft" and "adapter" the folder, to write; it must not exist.
-        checkpoint: the SAM that the run was trained on; by default it is looked for. Of a SAM that
-            is given, nothing is read.
+        checkpoint: the SAM that the run was trained on; by default it is searched for. Not used if
+            `run` is a SAM.
         estimator: merges NAS cells into plain layers, approximately; see `naslora.nas.dense`.
-        images: image files or folders to measure the loss of such a merge on, at most 32; they
-            are also what an ONNX model is checked on.
+        images: image files or folders to measure the loss of such a merge on, at most 32; an ONNX
+            model is also checked on them.
         log: called with each line about what is exported, and with the measured loss.
 
     Returns:
-        What was written.
+        The path of the output.
 
     Raises:
         SettingsError: the format cannot represent the method or its settings, an option is invalid,
             or `out` exists.
-        StateError: the run is missing or damaged, or onnxruntime's outputs are others than torch's.
+        StateError: the run is missing or damaged, or onnxruntime's outputs differ from torch's.
         CheckpointError: the SAM that the run was trained on is missing.
         DiskError: the output cannot be written.
     """

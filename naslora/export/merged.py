@@ -29,15 +29,14 @@ def merged_copy(
 
     Args:
         sam: plain or adapted; it is not changed.
-        estimator: of an approximate merge of NAS cells; by default they merge only where that
-            changes no output.
+        estimator: of an approximate merge of NAS cells; by default, only exact merges are done.
         images: batches (B, 3, H, W) in 0..255 to measure an approximate merge on.
         log: called with what was done, and with the measured loss.
-        collapse: whether layers that do not merge may stay, cells in their collapsed form.
+        collapse: whether layers that do not merge may stay, with cells in their collapsed form.
 
     Raises:
         SettingsError: the method does not merge, and `collapse` is not set; or an approximate
-            merge lacks images, or is none of the method's.
+            merge lacks images or is not available for the method.
     """
     found = copy.deepcopy(sam).float().cpu().eval()
     adaptation = adaptation_of(found)
@@ -53,9 +52,9 @@ def merged_copy(
                 " much",
                 remedy="give some images of the domain",
             )
-        before = [_decided(found, batch) for batch in images]
+        before = [_predicted(found, batch) for batch in images]
         merge(found, "dense", estimator=estimator, images=images, log=log)
-        after = [_decided(found, batch) for batch in images]
+        after = [_predicted(found, batch) for batch in images]
         changed = torch.cat([(a != b).flatten() for a, b in zip(after, before, strict=True)])
         log(
             f"on {len(images)} images, the merge changes {changed.double().mean().item():.2%} of"
@@ -83,7 +82,7 @@ def merged_copy(
 
 
 @torch.inference_mode()
-def _decided(sam: Sam, batch: Tensor) -> Tensor:
+def _predicted(sam: Sam, batch: Tensor) -> Tensor:
     """The masks (B, H, W) that a SAM predicts: foreground, or class numbers."""
     scores = semantic_probabilities(sam(batch), sam.image_size)
     return class_numbers(scores) if sam.classes > 1 else scores[:, 0] > THRESHOLD

@@ -16,10 +16,10 @@ _SIZE = (1024, 1024)  # of the models that Meta's registry builds
 
 
 def write_meta(sam: Sam, out: Path, log: Callable[[str], None]) -> Path:
-    """Write a plain SAM as a checkpoint of Meta's.
+    """Write a plain SAM as a checkpoint in Meta's format.
 
     Args:
-        sam: plain, with the original decoder. Tables of positions are interpolated to 1024 pixels,
+        sam: plain, with the original decoder. Position embeddings are interpolated to 1024 pixels,
             the size of the models that Meta's registry builds.
         out: the file to write.
         log: called with what was changed.
@@ -39,16 +39,16 @@ def write_meta(sam: Sam, out: Path, log: Callable[[str], None]) -> Path:
         )
     if sam.backbone not in sam_model_registry:
         log(
-            f"Meta's registry has no {sam.backbone}; the file has Meta's names, for a model of"
-            " these sizes that is built by hand"
+            f"Meta's registry has no {sam.backbone}; the file has Meta's parameter names, for a"
+            " model of these sizes that you build yourself"
         )
         save_checkpoint(sam, out)
         return out
     if sam.image_size != _SIZE:
         log(
-            f"tables of positions are interpolated from {sam.image_size[0]} x {sam.image_size[1]}"
+            f"position embeddings are interpolated from {sam.image_size[0]} x {sam.image_size[1]}"
             " pixels to 1024 x 1024, the size of Meta's models; masks differ from those at the"
-            " size of training"
+            " training size"
         )
         with torch.device("meta"):
             resized = build_sam(sam.backbone, _SIZE, decoder="original")
@@ -63,7 +63,7 @@ def write_meta(sam: Sam, out: Path, log: Callable[[str], None]) -> Path:
         for name in sorted({*reference, *state})
         if name not in state or name not in reference or state[name].shape != reference[name].shape
     ]
-    if different:  # a fault of this program or another release of Meta's package
+    if different:  # a bug, or another release of Meta's package
         raise AssertionError(f"{different[0]} is not as in Meta's {sam.backbone}")
     save_checkpoint(sam, out)
     return out

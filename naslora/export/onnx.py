@@ -22,10 +22,10 @@ _LARGEST = 1_800_000_000  # bytes of weights in the file itself; the format's li
 
 
 class Scores(nn.Module):
-    """Images float (B, 3, H, W) in 0..255 to probabilities (B, 1, H, W), or scores of K classes.
+    """Maps images (B, 3, H, W), float in 0..255, to probabilities (B, 1, H, W) or K class scores.
 
     Args:
-        sam: in evaluation mode. What does not depend on images is computed once.
+        sam: in evaluation mode. Tensors that do not depend on the images are computed once.
     """
 
     positions: Tensor
@@ -53,9 +53,9 @@ class Scores(nn.Module):
 def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], log: Callable[[str], None]) -> Path:
     """Write a SAM as an ONNX model, and compare onnxruntime's outputs with torch's.
 
-    The model takes `images`, float32 (B, 3, H, W) in 0..255 at the size of training, with any B,
-    and gives `scores` (B, K, H, W): foreground probabilities (K = 1) or a score for each class.
-    More than 1.8 GB of weights go to a second file beside it, with the suffix `.data`.
+    The model takes `images`, float32 (B, 3, H, W) in 0..255 at the training size, with any B, and
+    returns `scores` (B, K, H, W): foreground probabilities (K = 1) or a score for each class. More
+    than 1.8 GB of weights are written to a second file beside it, with the suffix `.data`.
 
     Args:
         sam: in float32 on the CPU; its layers may be adapted.
@@ -80,9 +80,9 @@ def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], log: Callable[[str
     model = Scores(sam).eval()
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (3, 3, *sam.image_size), generator=generator)
-    noise[1] //= 4  # dark, and bright: routers take other ways
+    noise[1] //= 4  # a dark and a bright image: routers choose other experts
     noise[2] = 255 - noise[2] // 4
-    # Of several sizes: the batch is the one dimension that the model leaves open.
+    # Several batch sizes: the batch is the only dynamic dimension.
     batches = [batch.float() for batch in [*images, noise[:1], noise, noise[:2]]]
     handles = [
         module.register_forward_pre_hook(_prepare)
@@ -90,7 +90,7 @@ def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], log: Callable[[str
         if isinstance(module, ConvolutionExperts)
     ]
     with torch.no_grad():
-        # Before the export: layers keep constants that depend on the size, which are then known.
+        # Before the export, so that layers have computed their constants for this size.
         expected = [model(batch) for batch in batches]
     for handle in handles:
         handle.remove()
@@ -114,10 +114,11 @@ def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], log: Callable[[str
         with disk_errors(out):
             program.save(str(file), external_data=weights > _LARGEST)
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-        difference = 0.0
+        differences = []
         for batch, scores in zip(batches, expected, strict=True):
             (found,) = session.run(None, {"images": batch.numpy()})
-            difference = max(difference, (torch.from_numpy(found) - scores).abs().max().item())
+            differences.append((torch.from_numpy(found) - scores).abs().max())
+        difference = torch.stack(differences).max().item()  # NaN if any of them is
         if not difference <= TOLERANCE:
             raise StateError(
                 f"onnxruntime's scores differ from torch's by up to {difference:.2g}",
@@ -127,7 +128,7 @@ def write_onnx(sam: Sam, out: Path, images: Sequence[Tensor], log: Callable[[str
         log(f"onnxruntime's scores differ from torch's by at most {difference:.1e}")
         with disk_errors(out):
             for part in sorted(folder.iterdir(), key=lambda part: part.name == out.name):
-                part.replace(out.parent / part.name)  # the file that names the other one last
+                part.replace(out.parent / part.name)  # the model last: it refers to the weights
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return out

@@ -24,19 +24,19 @@ _METHODS = ("lora", "dora", "vera")
 
 
 def write_peft(sam: Sam, out: Path, log: Callable[[str], None]) -> Path:
-    """Write a SAM's method and mask decoder as an adapter of PEFT.
+    """Write a SAM's method and mask decoder as a PEFT adapter.
 
     `PeftModel.from_pretrained(plain, out)` then gives the same outputs, where `plain` is the SAM
     before it was adapted, with the same decoder. Branches on some of q, k and v become one on the
-    fused layer, with zeros for the others: PEFT knows no parts of a layer.
+    fused layer, with zeros for the others, because PEFT cannot adapt parts of a layer.
 
     Args:
-        sam: adapted by LoRA, DoRA with a magnitude per output, or VeRA; it stays as it is.
+        sam: adapted by LoRA, DoRA with a magnitude per output, or VeRA; it is not changed.
         out: the folder to write, with `adapter_config.json` and `adapter_model.safetensors`.
-        log: called with what loads the adapter.
+        log: called with how to load the adapter.
 
     Raises:
-        SettingsError: PEFT has no layer that is the method's, or is not installed.
+        SettingsError: PEFT has no such layer, or is not installed.
         DiskError: the folder cannot be written.
     """
     try:
@@ -86,7 +86,7 @@ def write_peft(sam: Sam, out: Path, log: Callable[[str], None]) -> Path:
 
 
 def _plain_copy(sam: Sam, layers: Mapping[str, AdaptedLinear]) -> Sam:
-    """A copy with plain layers in place of the adapted ones; the decoder is as it was trained."""
+    """A copy with plain layers in place of the adapted ones; the decoder is the trained one."""
     found = copy.deepcopy(sam).float().cpu().eval()
     for path, layer in layers.items():
         bias = None if layer.bias is None else layer.bias.float().cpu()
@@ -112,7 +112,7 @@ def _config(method: str, layers: Mapping[str, AdaptedLinear]) -> Any:
     scale = next(iter(branches.values())).scale
     return LoraConfig(
         r=rank,
-        lora_alpha=cast(int, scale * rank),  # any number is taken
+        lora_alpha=cast(int, scale * rank),  # PEFT accepts any number
         lora_dropout=0.0,
         bias="none",
         use_dora=method == "dora",
@@ -147,7 +147,7 @@ def _fill(target: Any, layer: AdaptedLinear) -> None:
 
 
 def _projections(layer: VeRALinear) -> tuple[Tensor, Tensor]:
-    """A (parts * rank, in) and B (out, parts * rank) of one VeRA on the whole output."""
+    """A (parts * rank, in) and B (out, parts * rank) of one VeRA layer on the whole output."""
     A, B = layer.shared.A.float().cpu(), layer.shared.B.float().cpu()
     rank, parts = len(A), layer.parts
     whole = torch.zeros(layer.out_features, rank * len(parts))

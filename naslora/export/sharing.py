@@ -1,4 +1,4 @@
-"""A run as a folder to hand on: the adapter, its receipt and a model card."""
+"""A run as a folder to share: the adapter, its receipt and a model card."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def write_shared(run: Path, out: Path, log: Callable[[str], None]) -> Path:
     """Copy a run's adapter and receipt into a folder, and write a model card beside them.
 
     The card states the task and the terms of its images, the SAM that the adapter belongs to, how
-    it was trained, and its scores beside those of the best prediction that looks at no image. The
-    scores are read from the run's record in the same study; without one, the card has none.
+    it was trained, and its scores beside those of the best control, which ignores the images. The
+    scores are read from the run's record in the same study; without a record, there are none.
 
     Args:
         run: the folder of a run of a study, `runs/TASK/VARIANT/seedN`.
@@ -35,8 +35,8 @@ def write_shared(run: Path, out: Path, log: Callable[[str], None]) -> Path:
         log: called with each line about what is left out.
 
     Raises:
-        StateError: this is no run of a study on one of the package's benchmarks, it has no adapter,
-            or one that does not match its receipt.
+        StateError: this is not a run of a study on one of the package's benchmarks, or its adapter
+            is missing or does not match the receipt.
         RecordError: the receipt is damaged, or the record is of another training.
         DiskError: the folder cannot be written.
     """
@@ -83,7 +83,7 @@ def card_text(
         metadata: metadata of its adapter file.
         manifest: of its images, if it is known.
         record: of its evaluation, if there is one.
-        controls: records of the predictions that look at no image, by name.
+        controls: records of the controls, which ignore the images, by name.
     """
     settings, benchmark = receipt.settings, get_benchmark(receipt.settings["task"])
     training, title = settings["training"], record.title if record else metadata.method
@@ -93,11 +93,11 @@ def card_text(
     sam = f"SAM `{settings['sam']['backbone']}` at {settings['sam']['image_size']} px"
     parts = [
         f"# {title} on {benchmark.title}",
-        f"An adapter for {sam} that segments {_classes(benchmark)}. `{adapter.name}` holds what "
-        f"was trained, {receipt.trainable_parameters:,} of {receipt.total_parameters:,} "
-        f"parameters, in {adapter.bytes:,} bytes; SHA-256 `{adapter.sha256}`.",
+        f"An adapter for {sam} that segments {_classes(benchmark)}. `{adapter.name}` contains the "
+        f"trained parameters, {receipt.trainable_parameters:,} of {receipt.total_parameters:,}, in "
+        f"{adapter.bytes:,} bytes; SHA-256 `{adapter.sha256}`.",
         "```\nnaslora predict FOLDER IMAGES --out masks\n```",
-        "FOLDER is the one with this card. "
+        "FOLDER is the folder of this card. "
         + (
             f"The SAM is found by its hash: `{base.file}`, SHA-256 `{base.file_sha256}`."
             if base is not None
@@ -106,8 +106,8 @@ def card_text(
         "## Images",
         _images(benchmark, manifest),
         "## Training",
-        f"{training['epochs']} epochs of batches of {training['batch_size']}, Adam with a learning "
-        f"rate of {rate}; seed {settings['seed']}, precision "
+        f"{training['epochs']} epochs with batch size {training['batch_size']}, Adam with a "
+        f"learning rate of {rate}; seed {settings['seed']}, precision "
         f"{training['precision']}; {receipt.wall_time_s / 60:.0f} min. `{_RECEIPT}` has all "
         "settings, the losses of every epoch, and the versions and the hardware.",
     ]
@@ -115,8 +115,8 @@ def card_text(
         parts += ["## Scores", _score_table(record, controls)]
     parts += [
         "## Limits",
-        "It was trained and tested on images of this one data set, and is for research. Look at "
-        "its masks before you rely on them.",
+        "It was trained and tested on images of this data set only, and is for research. Check its "
+        "masks before you rely on them.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -129,14 +129,14 @@ def _classes(benchmark: Benchmark) -> str:
 def _images(benchmark: Benchmark, manifest: Manifest | None) -> str:
     count = f", {len(manifest.of('train'))} images for training" if manifest else ""
     if manifest is not None and manifest.generated_images:
-        return f"Generated in the look of {benchmark.title}{count}. None of them is a photograph."
+        return f"Generated in the style of {benchmark.title}{count}. None of them is a photograph."
     archives = load_archives()
     terms = dict.fromkeys(archives[n].licence for n in benchmark.archives if n in archives)
     return f"{benchmark.title}{count}. Terms of the images: {'; '.join(terms) or 'not known'}."
 
 
 def _manifest(run: Path, receipt: Receipt) -> Manifest | None:
-    """The manifest of the images that a run was trained on, where it is beside the run."""
+    """The manifest of the images that a run was trained on, if it is in the same results folder."""
     parents = run.absolute().parents
     path = parents[min(3, len(parents) - 1)] / "manifests" / f"{receipt.settings['task']}.json"
     if not path.is_file() or sha256(path) != receipt.manifest_sha256:
@@ -145,7 +145,7 @@ def _manifest(run: Path, receipt: Receipt) -> Manifest | None:
 
 
 def _scores(run: Path, receipt: Receipt) -> tuple[Record | None, dict[str, Record]]:
-    """The records of a run and of its task's controls, where they are beside it."""
+    """The records of a run and of its task's controls, if they are in the same results folder."""
     parts, parents = run.absolute().parts, run.absolute().parents
     folder = parents[min(3, len(parents) - 1)] / "records"
     task = receipt.settings["task"]
@@ -175,8 +175,8 @@ def _score_table(record: Record, controls: Mapping[str, Record]) -> str:
                 f"{_shown(metric, value)} | {'-' if best is None else _shown(metric, best)} |"
             )
     head = (
-        "Percent, but for error rates; of the best prediction that looks at no image (a blank or "
-        "full mask, or the mean of the training masks) in the last column.\n\n"
+        "Percent, except for error rates; the last column is the best prediction that ignores the "
+        "image (a blank or full mask, or the mean of the training masks).\n\n"
         "| test set (images) | metric | this adapter | no image |\n|---|---|---:|---:|\n"
     )
     return head + "\n".join(rows)

@@ -1,4 +1,4 @@
-"""Counts of parameters, and those of ViT-H as data, so that they need not be counted."""
+"""Counts of parameters; those of ViT-H are stored, so that they need not be counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Count:
-    """The count of one row: trainable parameters, and percent of all of the original SAM."""
+    """The count of one row: trainable parameters, and their percentage of the original SAM's."""
 
     table: str
     title: str

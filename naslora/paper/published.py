@@ -10,7 +10,7 @@ from importlib.resources import files
 
 TABLES = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "D1")
 
-# Our names of the paper's methods, in the order of Table 1.
+# Our names of the methods to the paper's, in the order of Table 1.
 METHOD_ROWS: Mapping[str, str] = {
     "scratch": "SAM (scratch)",
     "decoder_only": "Decoder-only",
@@ -29,10 +29,10 @@ METHOD_ROWS: Mapping[str, str] = {
 # The paper's own methods.
 NAS_METHODS = ("nas_lora", "nas_pc_lora")
 
-# Not parameter-efficient: the paper has the first in a group of its own, which it does not rank.
+# Not parameter-efficient; the paper puts the first in a group of its own, which it does not rank.
 NOT_PEFT = frozenset({"scratch", "full_finetuning"})
 
-# Leading columns that name a row together; one column where a table is not listed.
+# Number of leading columns that together name a row; 1 for tables that are not listed.
 _KEY_COLUMNS = {"9": 2}
 _KEY_SEPARATOR = " / "
 
@@ -49,12 +49,12 @@ class Printed:
 
     @property
     def half_unit(self) -> float:
-        """Half of a unit in the last printed digit: what rounding may hide."""
+        """Half a unit of the last printed digit: the largest rounding error."""
         return 0.5 * 10.0 ** -len(self.text.partition(".")[2])
 
 
 def printed(table: str, row: str, column: str) -> Printed | None:
-    """A cell of a table of the paper; None where the paper leaves it empty.
+    """A cell of a table of the paper; None if the paper leaves it empty.
 
     Args:
         table: "1" to "9" or "D1".

@@ -1,4 +1,4 @@
-"""Generous estimates of the disk space that a study will take."""
+"""Upper estimates of the disk space that a study will take."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from naslora.sam.backbones import BACKBONES
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
 
-# Images hardly shrink in an archive, and masks are small.
+# Unpacked size over archive size: archives hardly compress images, and masks are small.
 _UNPACKED = 1.2
 _ADAPTER = 64_000_000
 _NETWORK = 160_000_000  # DeepLabv3, the largest
@@ -30,7 +30,7 @@ class Disk:
         archives: downloads.
         images: unpacked and resized images of tasks that are not prepared yet.
         runs: weights of runs that have no receipt yet.
-        checkpoint: the largest training checkpoint; there is one at a time for each job.
+        checkpoint: the largest training checkpoint, of which each job has one at a time.
     """
 
     archives: int
@@ -44,7 +44,7 @@ class Disk:
 
 
 def disk_needed(study: Study, config: Path = CONFIG_FOLDER) -> dict[str, Disk]:
-    """Bytes that each task of a study has still to write.
+    """Bytes still to be written for each task of a study.
 
     Raises:
         SettingsError, ArchiveError: see `naslora.data.archives.sources.choose`.
@@ -53,7 +53,7 @@ def disk_needed(study: Study, config: Path = CONFIG_FOLDER) -> dict[str, Disk]:
 
 
 def whole(disks: Sequence[Disk]) -> Disk:
-    """The sum over tasks; of training checkpoints the largest, as they do not stay."""
+    """The sum over tasks; of training checkpoints the largest, since they are temporary."""
     return Disk(
         archives=sum(disk.archives for disk in disks),
         images=sum(disk.images for disk in disks),
@@ -84,14 +84,14 @@ def _of_task(study: Study, task: str, config: Path) -> Disk:
 
 
 def _resized_bytes(benchmark: Benchmark, image_size: int) -> int:
-    """Bytes of a benchmark's training images and labels as kept at training size."""
+    """Bytes of a benchmark's training images and labels at training size."""
     return benchmark.expected["train"] * 4 * image_size**2
 
 
 def _runs_bytes(study: Study, layout: Layout, task: str) -> tuple[int, int]:
-    """Bytes of the weights of a task's open runs, and of the largest checkpoint among them.
+    """Bytes of the weights of a task's unfinished runs, and of the largest checkpoint among them.
 
-    A checkpoint holds the trained weights and two moments of each.
+    A checkpoint contains the trained weights and Adam's two moments of each.
     """
     weights = BACKBONES[study.sam.backbone].weights_bytes
     total = checkpoint = 0

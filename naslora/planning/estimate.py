@@ -34,9 +34,9 @@ class PlannedRun:
 
     Attributes:
         trained, evaluated: whether it has a receipt of the present settings, and a record.
-        training_s, evaluation_s: seconds still to come; None where no rate is known.
-        devices: GPUs (or processes on CPUs) that training takes for that time.
-        source: of the rate, if there is one.
+        training_s, evaluation_s: remaining seconds; None if no rate is known.
+        devices: GPUs (or processes on CPUs) that training uses for that time.
+        source: of the rate, if one is known.
     """
 
     task: str
@@ -55,7 +55,7 @@ class PlannedRun:
 
     @property
     def seconds(self) -> float:
-        """Seconds that the run still takes; 0 where no rate is known."""
+        """Seconds that the run still takes; 0 if no rate is known."""
         return (self.training_s or 0.0) + (self.evaluation_s or 0.0)
 
     @property
@@ -68,11 +68,11 @@ class Plan:
     """The estimates for a study.
 
     Attributes:
-        on: what the hours are of.
+        on: the device that the hours are of.
         images: by task.
         runs: all runs of the study.
         disk: by task.
-        rates: by method or variant, where one is known.
+        rates: by method or variant, if one is known.
     """
 
     study: Study
@@ -84,16 +84,16 @@ class Plan:
 
     @property
     def unknown(self) -> list[str]:
-        """Methods and variants that no rate is known of."""
+        """Methods and variants without a known rate."""
         return [name for name in self.study.run_names() if name not in self.rates]
 
     def wall_s(self, jobs: int) -> float:
-        """Wall time with so many jobs at once, if none has to wait in a queue."""
+        """Wall time with this many parallel jobs, if none has to wait in a queue."""
         return makespan((run.seconds for run in self.runs), jobs)
 
 
 def make_plan(study: Study, config: Path = CONFIG_FOLDER) -> Plan:
-    """Estimate what is left of a study.
+    """Estimate the remaining time and disk space of a study.
 
     Args:
         study: the study.
@@ -101,9 +101,9 @@ def make_plan(study: Study, config: Path = CONFIG_FOLDER) -> Plan:
 
     Raises:
         SettingsError: no such benchmark, or a setting of a variant is invalid.
-        ArchiveError: the archives folder cannot be looked into.
+        ArchiveError: the archives folder cannot be read.
         RecordError: a receipt is damaged.
-        ManifestError: a manifest is.
+        ManifestError: a manifest is damaged.
     """
     layout = Layout.of(study)
     paths = {task: layout.manifest(task) for task in study.tasks}
@@ -121,10 +121,10 @@ def make_plan(study: Study, config: Path = CONFIG_FOLDER) -> Plan:
 
 
 def makespan(seconds: Iterable[float], jobs: int) -> float:
-    """Time that tasks take when each goes to the first of `jobs` workers to be free, longest first.
+    """Total time of tasks, longest first, each run by the first of `jobs` workers to be free.
 
     Raises:
-        ValueError: fewer than one job.
+        ValueError: `jobs` is less than 1.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from naslora.core.errors import RecordError
+from naslora.core.wording import counted
 from naslora.data.manifest import Manifest
 from naslora.results.costs import paper_costs, schedule_seconds
 from naslora.sam.backbones import BACKBONES
@@ -16,24 +17,24 @@ from naslora.study.records import Receipt, Record, read_receipt, read_record
 from naslora.study.settings import Study
 from naslora.timing.document import hardware_title, read_timings
 
-# An iteration of the paper's Table 5 is one of ISIC 2017's 2,000 training images.
+# The epochs of the paper's Table 5 are over the 2,000 training images of ISIC 2017.
 PAPER_SAM = ("vit_h", 1024)
 PAPER_SOURCE = "the paper's Table 5, on a V100"
 _PAPER_IMAGES = 2000
-# The method whose rate stands for one that Table 5 does not list.
+# Methods that Table 5 does not list, and the method whose rate they take; "lora" for others.
 _LIKE = {"nas_lora": "nas_pc_lora"}
-# Printed with VeRA: eight times as fast as every other method, with the same forward pass.
+# Table 5 has VeRA eight times as fast as every other method, with the same forward pass.
 _DOUBTFUL = frozenset({"vera"})
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Time per image.
+    """Time per image on one device.
 
     Attributes:
-        training_s: seconds per training image and epoch, as a mean over the schedule.
+        training_s: seconds per training image and epoch, averaged over the schedule.
         evaluation_s: seconds per test image.
-        source: where both are from.
+        source: the source of both.
     """
 
     training_s: float
@@ -44,11 +45,11 @@ class Rate:
 def known_rates(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Rate]:
     """Rates by method or variant, as far as they are known.
 
-    Looked for in this order: wall times of the study's own runs, of the variant or else of its
+    The sources, in this order: wall times of the study's own runs, of the variant or else of its
     method; measurements of the timing protocol for this model (`naslora time`); the paper's Table
-    5, of SAM ViT-H at 1024 px, which for another official backbone or image size is scaled by the
-    multiply-adds of its image encoder. A method that is in none of them takes the slowest rate of
-    the first that has any, and its source says so.
+    5, for SAM ViT-H at 1024 px, scaled by the multiply-adds of the image encoder for another
+    official backbone or image size. A method that is in none of them takes the slowest rate of the
+    first source that has any, and its `source` says so.
 
     Args:
         study: the study.
@@ -57,20 +58,20 @@ def known_rates(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Ra
     Raises:
         RecordError: a receipt or record is damaged.
     """
-    places = [_from_runs(study, manifests), *_from_timings(study), _from_paper(study)]
+    sources = [_from_runs(study, manifests), *_from_timings(study), _from_paper(study)]
     rates = {}
     for name in study.run_names():
         method = study.variants[name].method if name in study.variants else name
-        found = [rate for place in places if (rate := place.get(name) or place.get(method))]
-        found += [_slowest(place) for place in places if place]
+        found = [rate for source in sources if (rate := source.get(name) or source.get(method))]
+        found += [_slowest(source) for source in sources if source]
         if found:
             rates[name] = found[0]
     return rates
 
 
-def _slowest(place: Mapping[str, Rate]) -> Rate:
-    name = max(place, key=lambda name: place[name].training_s)
-    return replace(place[name], source=f"{place[name].source}: as {name}, the slowest there")
+def _slowest(source: Mapping[str, Rate]) -> Rate:
+    name = max(source, key=lambda name: source[name].training_s)
+    return replace(source[name], source=f"{source[name].source}: as {name}, the slowest there")
 
 
 def _from_runs(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Rate]:
@@ -87,20 +88,22 @@ def _from_runs(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Rat
         if receipt.status != "done" or not _of_this_model(study, receipt):
             continue
         names = {variant, str(receipt.settings["method"])}
-        images = len(manifest.of("train")) * receipt.settings["training"]["epochs"]
+        settings = receipt.settings["training"]
+        devices = settings["devices"] * settings["num_nodes"]
+        images = len(manifest.of("train")) * settings["epochs"]
         record = _record_of(layout, task, variant, seed)
         for name in names:
-            training[name].append(receipt.wall_time_s / images)
+            training[name].append(devices * receipt.wall_time_s / images)
             if record is not None and record.images:
                 seconds = record.evaluation_time_s / sum(record.images.values())
                 evaluation[name].append(seconds)
     every = [seconds for times in evaluation.values() for seconds in times]
-    unknown = "" if every else "; evaluation, not yet done, taken to cost as much as training"
+    unknown = "" if every else "; evaluation, not yet done, is assumed to cost as much as training"
     return {
         name: Rate(
             median(times),
             median(evaluation[name] or every or times),
-            f"wall times of {len(times)} run{'s' * (len(times) > 1)} of this study{unknown}",
+            f"wall times of {counted(len(times), 'run')} of this study{unknown}",
         )
         for name, times in training.items()
     }
@@ -117,12 +120,12 @@ def _record_of(layout: Layout, task: str, variant: str, seed: int) -> Record | N
         return None
     try:
         return read_record(path)
-    except RecordError:  # such as one without its per-image file; the tables name it
+    except RecordError:  # for example, its per-image file is missing; the tables report it
         return None
 
 
 def _from_timings(study: Study) -> list[dict[str, Rate]]:
-    """One mapping per machine that was measured."""
+    """Rates from the timing protocol, one mapping per measured machine."""
     timings, _ = read_timings(study)
     found = []
     for timing in timings.values():
@@ -138,7 +141,7 @@ def _from_timings(study: Study) -> list[dict[str, Rate]]:
 
 
 def _from_paper(study: Study) -> dict[str, Rate]:
-    """Table 5; methods that it does not list, or not credibly, take the rate of another."""
+    """Rates from Table 5; methods that it does not list, or not credibly, take another's rate."""
     if BACKBONES[study.sam.backbone].checkpoint is None or study.training.accelerator == "cpu":
         return {}
     backbone, size = PAPER_SAM

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from naslora.core.files import gigabytes
+from naslora.core.wording import counted
 from naslora.planning.disk import whole
 from naslora.planning.estimate import Plan, PlannedRun
 from naslora.report.tables.markdown import DASH, grid
@@ -19,7 +20,7 @@ def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
 
     Args:
         plan: the plan.
-        jobs: numbers of jobs at once, for which the wall time is estimated.
+        jobs: numbers of parallel jobs for which the wall time is estimated.
     """
     study, runs = plan.study, plan.runs
     left = [run for run in runs if not run.evaluated]
@@ -39,7 +40,7 @@ def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
         lines += ["A number with ~ is an estimate: these images have not been generated yet.", ""]
     if plan.unknown:
         lines += [
-            f"No rate is known of {', '.join(plan.unknown)}: train one run of each, or measure "
+            f"No rate is known for {', '.join(plan.unknown)}: train one run of each, or measure "
             "them with naslora time. The sums leave them out.",
             "",
         ]
@@ -50,7 +51,7 @@ def plan_text(plan: Plan, jobs: Sequence[int]) -> str:
         f"{gigabytes(whole(list(plan.disk.values())).total)} of disk.",
         "",
         "Wall time, without queues: "
-        + ", ".join(f"{duration(plan.wall_s(n))} with {n} job{'s' * (n > 1)} at once" for n in jobs)
+        + ", ".join(f"{duration(plan.wall_s(n))} with {counted(n, 'job')} at once" for n in jobs)
         + ".",
         "",
         "Not included: reading and checking archives, controls, tables; repeated attempts.",
@@ -78,14 +79,14 @@ def plan_json(plan: Plan, jobs: Sequence[int]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Hours, or minutes below one hour, rounded as an estimate should be."""
+    """Hours, or minutes below one hour, rounded for an estimate."""
     if seconds < _HOUR:
         return _minutes(seconds)
     return f"{_hours(seconds)} h"
 
 
 def _of(device: str, seconds: float) -> str:
-    """As `7,962 GPU-hours` or `49 min of a GPU`."""
+    """For example, `7,962 GPU-hours` or `49 min of a GPU`."""
     if seconds < _HOUR:
         return f"{_minutes(seconds)} of a {device}"
     return f"{_hours(seconds)} {device}-hours"
@@ -97,12 +98,12 @@ def _hours(seconds: float) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    """A part of a minute counts as a minute."""
+    """Minutes, rounded up."""
     return f"{min(59, math.ceil(seconds / 60))} min"
 
 
 def _partly(trained: int) -> str:
-    return f" and {trained} only wait for their evaluation" if trained else ""
+    return f" and {trained} only need their evaluation" if trained else ""
 
 
 def _by_task(plan: Plan) -> str:
@@ -124,7 +125,7 @@ def _by_task(plan: Plan) -> str:
 
 
 def _by_method(plan: Plan) -> list[str]:
-    """A table, and below it the sources of its rates."""
+    """A table, and the sources of its rates below."""
     lines = []
     sources = list(dict.fromkeys(rate.source for rate in plan.rates.values()))
     for name in plan.study.run_names():
@@ -145,7 +146,7 @@ def _by_method(plan: Plan) -> list[str]:
 
 
 def _counts(plan: Plan, belongs: Callable[[PlannedRun], bool]) -> list[str]:
-    """Runs, done ones, and the time to come."""
+    """The number of runs, the number of those that are done, and the remaining time."""
     runs = [run for run in plan.runs if belongs(run)]
     known = all(run.known for run in runs)
     time = duration(sum(run.device_seconds for run in runs)) if known else DASH

@@ -1,4 +1,4 @@
-"""Check that everything a study names exists, before any of it is run."""
+"""Check that everything that a study names exists, before any of it is run."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A study: its settings, the places of its files, its records and their provenance."""
+"""A study: its settings, the paths of its files, its records and their provenance."""

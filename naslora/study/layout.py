@@ -1,4 +1,4 @@
-"""Where a study keeps its files; the workflow and the commands agree by asking here."""
+"""The paths of a study's files, for the workflow and the commands alike."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Layout:
         return self.root / "prepared" / task
 
     def resized(self, task: str) -> Path:
-        """Folder of a task's images at training size; whatever is missing there is made again."""
+        """Folder of a task's images at training size; missing files are created again."""
         return self.root / "resized" / task
 
     def manifest(self, task: str) -> Path:
         return self.root / "manifests" / f"{task}.json"
 
     def audit(self, task: str) -> Path:
-        """The audit's findings as JSON; the readable report lies beside it as `.md`."""
+        """The audit's findings as JSON; the readable report is beside it, as `.md`."""
         return self.root / "manifests" / f"{task}.audit.json"
 
     def backbone(self) -> Path:
@@ -79,8 +79,8 @@ class Layout:
 
     @property
     def analyses(self) -> Path:
-        """Folder of attention distances and log amplitudes; with the records, so that tables need
-        no more.
+        """Folder of attention distances and log amplitudes, within that of the records: tables
+        need no other folder.
         """
         return self.records / "analysis"
 
@@ -89,7 +89,7 @@ class Layout:
 
     @property
     def timing(self) -> Path:
-        """Folder of measurements of speed and memory, one JSON per machine; with the records."""
+        """Folder of measurements of speed and memory, one JSON per machine; within the records."""
         return self.records / "timing"
 
     def figure(self, name: str, suffix: str = "png") -> Path:
@@ -97,7 +97,7 @@ class Layout:
 
     @property
     def report(self) -> Path:
-        """All results in one page."""
+        """All results on one page."""
         return self.root / "report.html"
 
     @property
@@ -107,12 +107,12 @@ class Layout:
 
     @property
     def settings(self) -> Path:
-        """The study's settings when the workflow last found a result made with other ones."""
+        """The study's settings when the workflow last found a result that is not up to date."""
         return self.root / "settings.json"
 
     def log(self, *parts: str) -> Path:
         return self.root.joinpath("logs", *parts).with_suffix(".log")
 
     def batch(self, task: str, seeds: str) -> Path:
-        """Written when the runs of a task are done that are one job: with one seed, or all."""
+        """Marker that a batch is done: all runs of a task with one seed (`seed0`), or `all`."""
         return self.root / "logs" / "batch" / task / f"{seeds}.done"

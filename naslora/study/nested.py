@@ -8,7 +8,7 @@ from typing import Any
 
 from naslora.core.errors import SettingsError
 
-# Mappings whose keys are names that the user chooses, so that any key may come in.
+# Mappings whose keys the user chooses, so that new keys are allowed.
 _OPEN = {"variants", "generated", "method_settings", "network_tasks", "task_training"}
 
 
@@ -18,8 +18,8 @@ def merge(
     """`base` with the values of `delta`, level by level; a variant that is None is left out.
 
     Args:
-        base: names all known keys.
-        delta: what differs.
+        base: contains all known keys.
+        delta: the values that differ.
         source: where `delta` comes from, for messages.
         at: dotted path of `base`, with a final dot.
 
@@ -51,7 +51,7 @@ def merge(
 
 
 def without(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` without those that `others` has too, level by level."""
+    """`values` without the keys that `others` has too, level by level."""
     left = {}
     for key, value in values.items():
         other = others.get(key)
@@ -63,7 +63,7 @@ def without(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, A
 
 
 def nest(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Turn dotted keys into nested mappings; a later key wins over an earlier one."""
+    """Turn dotted keys into nested mappings; later keys win over earlier ones."""
     nested: dict[str, Any] = {}
     for key, value in pairs:
         first, dot, rest = str(key).partition(".")

@@ -36,7 +36,7 @@ def provenance(device: torch.device, sam: Sam | None = None) -> Provenance:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory of this process so far: on a GPU, what torch allocated there; else the resident
+    """Peak memory of this process so far: what torch allocated on a GPU, or else the resident
     memory.
     """
     if device.type == "cuda":
@@ -57,11 +57,11 @@ def peak_memory_bytes(device: torch.device) -> int:
 def reset_peak_memory() -> None:
     """Reset the peak, so that `peak_memory_bytes` covers only what follows.
 
-    Memory that was freed but is still the process's goes back to the system first: it would be in
-    the peak, and what follows could use it without any growth.
+    Freed memory that the process still holds is returned to the system first: it would count
+    towards the new peak, and later allocations could reuse it without raising the peak.
     """
     gc.collect()
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone has it
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
@@ -94,7 +94,7 @@ def hardware(device: torch.device, sam: Sam | None = None) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")  # psutil and platform have no name of the processor on Linux
+    cpuinfo = Path("/proc/cpuinfo")  # psutil and platform do not give the name on Linux
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

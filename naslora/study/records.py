@@ -14,9 +14,9 @@ from naslora.core.errors import RecordError
 from naslora.core.files import fingerprint, sha256, write_json
 
 SCHEMA_VERSION: Literal[1] = 1
-# Predictions that look at no test image, by the variant of their records, with their titles; what
-# each of them predicts is in naslora.evaluation.controls. Their records lie where those of runs do,
-# `records/<task>/<variant>/seed0.json`, and have no `training`.
+# Titles of the controls: predictions that ignore the test image, see naslora.evaluation.controls.
+# The keys are the `variant` of their records, which are `records/<task>/<variant>/seed0.json`, like
+# those of runs, with `training` None.
 CONTROLS = {
     "control_blank": "Blank mask",
     "control_foreground": "All foreground",
@@ -27,9 +27,9 @@ Status = Literal["done", "diverged", "failed", "interrupted"]
 _REMEDY = "delete it and run the same command again"
 _Count = Annotated[int, Field(ge=0)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-# Metrics that are not fractions, with their largest values; see naslora.evaluation.names.
+# Largest values of the metrics that are not fractions; see naslora.evaluation.names.
 _LARGEST = {"BER": 100.0, "BER_image": 100.0, "mBER": 100.0, "MAE": 255.0}
-# E divides by N - 1 for N pixels, so that a perfect mask has N / (N - 1).
+# E divides by N - 1 for N pixels, so that a perfect mask scores N / (N - 1).
 _TOLERANCE = 1e-2
 
 
@@ -57,23 +57,24 @@ class Provenance(Document):
 class Receipt(Document):
     """Results of a training run; written as `training.json` when the run ends.
 
-    `original_parameters` counts those of Meta's SAM of the same backbone and image size, None in
-    old receipts; `total_parameters` those of the adapted one.
+    `original_parameters` is the number of parameters of Meta's SAM with the same backbone and image
+    size, None in old receipts; `total_parameters` is that of the adapted SAM.
 
     `history` has one entry per epoch, with the keys: `epoch`, counted from 1; `loss`, the mean
-    training loss; `architecture_loss`, the same of the second passes, where there were any;
+    training loss; `architecture_loss`, the mean loss of the second passes, if there were any;
     `val_loss` and `val_score`, the mean loss and the score (mean IoU over images, or over
     classes, in [0, 1]) on validation images, in the epochs that were followed by a validation
-    (see `naslora.training.validation`); `seconds`, of the epoch's training steps. It is shorter
-    than the settings' `epochs` where the run was stopped early. `selected_epoch` is the epoch whose
-    weights were kept, by the best `val_score`; None where the last epoch's were.
+    (see `naslora.training.validation`); `seconds`, the time of the epoch's training steps. It is
+    shorter than the settings' `epochs` if the run was stopped early. `selected_epoch` is the epoch
+    with the best `val_score`, whose weights were kept; None if the last epoch's were kept.
 
     `alpha` has one entry per epoch with the softmax of the architecture parameters by cell, and is
     empty for methods without a cell.
 
-    A run that was stopped and went on took several `attempts`. `wall_time_s` adds up what led to
-    the result: each attempt from its start to the checkpoint that the next went on from, the last
-    one to its end. `provenance` is that of the last attempt, `peak_memory_bytes` the largest.
+    A run that was stopped and resumed has several `attempts`. `wall_time_s` is the sum of the time
+    that led to the result: each attempt counts from its start to the checkpoint that the next one
+    resumed from, the last one to its end. `provenance` is that of the last attempt,
+    `peak_memory_bytes` the maximum over attempts.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -109,15 +110,15 @@ class Receipt(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Receipt:
         if (self.status == "done") != (self.adapter is not None):
-            raise ValueError("adapter weights belong to a run that is done, and to no other")
+            raise ValueError("adapter weights belong to runs that are done, and to no others")
         return self
 
 
 class Attempt(Document):
     """State of the last attempt at a run without a receipt; written as `attempt.json`.
 
-    The status is "interrupted" from the start, since a process that is killed cannot write it, and
-    "failed" after an error. Once the run has a receipt, done or diverged, the file is gone.
+    The status is "interrupted" from the start, since a killed process cannot write it, and "failed"
+    after an error. The file is removed once the run has a receipt.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -130,11 +131,11 @@ class Attempt(Document):
 class Record(Document):
     """One evaluated run, or one control. `metrics` maps test set to metric to value.
 
-    `title` is the method's name in tables. `digest` is the SHA-256 of all other fields, as
-    `naslora.core.files.fingerprint` takes it; None in a record of an older version.
+    `title` is the method's name in tables. `digest` is the SHA-256 of all other fields, computed by
+    `naslora.core.files.fingerprint`; None in a record of an older version.
 
     Metrics are in the unit of their definition: fractions in [0, 1], except for balanced error
-    rates, which are percentages.
+    rates, which are percentages, and MAE, which is in class numbers.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -164,16 +165,16 @@ class Record(Document):
                 raise ValueError(f"there is no metric on {test_set}")
             for name, value in values.items():
                 largest = _LARGEST.get(name, 1 + _TOLERANCE)
-                if not 0 <= value <= largest:  # neither is NaN
+                if not 0 <= value <= largest:  # true for NaN too
                     raise ValueError(f"{name} on {test_set} is {value}, not from 0 to {largest:g}")
         return metrics
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
         if (self.status == "done") != bool(self.metrics):
-            raise ValueError("metrics belong to a run that is done, and to no other")
+            raise ValueError("metrics belong to runs that are done, and to no others")
         if self.images.keys() != self.metrics.keys():
-            raise ValueError("images are counted of other test sets than metrics are of")
+            raise ValueError("images and metrics are of different test sets")
         return self
 
 
@@ -208,7 +209,7 @@ def read_attempt(path: Path) -> Attempt:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record, and check that it and its per-image file are as they were written.
+    """Read a record, and check that it and its per-image file are unchanged.
 
     Raises:
         RecordError: it is missing, damaged, changed, or of an unknown schema version; or its
@@ -245,10 +246,10 @@ def read_record(path: Path) -> Record:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    """The hash of a record's content but for the hash itself."""
+    """The hash of a record's content, without the hash itself."""
     try:
         return fingerprint({name: value for name, value in content.items() if name != "digest"})
-    except ValueError:  # it holds NaN, which is never written
+    except ValueError:  # it contains NaN, which is never written
         return ""
 
 

@@ -13,7 +13,7 @@ from naslora.sam.backbones import BACKBONES
 from naslora.sam.backends import AttentionBackend
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
-# Numbers that torch takes as a seed.
+# Numbers that torch accepts as a seed.
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -63,9 +63,9 @@ class PretrainingSettings(Settings):
         objective: losses of prompted masks, of masks without a prompt, or of both.
         start: a checkpoint to start from; random weights by default.
         scenes: number of scenes, which are drawn once.
-        steps: number of steps; 0 where the study pretrains nothing.
-        batch_size: scenes of a step.
-        prompts: prompts of each scene.
+        steps: number of steps; 0 if the study pretrains nothing.
+        batch_size: scenes per step.
+        prompts: prompts per scene.
         learning_rate, weight_decay: of AdamW.
         warm_up: steps over which the learning rate rises.
         validation_scenes: held-out scenes that are scored every `validate_every` steps.
@@ -108,10 +108,11 @@ class TrainingSettings(OptimiserSettings):
     Attributes:
         class_weights: weights of the classes in the losses, the background first: none, by their
             share of the training images, or as listed; see `naslora.training.class_weights`.
-        validate_every_n_epochs: 0 for never.
-        validation_images: at most so many of the validation split; None for all.
-        select: whose weights are kept, the last epoch's or those of the best validation score.
-        patience: stop when so many epochs brought no better validation score; None for never.
+        validate_every_n_epochs: epochs between validations; 0 for none.
+        validation_images: maximum number of validation images; None for all.
+        select: the epoch whose weights are kept: the last, or that of the best validation score.
+        patience: epochs without a better validation score after which training stops; None for
+            never.
         checkpoint_minutes: minutes between checkpoints; 0 for one after every step.
     """
 
@@ -147,7 +148,7 @@ class EvaluationSettings(Settings):
 
     Attributes:
         size: compare masks at the images' own size ("native") or at the model's input size.
-        batch_size: images that are predicted at once.
+        batch_size: images per forward pass.
     """
 
     size: Literal["native", "input"]
@@ -160,7 +161,7 @@ class AnalysisSettings(Settings):
     Attributes:
         task: the task whose images are analysed; by default the study's first.
         images: number of test images.
-        seed: of the choice of images.
+        seed: of the random choice of images.
     """
 
     task: Name | None
@@ -172,8 +173,8 @@ class TimingSettings(Settings):
     """Measurements of speed and memory (Table 5).
 
     Attributes:
-        steps: iterations of a turn.
-        warm_up: iterations before those of each turn, which are not measured.
+        steps: measured iterations of a turn.
+        warm_up: iterations at the start of each turn that are not measured.
         repeats: turns of each method.
         batch_sizes: of the measurements.
     """

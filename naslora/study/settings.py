@@ -15,7 +15,7 @@ from naslora.core.errors import SettingsError
 from naslora.core.files import fingerprint, sha256
 from naslora.core.registry import declare_files
 from naslora.core.validation import Settings, readable_errors
-from naslora.core.wording import first_of
+from naslora.core.wording import counted, first_of
 from naslora.sam.shipped import shipped_sha256
 from naslora.study.nested import merge, nest, without
 from naslora.study.sections import (
@@ -34,7 +34,7 @@ CONFIG_FOLDER = Path("config")
 SHIPPED = Path(__file__).with_name("shipped")
 _LISTED = 13  # names in a message: all methods and a network
 _NO_STUDIES = ("defaults", "archives")
-# What a job needs of a machine is planned for the whole study.
+# Resources are planned for the whole study, so that single tasks cannot change these.
 _COMMON_TO_TASKS = ("accelerator", "devices", "num_nodes", "threads", "workers")
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast
 
@@ -44,7 +44,7 @@ class Variant(Settings):
 
     Attributes:
         method: its name.
-        tasks: those that it runs on; those of the study among them; default: all.
+        tasks: the tasks that it runs on, if the study has them; default: all.
         settings: deltas to `method_settings` of the method.
         training: deltas to `training`.
     """
@@ -56,9 +56,9 @@ class Variant(Settings):
 
 
 class RunSettings(Settings):
-    """All that one training run depends on; its fingerprint names the run's result.
+    """All that one training run depends on; its fingerprint identifies the run's result.
 
-    `method_sha256` is that of the file of a method from outside the package.
+    `method_sha256` is the hash of the file of a method from outside the package.
     """
 
     task: Name
@@ -73,11 +73,10 @@ class RunSettings(Settings):
     training: TrainingSettings
 
     def fingerprint(self) -> str:
-        """SHA-256 over every setting but those that change no result: folders, workers, saving.
+        """SHA-256 over all settings that can change the result: not folders, workers and saving.
 
-        The ways to compute attention agree to 1e-5, so the setting of attention is left out too.
-        Shipped weights are named by their hash, since another version of the package may ship
-        others.
+        The attention backends agree to 1e-5, so `sam.attention` is left out too. Shipped weights
+        are identified by their hash, since another version of the package may ship others.
         """
         settings = self.recorded()
         for section, unused in (
@@ -91,9 +90,9 @@ class RunSettings(Settings):
         return fingerprint(settings)
 
     def recorded(self) -> dict[str, Any]:
-        """The settings as a receipt holds them.
+        """The settings as they are written to a receipt.
 
-        Without folders of this machine: of paths of checkpoints, only the file names are kept.
+        Folders of this machine are left out: only the file names of checkpoints are kept.
         """
         settings = self.model_dump(mode="json", exclude={"sam": {"checkpoints"}})
         settings["sam"]["checkpoint"] = Path(self.sam.checkpoint).name
@@ -105,11 +104,11 @@ class RunSettings(Settings):
 class Study(Settings):
     """A study: defaults, its own deltas and overrides, merged.
 
-    A method or a benchmark from outside the package is listed in `methods` or `tasks` by its file,
-    `FOLDER/NAME.py`; here it is under its name, and its file in `method_files` or `task_files`.
-    `networks` are baselines other than SAM; they are trained like methods, on all tasks or those of
-    `network_tasks`, and tables show them with the controls. `task_training` are deltas to
-    `training` on single tasks, for all rows alike.
+    A settings file lists a method or a benchmark from outside the package in `methods` or `tasks`
+    by its file, `FOLDER/NAME.py`; here, it is listed by its name, and its file is in `method_files`
+    or `task_files`. `networks` are baselines other than SAM; they are trained like methods, on all
+    tasks or those of `network_tasks`, and tables show them with the controls. `task_training` are
+    deltas to `training` on single tasks, for all methods, networks and variants.
     """
 
     study: Name
@@ -163,7 +162,7 @@ class Study(Settings):
         if both := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two rows with one name: {', '.join(sorted(both))}")
         if self.analysis_task not in self.tasks:
-            raise ValueError(f"analysis.task {self.analysis_task} is none of the study's tasks")
+            raise ValueError(f"analysis.task {self.analysis_task} is not a task of the study")
         return self
 
     @property
@@ -172,7 +171,7 @@ class Study(Settings):
         return self.analysis.task or self.tasks[0]
 
     def run_names(self, task: str | None = None) -> list[str]:
-        """Methods in table order, networks, then variants; of a task, or of any of the study."""
+        """Methods in table order, networks, then variants; of one task, or of all tasks."""
         tasks = self.tasks if task is None else [task]
         others = [*self.networks, *self.variants]
         return [*self.methods, *(name for name in others if set(self.tasks_of(name)) & set(tasks))]
@@ -220,7 +219,7 @@ class Study(Settings):
         least, most = min(epochs), max(epochs)
         if least != most:
             return f"{least} to {most} epochs"
-        return f"{most} epoch{'s' if most != 1 else ''}"
+        return counted(most, "epoch")
 
     def run(self, task: str, variant: str, seed: int) -> RunSettings:
         """The settings of one run.
@@ -283,9 +282,9 @@ def load_study(
 
     Args:
         name: a file `<name>.yaml` in `config`; by default, what `defaults.yaml` names.
-        overrides: nested settings that win over both files; keys may be dotted paths. One of
-            `training` wins over the file's `task_training`, too.
-        config: a folder of the user's studies; those of the package are known everywhere.
+        overrides: nested settings that win over both files; keys may be dotted paths. Those of
+            `training` also win over the file's `task_training`.
+        config: a folder of the user's studies; those of the package are always known.
 
     Raises:
         SettingsError: a file is missing or not valid YAML, a key is unknown, or a value is invalid.
@@ -303,11 +302,11 @@ def load_study(
             remedy=f"choose one of {', '.join(sorted(known))}, or write this file",
         )
     merged = merge(defaults, read_yaml(path), str(path))
-    # A training setting of the command line is for all tasks, whatever the file says of one.
+    # Training settings on the command line apply to all tasks, those in task_training included.
     chosen, of_tasks = nested.get("training"), merged["task_training"]
     if isinstance(chosen, Mapping) and isinstance(of_tasks, Mapping):
         merged["task_training"] = {
-            task: without(own, chosen) if isinstance(own, Mapping) else own
+            task: without(nest(own.items()), chosen) if isinstance(own, Mapping) else own
             for task, own in of_tasks.items()
         }
     merged = merge(merged, nested, "the command line")
@@ -319,13 +318,13 @@ def load_study(
 
 
 def settings_file(name: str, folder: Path = CONFIG_FOLDER) -> Path:
-    """The path of `<name>.yaml` in a folder, or else of the one that the package ships."""
+    """The path of `<name>.yaml` in a folder, or else in the package."""
     own = folder / f"{name}.yaml"
     return own if own.is_file() else SHIPPED / own.name
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read `key=value` pairs, keys dotted and values in YAML, as `--set` takes them.
+    """Read the `key=value` pairs of `--set`, with dotted keys and values in YAML.
 
     Raises:
         SettingsError: a pair has no `=`, or its value is not valid YAML.
@@ -368,7 +367,7 @@ def _readable(what: str, where: Path | None = None) -> AbstractContextManager[No
 
 
 def _unknown(kind: str, name: str, known: Sequence[str], study: str) -> SettingsError:
-    """An error that names the nearest known name, and as many others as one can read."""
+    """An error that suggests the closest known name, and lists the first names."""
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return SettingsError(

@@ -42,7 +42,7 @@ class Timed(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Timed:
         if (self.status == "done") != bool(self.seconds):
-            raise ValueError("seconds belong to a pass that is done, and to no other")
+            raise ValueError("seconds belong to passes that are done, and to no others")
         return self
 
     @property
@@ -56,14 +56,14 @@ class Pass(Document):
 
     Attributes:
         batches: by batch size.
-        peak_bytes: peak memory with the study's batch size; None where it was not measured.
+        peak_bytes: peak memory with the study's batch size; None if it was not measured.
     """
 
     batches: dict[Count, Timed]
     peak_bytes: Count | None = None
 
     def best(self) -> tuple[int, Timed] | None:
-        """The batch size with the highest median rate; None where none is done."""
+        """The batch size with the highest median rate; None if none is done."""
         done = [(size, timed) for size, timed in self.batches.items() if timed.seconds]
         return min(done, key=lambda pair: statistics.median(pair[1].seconds), default=None)
 
@@ -72,11 +72,11 @@ class Measurement(Document):
     """Time and memory of one method.
 
     Attributes:
-        settings: of the method, where they are not its defaults.
-        passes: `training` is with updates of w only; `searching` with those of alpha too, for
-            methods that have it; `inference` is the forward pass of the whole model.
-        inference_form: whether the method was merged into plain layers for it, or its cells were
-            collapsed.
+        settings: of the method, where they differ from its defaults.
+        passes: `training` updates w only; `searching` updates alpha too, for methods that have it;
+            `inference` is the forward pass of the whole model.
+        inference_form: whether the method was merged into plain layers for inference, or its cells
+            were collapsed.
         adapter_bytes: size of the file of saved weights.
     """
 
@@ -98,13 +98,13 @@ class Timing(Document):
     """Time and memory of the methods of a study on one machine.
 
     Attributes:
-        hardware: a name for what it ran on, fit for a file's name.
+        hardware: a name for the hardware that can be part of a file name.
         fingerprint: of the settings that it depends on, see `timing_fingerprint`.
         images_per_epoch: training images of ISIC 2017.
-        settings: of the protocol, and those of training that cost depends on.
-        memory: what `peak_bytes` is.
-        load_average: processes that ran or waited to, mean over a minute, before and at the end;
-            the latter counts this one.
+        settings: of the protocol, and those of training that the cost depends on.
+        memory: what `peak_bytes` measures.
+        load_average: the machine's load average over one minute, at the start and at the end; the
+            latter includes this process.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -132,17 +132,17 @@ class Timing(Document):
         return self
 
     def of(self, method: str) -> Measurement | None:
-        """A method's measurement; None where it was not timed."""
+        """A method's measurement; None if it was not timed."""
         return next((m for m in self.methods if m.method == method), None)
 
 
 def hardware_tag(hardware: Mapping[str, Any]) -> str:
-    """A name for what a provenance's hardware says, fit for a file's name."""
+    """A name for a provenance's hardware that can be part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", hardware_title(hardware).lower()).strip("-")
 
 
 def hardware_title(hardware: Mapping[str, Any]) -> str:
-    """The GPU, or the processor and how many of its threads were used."""
+    """The GPU, or the processor and the number of threads that were used."""
     if "gpu" in hardware:
         return str(hardware["gpu"])
     threads = hardware["threads"]
@@ -183,10 +183,10 @@ def write_timing(path: Path, timing: Timing) -> None:
 
 
 def read_timings(study: Study) -> tuple[dict[str, Timing], dict[str, str]]:
-    """The measurements that a study's folder holds, of its model and batch size.
+    """The measurements in a study's folder that are of its model and batch size.
 
     Returns:
-        By the file's name, those on a GPU first; and why other files are left out.
+        The measurements by file name, those on a GPU first; and why other files are left out.
     """
     found: dict[str, Timing] = {}
     problems: dict[str, str] = {}
@@ -219,7 +219,7 @@ def _of_study(path: Path, study: Study) -> Timing:
     wanted = (study.sam.backbone, study.sam.image_size, study.training.batch_size)
     if model != wanted:
         raise RecordError(
-            f"of {_model(*model)}, and the study has {_model(*wanted)} now", where=path
+            f"of {_model(*model)}, but the study now has {_model(*wanted)}", where=path
         )
     return timing
 

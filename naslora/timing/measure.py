@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
+from naslora.core.wording import counted
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.methods.registry import load_method_files
 from naslora.sam.building import Sam
@@ -36,7 +37,7 @@ from naslora.training.device import launch_fabric
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-TASK = "isic2017"  # whose number of training images makes an epoch
+TASK = "isic2017"  # the number of its training images defines an epoch
 DATA = (
     "random weights, and images and labels of noise in the model's input size: neither changes "
     "what a pass costs. Reading images is not timed; copying them to the device is."
@@ -49,17 +50,17 @@ def time_methods(
 ) -> Path:
     """Time every method of a study on this machine, and write the measurements.
 
-    All methods take turns in one process: in training with w alone and, where there is one, with
-    alpha too, then in inference; with the study's batch size, and with those that the settings
-    list. No image and no checkpoint is read. Other programs on the machine distort the numbers.
+    All methods take turns in one process: training of w, training of w and alpha for methods that
+    have it, and inference; with the study's batch size, and with those in the settings. No image
+    and no checkpoint is read. Other programs on the machine distort the numbers.
 
     Args:
-        study: its settings under `timing` say how often.
+        study: its settings under `timing` give the numbers of iterations and repeats.
         output: the file; by default named after the hardware, in the study's folder of timings.
         log: called with lines about progress.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
         SettingsError: this machine lacks the accelerator.
@@ -97,7 +98,7 @@ class _Session:
     """The measurements of one process.
 
     Attributes:
-        base: the SAM that the methods are put on; set by `measure`.
+        base: the SAM that the methods adapt; set by `measure`.
     """
 
     base: Sam
@@ -144,7 +145,7 @@ class _Session:
     def _peak(self, key: _Key) -> int | None:
         """Peak memory; None for a method that cannot be trained, which is then not timed either.
 
-        On a CPU, what does not fit by itself would end this process.
+        On a CPU, a method that does not fit into memory would kill this process.
         """
         method, name = key
         try:
@@ -162,7 +163,7 @@ class _Session:
                 if size not in self._timed[key]:
                     calls[key] = subject.training(batch, searching=key[1] == "searching")
         self._time(calls, size)
-        self._log(f"training is timed, {size} images a batch")
+        self._log(f"training is timed, {counted(size, 'image')} per batch")
 
     def _time_inference(self, subjects: Mapping[str, Subject], size: int) -> None:
         images, _ = random_batch(self._study, size)
@@ -171,10 +172,10 @@ class _Session:
             for method, subject in subjects.items()
         }
         self._time(calls, size)
-        self._log(f"inference is timed, {size} images a batch")
+        self._log(f"inference is timed, {counted(size, 'image')} per batch")
 
     def _time(self, calls: Mapping[_Key, tuple[Call, int]], size: int) -> None:
-        """Time calls with batches of a size; each is given with the images that it passes over."""
+        """Time calls with batches of a size; each comes with the number of images it processes."""
         settings = self._study.timing
         found = alternate(
             {key: call for key, (call, _) in calls.items()},

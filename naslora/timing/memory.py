@@ -1,4 +1,4 @@
-"""Peak memory of training, of one method at a time."""
+"""Peak memory of training, one method at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 ON_CPU = (
-    "growth of the resident memory of a process of its own, from before the model is built to its "
-    "peak in two iterations; what Python and torch take by themselves is not in it"
+    "growth of the resident memory of a separate process, from before the model is built to its "
+    "peak in two iterations; the memory of Python and torch themselves is not included"
 )
 ON_GPU = (
-    "torch.cuda.max_memory_allocated over two iterations, with no other model on the GPU; what "
-    "CUDA takes by itself is not in it"
+    "torch.cuda.max_memory_allocated over two iterations, with no other model on the GPU; the "
+    "memory of CUDA itself is not included"
 )
 NOT_MEASURED = "not measured on this kind of device"
 _STEPS = 2  # the second one has the optimiser's state
@@ -37,8 +37,8 @@ def what_is_measured(device: torch.device) -> str:
 def training_peak(study: Study, method: str, fabric: Fabric, *, searching: bool) -> int | None:
     """Peak memory of training a method with the study's batch size, in bytes.
 
-    On a CPU it is measured in a fork, so it must be called before torch has computed anything on
-    several threads, which forks lack.
+    On a CPU it is measured in a fork, which has no copies of torch's threads: call this before
+    torch has computed anything on several threads.
 
     Returns:
         None on devices that do not report it.
@@ -84,14 +84,13 @@ def _in_a_fork(study: Study, method: str, fabric: Fabric, searching: bool) -> in
             code = 0
         except BaseException:
             traceback.print_exc()
-            raise
         finally:
             os._exit(code)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         answer = pipe.read().decode()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code == -signal.SIGKILL:  # what Linux does to a process that takes all memory
+    if code == -signal.SIGKILL:  # Linux kills a process that uses up the memory
         raise DroppedError("out of memory")
     if code:
         raise RuntimeError(f"training {method} in a fork ended with exit code {code}")

@@ -1,4 +1,4 @@
-"""Timing several calls in turns, with warm-up and several repeats."""
+"""Timing of several calls in turns, with warm-up and several repeats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Call = Callable[[], object]
 
 
 class DroppedError(Exception):
-    """A call cannot be timed; `status` gives the reason in a word or two."""
+    """A call cannot be timed; `status` is a short reason."""
 
     def __init__(self, status: str):
         self.status = status
@@ -41,10 +41,10 @@ def alternate(
     synchronise: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[Key, Samples]:
-    """Time calls that take turns, so that what slows the machine down slows all of them down.
+    """Time calls that take turns, so that a slow phase of the machine affects all of them.
 
-    In each repeat every call has one turn: `warm_up` calls that do not count, then `steps` that
-    do. Every other repeat takes the calls in reverse order, so that a steady drift of the machine
+    In each repeat every call has one turn: `warm_up` calls that are not timed, then `steps` that
+    are. Every other repeat takes the calls in reverse order, so that a steady drift of the machine
     favours none.
 
     Args:
@@ -52,11 +52,12 @@ def alternate(
         steps: timed calls of a turn.
         warm_up: calls before them.
         repeats: turns of each.
-        synchronise: waits until the device has done all that it was given.
+        synchronise: waits until the device has finished all its work.
         clock: seconds.
 
     Returns:
-        By name. A call that raises `DroppedError` gets no further turn, and has no numbers.
+        The samples by name. A call that raises `DroppedError` gets no further turn, and its
+        `seconds` are empty.
     """
     seconds: dict[Key, list[float]] = {name: [] for name in calls}
     dropped: dict[Key, str] = {}

@@ -39,7 +39,7 @@ class Subject:
         base: a SAM whose memory the frozen parameters share; by default they have their own.
 
     Attributes:
-        form: how inference is done, once `finalize` was called.
+        form: the form of the method in inference, set by `finalize`.
     """
 
     def __init__(self, study: Study, method: str, fabric: Fabric, base: Sam | None = None):
@@ -62,17 +62,17 @@ class Subject:
         """Training as a call: loss, gradients and the optimisers' steps.
 
         Args:
-            batch: images and labels, on the CPU, as they come from a loader.
+            batch: images and labels on the CPU, as a loader returns them.
             searching: whether alpha is updated too.
 
         Returns:
-            The call, and how many images it passes over: a batch; when searching, as many batches
-            as there are from one update of alpha to the next. The call raises `DroppedError` where
-            there is not enough memory, or the loss is not finite.
+            The call, and the number of images that it processes: a batch; when searching, all
+            batches from one update of alpha to the next. The call raises `DroppedError` if there is
+            not enough memory, or the loss is not finite.
         """
         learner, schedule = self._learner, self._architecture
         assert learner is not None
-        epoch = schedule.start_epoch + searching  # alpha rests up to and with the start epoch
+        epoch = schedule.start_epoch + searching  # alpha is fixed up to and including start_epoch
         steps = schedule.every_n_steps if searching else 1
 
         def loss() -> Tensor:
@@ -120,7 +120,7 @@ class Subject:
                 problem = "out of memory"
             except DivergedError:
                 problem = "diverged"
-            if problem is not None:  # out of the handlers, whose traceback holds on to tensors
+            if problem is not None:  # outside the handlers, whose traceback would keep tensors
                 self._sam.zero_grad(set_to_none=True)
                 free_memory()
                 raise DroppedError(problem)
@@ -164,9 +164,10 @@ def free_memory() -> None:
 
 
 def _sharing(base: Sam) -> Sam:
-    """A SAM with parameters of its own in the memory of another's.
+    """A SAM with parameters of its own that share the memory of another's.
 
-    A dozen models of ViT-H fit on one GPU only so. What a method trains gets memory of its own.
+    Otherwise, a dozen ViT-H models would not fit on one GPU. Parameters that a method trains get
+    memory of their own.
     """
     memo = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in base.parameters()}
     return copy.deepcopy(base, memo)
@@ -178,7 +179,7 @@ def _merged(sam: Sam) -> Form:
     except SettingsError:
         try:
             merge(sam, "collapsed")
-        except SettingsError:  # neither without a change of its outputs
+        except SettingsError:  # neither is possible without a change of the outputs
             return "as trained"
         return "collapsed"
     return "merged"

@@ -1,1 +1,1 @@
-"""Functions for the Snakemake rules: inputs, targets, resources, checks, batches."""
+"""Functions for the Snakemake rules: inputs, targets, resources, checks and batches."""

@@ -1,6 +1,6 @@
 """All runs of a task, with one seed or several, one after the other in one process.
 
-Importing torch takes longer than training a small model on a few images.
+A batch saves the import of torch, which takes longer than training a small model on a few images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def run_batch(
     """Train and evaluate all methods and variants of a study on a task.
 
     With the study's first seed, the task's controls are evaluated too, and the models of Table 4
-    are analysed. What is up to date is left as it is. An error ends one step only.
+    are analysed. Results that are up to date are kept. An error ends one step only.
 
     Args:
         study: the study.
@@ -37,7 +37,7 @@ def run_batch(
         The steps that failed.
 
     Raises:
-        StoppedError: a signal asked to stop; the same command continues.
+        StoppedError: a signal asked the process to stop; the same command resumes.
     """
     from naslora.study.provenance import reset_peak_memory
 
@@ -60,7 +60,7 @@ def run_batch(
 
 
 def _steps(study: Study, task: str, seeds: Sequence[int]) -> Iterator[Step]:
-    """What is not up to date, as a name and a function that does it."""
+    """The steps that are not up to date, each as a name and a function."""
     from naslora.analysis.analyse import analyse
     from naslora.evaluation.controls import evaluate_controls
     from naslora.evaluation.train_and_evaluate import train_and_evaluate
@@ -71,7 +71,7 @@ def _steps(study: Study, task: str, seeds: Sequence[int]) -> Iterator[Step]:
         yield f"controls on {task}", partial(evaluate_controls, study, task)
     runs = [(variant, seed) for seed in seeds for variant in study.run_names(task)]
     runs = [run for run in runs if not fresh.record(task, *run)]
-    # A run that was interrupted comes last: if it makes the process crash, the others are done.
+    # Interrupted runs come last: if one crashes the process again, the others are done.
     runs.sort(key=lambda run: layout.attempt(task, *run).exists())
     for variant, seed in runs:
         name = f"{variant} on {task}, seed {seed}"

@@ -1,7 +1,7 @@
 """Checks and signals for SLURM, besides its Snakemake profile.
 
-Three Snakemakes read the Snakefile: the one that a person started, one at the head of each SLURM
-job, and one in its job step, which runs the commands.
+Three Snakemake processes read the Snakefile: the one that the user started, one at the start of
+each SLURM job, and one in its job step, which runs the commands.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from naslora.study.settings import Study
 from naslora.workflow.jobs import Jobs
 from naslora.workflow.preflight import check_inputs
 
-# In the environment of jobs that the workflow submitted, and not of others in an allocation.
+# Set in the environment of jobs that the workflow submitted, but not of others in an allocation.
 _IN_JOB = "NASLORA_SLURM_JOB"
-# SLURM sends SIGUSR1 so many seconds before a job's time is up, and up to a minute earlier.
+# SLURM sends SIGUSR1 this many seconds before a job's time limit, or up to a minute earlier.
 _WARNING = "USR1@240"
-# In a job, the shell ignores them and waits for the command, which saves its state.
+# In a job, the shell ignores these signals and waits for the command, which saves its state.
 TRAP = "trap : TERM USR1; "
 
 
 def prepare_submission(
     study: Study, jobs: Jobs, asked: Mapping[str, Mapping[str, Any]] | None = None
 ) -> None:
-    """Before jobs are submitted: check what takes seconds, and prepare their environment.
+    """Before jobs are submitted: run the checks that take seconds, and set their environment.
 
     Args:
-        study: what is made.
-        jobs: what it takes.
-        asked: resources by rule, which options and profiles set (`--set-resources`).
+        study: the study.
+        jobs: its jobs.
+        asked: resources by rule, set by options or profiles (`--set-resources`).
 
     Raises:
         SettingsError: this machine has no SLURM, or it does not answer; or a rule asks for GPUs in
             two ways.
-        CheckpointError, ArchiveError: what the jobs need is missing.
+        CheckpointError, ArchiveError: an input of the jobs is missing.
     """
     if study.training.accelerator != "cpu":
         check_gpu_requests(asked or {})
@@ -50,7 +50,7 @@ def prepare_submission(
 
 
 def check_slurm() -> None:
-    """Ask SLURM for its nodes; without an answer, Snakemake would wait for ever.
+    """Ask SLURM for its nodes; if it does not answer, Snakemake would wait for ever.
 
     Raises:
         SettingsError: this machine has no SLURM, or it does not answer.
@@ -69,10 +69,10 @@ def check_slurm() -> None:
 
 
 def check_gpu_requests(asked: Mapping[str, Mapping[str, Any]]) -> None:
-    """See that no rule asks for GPUs as `gpu`, which is our rules' own, and as `gres` as well.
+    """Check that no rule asks for GPUs both as `gpu`, as our rules do, and as `gres`.
 
     Raises:
-        SettingsError: one does, which `sbatch` would take for a request of both, or refuse.
+        SettingsError: a rule does; `sbatch` would treat it as a request for both, or reject it.
     """
     twice = [
         rule
@@ -88,7 +88,7 @@ def check_gpu_requests(asked: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def has_gres_only() -> bool:
-    """In a job: whether it got its GPUs as `gres`, without an option for GPUs such as `--gpus`."""
+    """In a job: whether it got its GPUs as `gres`, not by an option such as `--gpus`."""
     options = ("SLURM_GPUS", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK")
     return in_slurm_job() and not any(name in os.environ for name in options)
 
@@ -99,8 +99,8 @@ def in_slurm_job() -> bool:
 
 
 def prepare_job() -> None:
-    """In a job: leave signals to the command.
+    """In a job: ignore SIGUSR1 in Snakemake and leave it to the command.
 
-    SLURM signals all processes of a step; Snakemake is to wait for the command.
+    SLURM signals all processes of a step, but Snakemake must wait for the command.
     """
     signal.signal(signal.SIGUSR1, lambda number, frame: None)

@@ -1,4 +1,4 @@
-"""Errors of the package in Snakemake, without a traceback."""
+"""Errors of the package in Snakemake, shown without a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def readable(function: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a function: a `NasloraError` ends the workflow with only its message."""
+    """Wrap a function, so that a `NasloraError` ends the workflow with its message only."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,9 +1,9 @@
-"""Whether a study's results are up to date, from what they say about themselves.
+"""Whether a study's results are up to date, according to the results themselves.
 
 Every result states what it was made from: a manifest its archives and split, a receipt the
 fingerprint of its settings and the hash of its manifest, a record its receipt, tables and figures
-the hashes of their records. A result is up to date when that is what the study asks for now. Times
-of files play no part, so this holds for copies of results too.
+the hashes of their records. A result is up to date if that matches the study's present settings.
+File times are not used, so this also works for copies of results.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Freshness:
     """Which results of a study are up to date; every answer is computed once.
 
     Args:
-        study: the study as its settings stand.
+        study: the study with its present settings.
         config: the folder of archives.yaml.
     """
 
@@ -59,20 +59,20 @@ class Freshness:
             return False
 
     def product(self, folder: Path, name: str) -> bool:
-        """Whether a table or figure was made from the study's results as they are now.
+        """Whether a table or figure was made from the study's present results.
 
         Args:
-            folder: that of all tables, or of all figures.
-            name: of the table or figure.
+            folder: the folder of tables or of figures.
+            name: the name of the table or figure.
         """
         made_from = read_sources(folder).get(name)
         wanted = self._made_from()
         return made_from is not None and all(wanted.get(k) == v for k, v in made_from.items())
 
     def _manifest(self, task: str) -> bool:
-        """Whether a task is prepared from the archives that are here, and split as it is to be.
+        """Whether a task is prepared from the present archives, with the split of the settings.
 
-        An archive that is not here any more counts as unchanged.
+        An archive that is no longer here counts as unchanged.
         """
         try:
             manifest = read_manifest(self._layout.manifest(task))
@@ -137,7 +137,7 @@ class Freshness:
         return record.training == trained and self.run(task, variant, seed)
 
     def _analysis(self, task: str, model: str, seed: int) -> bool:
-        """Whether a model is analysed, and the weights that were analysed are those here."""
+        """Whether a model is analysed, with the present weights."""
         try:
             analysis = read_analysis(self._study, task, model, seed)
         except RecordError:
@@ -153,7 +153,7 @@ class Freshness:
         return analysis.adapter_sha256 == (adapter.sha256 if adapter else None)
 
     def backbone(self) -> bool:
-        """Whether the backbone that the study pretrains is there, made with its settings."""
+        """Whether the backbone that the study pretrains exists and was made with its settings."""
         study, path = self._study, self._layout.backbone()
         about = path.with_suffix(".json")
         if not path.is_file():
@@ -167,9 +167,9 @@ class Freshness:
         return made_with == wanted
 
     def _same_images(self, task: str, manifest_sha256: str) -> bool:
-        """Whether a manifest's hash is that of the manifest here, and this one is up to date.
+        """Whether a manifest's hash is that of the present manifest, and that is up to date.
 
-        Without a manifest, as in a copy of only the records, images count as the same.
+        Without a manifest, as in a copy of only the records, the images count as the same.
         """
         here = self._manifest_sha256(task)
         return here is None or (here == manifest_sha256 and self.manifest(task))

@@ -1,9 +1,9 @@
-"""The jobs of a study: what their inputs are, and what the targets ask for.
+"""The jobs of a study: their inputs, and the files of the targets.
 
-Snakemake sees inputs that make it run a job exactly when its result is missing or not up to date
-(see `naslora.workflow.freshness`). A job whose result is not up to date has one input more, a file
-that is newer than the result. Inputs of a job that is up to date are marked `ancient` where they
-are newer than its result, as they may be in copies.
+Snakemake gets inputs that make it run a job exactly if its result is missing or not up to date
+(see `naslora.workflow.freshness`). A job whose result is not up to date gets one more input, a file
+that is newer than the result. Inputs of a job that is up to date are marked `ancient` if they are
+newer than its result, as may happen in copies.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
 from naslora.workflow.freshness import Freshness
 
-# As Snakemake's input functions return them: paths, some marked `ancient`.
+# What Snakemake's input functions return: paths, some marked `ancient`.
 Files = list[Any]
-# Snakemake's `Wildcards`, whose attributes are texts.
+# Snakemake's `Wildcards`, whose attributes are strings.
 Wildcards = Any
-# How the files of batches are named: after one seed, or all.
+# Files of batches are named after one seed, or `all`.
 _SEED, _ALL_SEEDS = "seed", "all"
 
 
 def seeds_option(seeds: str) -> str:
-    """The option of `naslora batch` for the seeds that a batch's file is named after."""
+    """The option of `naslora batch` for the seeds in the name of a batch's file."""
     return "" if seeds == _ALL_SEEDS else f"--seed {seeds.removeprefix(_SEED)}"
 
 
@@ -50,17 +50,17 @@ class Jobs:
 
     Args:
         study: the study.
-        local: whether jobs are processes of this machine, each of which takes time to start, and
-            not of a cluster, where more of them run side by side.
+        local: whether jobs run on this machine, where the start of each process costs time, or on
+            a cluster, where more of them run in parallel.
 
     Attributes:
-        batched: whether all runs of a task, with one seed or all, are one job, as for the
-            small backbones, whose runs take hardly more time than a process takes to start.
-        to_prepare: tasks that a job of this run of the workflow prepares.
+        batched: whether all runs of a task, with one seed or all, are one job, as for the small
+            backbones, whose runs take hardly longer than the start of a process.
+        to_prepare: tasks that this run of the workflow prepares.
         needs_weights: whether one of its jobs needs the checkpoint that runs start from. Both are
             known once Snakemake has asked for the inputs of its jobs.
-        timed: the measurements that the pipeline makes; others in the folder are named after their
-            hardware.
+        timed: the file of the measurements that the pipeline makes; others in the folder are named
+            after their hardware.
     """
 
     def __init__(self, study: Study, *, local: bool):
@@ -155,8 +155,8 @@ class Jobs:
         return [*self.records(), *self.analyses(), *self.timings()]
 
     def all_tables(self, wildcards: Wildcards) -> Files:
-        # Records and timings too, so that one that was deleted is made again: Snakemake does not
-        # make a missing file again when all that was made from it is there.
+        # Records and timings are listed so that deleted ones are made again: Snakemake does not
+        # recreate a missing file if everything that was made from it exists.
         return [
             *self.records(),
             *self.timings(),
@@ -173,7 +173,7 @@ class Jobs:
     # Files.
 
     def records(self) -> list[Path]:
-        """The records of all runs and controls; of a batch that is to be run, its last file."""
+        """The records of all runs and controls; for a batch that must run, its marker file."""
         study, layout = self._study, self._layout
         runs = [(run, run[2]) for run in study.runs()]
         runs += [((t, c, 0), study.seeds[0]) for t in study.tasks for c in CONTROLS]
@@ -185,7 +185,7 @@ class Jobs:
         )
 
     def analyses(self) -> list[Path]:
-        """The analyses of Table 4's models; in a copy of only the records, those that are there."""
+        """The analyses of Table 4's models; in a copy of only the records, those that exist."""
         task, seed = self._study.analysis_task, self._study.seeds[0]
         models = analysed_models(self._study)
         paths = [self._layout.analysis(task, model, seed) for model in models]
@@ -200,16 +200,16 @@ class Jobs:
         )
 
     def timings(self) -> list[Path]:
-        """Measurements of this machine, and of others that lie in the folder."""
+        """Measurements on this machine, and those on others that are in the folder."""
         there = sorted(self._layout.timing.glob("*.json"))
         return there if self._records_alone() else sorted({*there, self.timed})
 
     def record_tables(self) -> list[str]:
-        """The names of the tables that are made only from records."""
+        """The names of the tables that are made from records only."""
         return [name for name in tables_of(self._study) if TABLES[name].from_records]
 
     def timing_table_names(self) -> list[str]:
-        """The names of the tables that need measurements of time, perhaps besides records."""
+        """The names of the tables that need time measurements, possibly besides records."""
         return [name for name in tables_of(self._study) if not TABLES[name].from_records]
 
     def table_files(self) -> list[Path]:
@@ -219,12 +219,12 @@ class Jobs:
         return [p for name in self.timing_table_names() for p in table_paths(self._study, name)]
 
     def figure_files(self, *, weights: bool | None = None) -> list[Path]:
-        """The files of the figures that need weights and images, of the others, or of all."""
+        """Files of the figures that need weights and images, of the other figures, or of all."""
         names = figures_of(self._study, weights=weights)
         return [path for name in names for path in figure_paths(self._study, name)]
 
     def official_checkpoint(self) -> Path:
-        """Where the official checkpoint of the study's backbone is looked for.
+        """The path of the official checkpoint of the study's backbone.
 
         Raises:
             SettingsError: there is none.
@@ -238,7 +238,7 @@ class Jobs:
         return self._study.sam.checkpoints / known.name
 
     def _batch(self, task: str, seed: int) -> Path:
-        """The last file of the batch with a run of this seed."""
+        """The marker file of the batch with the runs of this seed."""
         return self._layout.batch(task, _ALL_SEEDS if self._all_seeds else f"{_SEED}{seed}")
 
     def _with_weights(self, fresh: bool, output: Path, needed: Sequence[Path]) -> Files:
@@ -248,7 +248,7 @@ class Jobs:
         return self._inputs(fresh, [output], [*needed, *self._weights()])
 
     def _weights(self) -> list[Path]:
-        """The checkpoint that runs start from; a missing file of the user's is no input."""
+        """The checkpoint that runs start from; a missing file of the user is not an input."""
         checkpoint = self._study.sam.checkpoint
         if checkpoint == "pretrained":
             return [self._layout.backbone()]
@@ -264,7 +264,7 @@ class Jobs:
         return self.figure_files() if whole else self.figure_files(weights=False)
 
     def _records_alone(self) -> bool:
-        """Whether the results are a copy of records without the runs that they are of."""
+        """Whether the results are a copy of records without their runs."""
         return any(
             self._fresh.record(*run) and not self._layout.receipt(*run).exists()
             for run in self._study.runs()
@@ -295,7 +295,7 @@ class Jobs:
         return self._inputs(fresh, outputs, needed)
 
     def _sources_fresh(self, timed: bool) -> bool:
-        """Whether all that tables and figures are made from is up to date."""
+        """Whether everything that tables and figures are made from is up to date."""
         study = self._study
         task, seed = study.analysis_task, study.seeds[0]
         return (
@@ -309,12 +309,12 @@ class Jobs:
         )
 
     def _inputs(self, fresh: bool, outputs: Sequence[Path], needed: Sequence[Path]) -> Files:
-        """The inputs of a job as Snakemake gets them.
+        """The inputs of a job, for Snakemake.
 
         Args:
             fresh: whether its outputs are up to date.
-            outputs: its files.
-            needed: what it is made from.
+            outputs: its output files.
+            needed: its input files.
         """
         written = [path.stat().st_mtime for path in outputs if path.exists()]
         if not fresh:
@@ -324,7 +324,7 @@ class Jobs:
         return [ancient(path) if path.stat().st_mtime > oldest else path for path in there]
 
     def _newer_than(self, moment: float) -> Path:
-        """The file that makes Snakemake run a job again: the settings, written after its result.
+        """The input that makes Snakemake run a job again: the settings, written after its result.
 
         Raises:
             DiskError: it cannot be written.
@@ -340,10 +340,10 @@ class Jobs:
 
 
 def make_results_folder(layout: Layout) -> None:
-    """Make the folder of a study's results, if it does not exist.
+    """Create the folder of a study's results, if it does not exist.
 
     Raises:
-        DiskError: that is impossible.
+        DiskError: it cannot be created.
     """
     try:
         layout.root.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import yaml
 
 
 def read_config(value: Any) -> Any:
-    """Settings from `--config`, where Snakemake leaves nested values as text."""
+    """Settings from `--config`, in which Snakemake leaves nested values as text."""
     if isinstance(value, Mapping):
         return {key: read_config(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -18,7 +18,7 @@ def read_config(value: Any) -> Any:
 
 
 def study_options(study: str, overrides: Mapping[str, Any]) -> list[str]:
-    """The options that give a `naslora` command its study.
+    """The options that select the study and its settings in a `naslora` command.
 
     Args:
         study: its name.

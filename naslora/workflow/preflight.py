@@ -21,19 +21,19 @@ def check_inputs(
     weights: bool,
     config: Path = CONFIG_FOLDER,
 ) -> None:
-    """Look for the archives of tasks and for the SAM checkpoint; nothing is downloaded or read.
+    """Check that the archives of tasks and the SAM checkpoint exist; nothing is downloaded.
 
-    Archives and a checkpoint that could be downloaded are required too: a cluster's nodes often
-    have no way to the internet.
+    Archives and a checkpoint that could be downloaded must exist too, because a cluster's nodes
+    often have no internet access.
 
     Args:
         study: the study.
-        tasks: those that are still to be prepared.
+        tasks: the tasks that are still to be prepared.
         weights: whether the SAM checkpoint is needed.
         config: the folder of archives.yaml.
 
     Raises:
-        CheckpointError: the checkpoint is missing, or surely not whole.
+        CheckpointError: the checkpoint is missing or damaged.
         ArchiveError: archives are missing.
     """
     if weights and study.sam.checkpoint not in ("pretrained", "random"):

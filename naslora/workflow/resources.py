@@ -1,4 +1,4 @@
-"""Resources of jobs: cores, memory, time, GPUs, and processes of distributed training."""
+"""Resources of jobs: cores, memory, time, GPUs and processes of distributed training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Growing = Callable[[Wildcards, int], int]
 
 
 def growing(amount: int) -> Growing:
-    """An amount that grows with each attempt: a job may have been killed for asking too little."""
+    """An amount that grows with each attempt, since a job may have been killed for lack of it."""
 
     def grown(wildcards: Wildcards, attempt: int) -> int:
         return amount * attempt
@@ -28,8 +28,9 @@ class JobResources:
 
     Attributes:
         memory: megabytes of a job with a model.
-        evaluation_minutes: time limit of a job that predicts.
-        gpus: of a job in a single process.
+        evaluation_minutes: time limit of an evaluation.
+        training_minutes: time limit of a training.
+        gpus: GPUs of a job with a single process.
     """
 
     def __init__(self, study: Study):
@@ -48,7 +49,7 @@ class JobResources:
         return max(one, one * runs // 4) * attempt
 
     def threads(self, wildcards: Wildcards) -> int:
-        """CPU threads of a process of a training."""
+        """CPU threads of each process of a training."""
         return int(self._setting(wildcards, "threads"))
 
     def processes(self, wildcards: Wildcards) -> int:
@@ -73,13 +74,13 @@ class JobResources:
         return self.processes(wildcards) if self.processes(wildcards) > 1 else None
 
     def tasks_per_gpu(self, wildcards: Wildcards) -> int | None:
-        return -1 if self.processes(wildcards) > 1 else None  # unset: `tasks` says it
+        return -1 if self.processes(wildcards) > 1 else None  # unset: `tasks` is used instead
 
     def mpi(self, wildcards: Wildcards) -> str | None:
         return "srun" if self.processes(wildcards) > 1 else None
 
     def spread(self, wildcards: Wildcards) -> str | None:
-        """Options for `sbatch` and `srun`: as many processes and GPUs on each node."""
+        """Options for `sbatch` and `srun`: equally many processes and GPUs on each node."""
         if self.processes(wildcards) == 1:
             return None
         devices = self._devices(wildcards)
@@ -87,9 +88,10 @@ class JobResources:
         return f"--ntasks-per-node={devices}{gpus}"
 
     def launcher(self, wildcards: Wildcards) -> str:
-        """What starts the processes of a training in a SLURM job; elsewhere Fabric does it.
+        """The command that starts the processes of a training in a SLURM job; elsewhere, Fabric
+        starts them.
 
-        Where GPUs are `gres` alone, a step has all of its job's without asking.
+        If GPUs are `gres` only, a step gets all GPUs of its job without asking.
         """
         if self.processes(wildcards) == 1 or not in_slurm_job():
             return ""
@@ -101,8 +103,8 @@ class JobResources:
         )
 
     def alone(self, wildcards: Wildcards) -> str | None:
-        """An option for `sbatch` that keeps other jobs off the node, which would disturb
-        measurements.
+        """The option of `sbatch` that keeps other jobs, which would disturb measurements, off the
+        node.
         """
         return None if self.gpus else "--exclusive"
 
@@ -113,7 +115,7 @@ class JobResources:
         return int(self._setting(wildcards, "num_nodes"))
 
     def _setting(self, wildcards: Wildcards, key: str) -> Any:
-        """A setting of the training of a run, which its variant may change."""
+        """A training setting of a run, which its variant may change."""
         variant = self._study.variants.get(wildcards.variant)
         own = variant.training if variant else {}
         return own.get(key, getattr(self._study.training, key))

@@ -86,5 +86,5 @@ def run_snakemake(
     while True:
         try:
             return process.wait()
-        except KeyboardInterrupt:  # the terminal sends it to Snakemake too, which ends its jobs
+        except KeyboardInterrupt:  # Snakemake gets it from the terminal too, and ends its jobs
             continue

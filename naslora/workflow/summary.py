@@ -13,7 +13,7 @@ from naslora.study.settings import Study
 
 def results_text(study: Study) -> str:
     """The methods' scores, and the folders of the study's results."""
-    # Not at the top: every Snakemake, in each job of a cluster too, imports this module.
+    # Not at the top: every Snakemake process imports this module, also in each cluster job.
     from naslora.report.tables.console import print_results
     from naslora.results.aggregate import aggregate
 

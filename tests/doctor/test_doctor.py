@@ -1,4 +1,4 @@
-"""The doctor: every thing that a study needs, each state of it, and the exit code."""
+"""The doctor: everything that a study needs, in each state, and the exit code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WHOLE_DISK = SimpleNamespace(free=10**15)
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """An empty PATH, and a function that puts programs there which print a text."""
+    """An empty PATH, and a function that installs programs there that print a text."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -48,7 +48,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
 
 @pytest.fixture
 def study(tmp_path: Path, path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Study]:
-    """A study on a machine with much disk and memory, and nothing else."""
+    """A study on a machine with plenty of disk space and memory, and nothing else."""
     monkeypatch.setattr("naslora.doctor.machine.shutil.disk_usage", lambda place: WHOLE_DISK)
     monkeypatch.setattr("naslora.doctor.machine._available_memory", lambda: 10**12)
     (tmp_path / "archives").mkdir()
@@ -80,7 +80,7 @@ RAR = bytes.fromhex(
     "526172211a070100c51a333203010000b8913c1a110202010401a48302b7efdc8380030101613119b23a3503050000"
 )
 ARCHIVES = {
-    # task, title, file, contents: state, and what is found
+    # task, title, file, contents, state, finding
     "missing, http": ("kvasir", "Kvasir-SEG", None, b"", "note", "from datasets.simula.no, 46 MB"),
     "missing, manual": ("leaf", "Leaf Disease Segmentation", None, b"", "problem", "missing: "),
     "here": ("leaf", "Leaf Disease Segmentation", "leaf-disease-segmentation.zip", WHOLE, "ok", ""),
@@ -271,11 +271,11 @@ def test_memory(study, path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one(checks, "SLURM").finding == "slurm 24.05: naslora run --profile slurm"
 
 
-def torch_with(gpus: int) -> SimpleNamespace:
+def torch_with(gpus: int, mps: bool = False) -> SimpleNamespace:
     return SimpleNamespace(
         __version__="2.9",
         cuda=SimpleNamespace(device_count=lambda: gpus),
-        backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: False)),
+        backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: mps)),
     )
 
 
@@ -296,6 +296,24 @@ def test_gpu(study, path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "torch 2.9 sees 0, the study asks for 2" in state(**wanted)[1]
     path("sbatch")
     assert state(**wanted)[0] == "note"
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "system", "expected"),
+    [
+        ("gpu", "Darwin", "ok"),
+        ("mps", "Darwin", "ok"),
+        ("cuda", "Darwin", "problem"),
+        ("gpu", "Linux", "problem"),
+    ],
+)
+def test_the_gpu_of_a_mac(
+    accelerator: str, system: str, expected: str, study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", torch_with(0, mps=True))
+    monkeypatch.setattr("platform.system", lambda: system)
+    checks = examine(study(**{"training.accelerator": accelerator}), config=CONFIG)
+    assert one(checks, "GPU").state == expected
 
 
 def test_packages(study, monkeypatch: pytest.MonkeyPatch) -> None:

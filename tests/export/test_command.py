@@ -72,7 +72,7 @@ def test_a_folder_to_hand_on(
     record = read_record(layout.record("kvasir", "lora", 0))
     assert receipt.adapter is not None
     assert receipt.adapter.sha256 in card
-    assert "Generated in the look of Kvasir, " in card
+    assert "Generated in the style of Kvasir, " in card
     blank = read_record(layout.record("kvasir", "control_blank", 0)).metrics["test"]
     score = record.metrics["test"]["S_measure"]
     best = max(

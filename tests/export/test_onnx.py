@@ -79,6 +79,23 @@ def test_scores_that_differ_are_not_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_scores_that_are_nan_are_not_written(
+    adapted: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Session:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def run(self, _: None, inputs: dict[str, Any]) -> list[Any]:
+            count, _, *size = inputs["images"].shape
+            return [np.full((count, 1, *size), np.nan, np.float32)]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    with pytest.raises(StateError, match="differ from torch's by up to nan"):
+        export(adapted("decoder_only", depth=1), "onnx", tmp_path / "sam.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_large_weights_go_to_a_second_file(
     adapted: Build, batch: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,7 @@ def test_what_the_paper_does_not_print_says_whose_rate_it_has(tmp_path: Path) ->
     rates = plan_of("paper", tmp_path).rates
     assert rates["scratch"].source == f"{PAPER_SOURCE}: as lora"
     assert rates["nas_lora"].source == f"{PAPER_SOURCE}: as nas_pc_lora"
-    # Printed as eight times as fast as all others.
+    # Table 5 has VeRA eight times as fast as all others.
     assert rates["vera"].training_s == rates["lora"].training_s
     assert rates["rank_24"] == rates["nas_pc_lora"]
 
@@ -77,7 +77,7 @@ def test_without_any_rate_nothing_is_invented(tmp_path: Path) -> None:
     assert plan.unknown == plan.study.run_names()
     text = plan_text(plan, [1])
     assert re.search(rf"\| kvasir +\| +26 \| +0 \| +{DASH} \|", text)
-    assert "No rate is known of scratch" in text
+    assert "No rate is known for scratch" in text
     assert json.loads(plan_json(plan, [1]))["device_seconds"] == 0
 
 
@@ -132,7 +132,7 @@ def test_finished_runs_are_left_out_and_tell_the_rate(trained_study: Study) -> N
     receipt = read_receipt(layout.receipt("kvasir", "lora", 0))
     record = read_record(layout.record("kvasir", "lora", 0))
     coming = next(run for run in more.runs if (run.variant, run.seed) == ("lora", 1))
-    # As many images and epochs, so as long.
+    # The same images and epochs, so the same time.
     assert coming.training_s == pytest.approx(receipt.wall_time_s)
     assert coming.evaluation_s == pytest.approx(record.evaluation_time_s)
     assert coming.source == "wall times of 1 run of this study"
@@ -176,13 +176,24 @@ def test_devices_share_the_time_and_not_the_cost(tmp_path: Path) -> None:
     assert four.runs[0].device_seconds == pytest.approx(one.runs[0].device_seconds)
 
 
+def test_runs_on_several_devices_give_the_rate_of_one(copied: Any, trained_study: Study) -> None:
+    study = copied(of=trained_study)
+    path = Layout.of(study).receipt("kvasir", "lora", 0)
+    receipt = read_receipt(path)
+    one = make_plan(study, CONFIG).rates["lora"].training_s
+    training = {**receipt.settings["training"], "devices": 2, "num_nodes": 2}
+    settings_ = {**receipt.settings, "training": training}
+    write_document(path, receipt.model_copy(update={"settings": settings_}))
+    assert make_plan(study, CONFIG).rates["lora"].training_s == pytest.approx(4 * one)
+
+
 @given(st.lists(st.floats(0, 1e6), max_size=40), st.integers(1, 12))
 @settings(max_examples=60, deadline=None)
 def test_makespan_lies_between_its_bounds(seconds: list[float], jobs: int) -> None:
     took = makespan(seconds, jobs)
     lower = max([sum(seconds) / jobs, *seconds], default=0.0)
     assert lower <= took * (1 + 1e-9) + 1e-9
-    # Until the last one begins, all workers are at work.
+    # Until the last one begins, all workers are busy.
     assert took <= sum(seconds) / jobs + max(seconds, default=0.0) + 1e-6
     assert makespan(seconds, 1) == pytest.approx(sum(seconds))
 

@@ -141,7 +141,7 @@ def test_invalid_values_are_named_by_path(
 
 
 def test_missing_and_broken_files(tmp_path: Path, load: Load) -> None:
-    assert load_study(config=tmp_path / "nowhere").study == "rehearsal"  # what the package ships
+    assert load_study(config=tmp_path / "nowhere").study == "rehearsal"  # from the package
     load()
     with pytest.raises(SettingsError, match="no study named 'other'") as caught:
         load_study("other", config=tmp_path)
@@ -260,6 +260,9 @@ def test_the_command_line_is_for_all_tasks(load: Load) -> None:
     both = {**chosen, "task_training.leaf.epochs": 7}
     assert load(own, both).training_of("leaf").epochs == 7
     assert load(own).training_of("leaf").epochs == 90
+    dotted = {"tasks": ["leaf"], "task_training": {"leaf": {"architecture.start_epoch": 20}}}
+    assert load(dotted).training_of("leaf").architecture.start_epoch == 20
+    assert load(dotted, chosen).training_of("leaf").architecture.start_epoch == 1
 
 
 @pytest.mark.parametrize(

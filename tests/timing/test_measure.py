@@ -1,4 +1,4 @@
-"""A real timing of two methods on a tiny SAM; and what happens where one does not fit."""
+"""A real timing of two methods on a tiny SAM, and of methods that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_pass_is_timed_with_every_batch_size(timed: tuple[Study, Path, lis
         assert all(len(t.seconds) == 2 and t.status == "done" for t in one.batches.values())
     assert (lora.inference_form, cells.inference_form) == ("merged", "collapsed")
     assert said[0] == "memory is measured"
-    assert said[-1] == "inference is timed, 1 images a batch"
+    assert said[-1] == "inference is timed, 1 image per batch"
 
 
 def test_what_else_is_in_the_file(timed: tuple[Study, Path, list[str]]) -> None:

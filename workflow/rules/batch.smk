@@ -1,5 +1,5 @@
-# Studies with small backbones: all runs of a task, with one seed or all, in one process.
-# The command skips what is up to date, and makes controls and analyses too.
+# For small backbones: all runs of a task, with one seed or all, in one process. The command skips
+# results that are up to date, and also makes controls and analyses.
 
 
 rule batch:

@@ -27,13 +27,13 @@ STUDY = study_options(study.study, overrides)
 
 
 def shown(paths, kind):
-    """The same files; `snakemake --report` shows those that a browser can."""
+    """The same files, with those that a browser can show marked for `snakemake --report`."""
     options = {"caption": f"../report/{kind}.rst", "category": f"{kind}s"}
     visible = {"figure": ".png", "table": ".csv"}[kind]
     return [report(p, **options) if p.suffix == visible else p for p in paths]
 
 
-# Jobs find the command beside the Python that runs Snakemake, whether or not its environment is
+# Jobs find the command next to the Python that runs Snakemake, even if its environment is not
 # activated.
 FIND_COMMAND = f'export PATH="$PATH":{shlex.quote(str(Path(sys.executable).parent))}; '
 shell.prefix(FIND_COMMAND)

@@ -1,5 +1,5 @@
-# Archives are found by the command, in the folder that the setting `archives` names, and not by
-# Snakemake: so a missing archive ends in the command's own message.
+# The command, not Snakemake, finds the archives in the folder of the setting `archives`, so that a
+# missing archive leads to the command's own message.
 
 
 rule prepare:
@@ -11,7 +11,7 @@ rule prepare:
         audit_text=layout.audit("{task}").with_suffix(".md"),
     log:
         layout.log("prepare", "{task}"),
-    # Before all batches, which then start with the most images: the longest must not come last.
+    # Before all batches, which can then start with the most images: the longest must not be last.
     priority: 1
     conda:
         "../../environment.yml"

@@ -1,5 +1,5 @@
-# Two jobs for all figures: starting one takes longer than drawing most figures does. A picture
-# without content is written too, and says why: Snakemake waits for every file.
+# Two jobs for all figures: starting a job takes longer than drawing most figures. A figure without
+# content is written too, with the reason, because Snakemake expects every file.
 
 
 rule figures:

@@ -11,7 +11,7 @@ def show_results():
 
 
 def write_partial_tables():
-    """After a failure: write tables and status of the records that there are, if some are missing."""
+    """After a failure: if some records are missing, write tables and status from the others."""
     there = [layout.record(*run).exists() for run in study.runs()]
     if any(there) and not all(there):
         names = jobs.record_tables()

@@ -1,5 +1,5 @@
-# Table 5, and the claims, which need its numbers too. They have jobs of their own, so that no other
-# table waits for measurements, or is missing where they fail.
+# Table 5, and the claims, which need its numbers too. They have separate jobs, so that no other
+# table waits for measurements, or is missing if they fail.
 
 
 rule timing:
@@ -9,10 +9,10 @@ rule timing:
         jobs.timed,
     log:
         layout.log("timing"),
-    priority: 2  # or it would wait until all cores are idle
+    priority: 2  # otherwise it would wait until all cores are idle
     conda:
         "../../environment.yml"
-    # Nothing runs beside it; in SLURM, its cores are its own.
+    # Nothing else runs at the same time; in SLURM, its cores are its own.
     threads: lambda wildcards: workflow.resource_settings.cores or study.training.threads
     resources:
         mem_mb=needs.memory,
