@@ -17,13 +17,13 @@ LabelArray = npt.NDArray[np.uint8]
 
 THRESHOLD = 0.5
 T_JAC_FLOOR = 0.65
-# Beta squared of each weighted F: Margolin's, and that of AutoGluon.
+# Beta squared: 1 as in Margolin et al., 0.3 as in AutoGluon.
 WEIGHTED_F = {"weighted_F": 1.0, "weighted_F_03": 0.3}
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels of one image, or of a set, by truth and by prediction at the threshold."""
+    """Pixel counts of one image, or of a set of images, at the threshold."""
 
     true_positives: int
     false_positives: int
@@ -55,7 +55,7 @@ class Counts:
         return 2 * self.true_positives / total if total else 1.0
 
     def accuracy(self) -> float:
-        """Share of the pixels that are right."""
+        """Share of correctly classified pixels."""
         right = self.true_positives + self.true_negatives
         return right / (right + self.false_positives + self.false_negatives)
 
@@ -88,27 +88,27 @@ BINARY_METRICS = ("S_measure", *_E_MEASURES, *WEIGHTED_F, *_FROM_COUNTS, "BER")
 class BinaryMetrics:
     """Metrics of a binary task over a test set, in constant memory.
 
-    Fractions in [0, 1], but for the balanced error rates, which are percentages.
+    Values are fractions in [0, 1], except the balanced error rates, which are percentages.
 
     - `S_measure` (alpha 0.5), `E_measure` (mean over the 256 thresholds), `E_measure_adaptive`
       (threshold: twice the mean of the prediction), `weighted_F` (beta squared 1) and
       `weighted_F_03` (0.3) are pysodmetrics' values, averaged over images. As in Conv-LoRA's
       evaluation, each prediction is stretched to [0, 1] first (unless it is constant), and is not
-      rounded to 8 bits. So these metrics do not see how high a probability is, only how the image's
-      probabilities compare.
+      rounded to 8 bits. These metrics therefore depend on the order and spacing of an image's
+      probabilities, not on their level.
       `E_measure_max` is the maximum over thresholds of the set's mean curve.
     - `IoU`, `Dice`, `Acc`, `T_Jac`, `BER_image`: foreground where the probability is above 0.5;
       averaged over images. IoU and Dice of an empty prediction for an empty truth are 1.
-    - `BER`: from the pixel counts of the whole set, as the official script of SBU does.
+    - `BER`: from the pixel counts of the whole set, as in the official script of SBU.
 
-    Where the library's definition has oddities, they are kept, so that numbers stay comparable:
-    E divides by N - 1 for N pixels, so a perfect threshold scores N / (N - 1); weighted F of an
-    image without foreground is 0, and misses cost less within three pixels of the image's border.
-    In one place the definition gives no number: S of a mask whose centroid lies in the last row
-    or column, where the image's other part is empty and weighs nothing; it counts as 0.
+    Oddities of the library's definitions are kept, so that numbers stay comparable: E divides by
+    N - 1 for N pixels, so a perfect threshold scores N / (N - 1); weighted F of an image without
+    foreground is 0, and misses cost less within three pixels of the image's border. One exception:
+    where a mask's centroid lies in the last row or column, a part of the image is empty and the
+    library's S is NaN; here, the empty part counts as 0.
 
-    Void pixels (`IGNORE`) are in no pixel count. S, E and weighted F compare whole images: there,
-    a void pixel is background, predicted with the image's lowest probability.
+    Void pixels (`IGNORE`) are excluded from pixel counts. S, E and weighted F need whole images:
+    for them, a void pixel is background, predicted with the image's lowest probability.
     """
 
     def __init__(self, names: Iterable[str] = BINARY_METRICS):
@@ -122,14 +122,14 @@ class BinaryMetrics:
         self._curve = [ExactMean() for _ in range(256)] if "E_measure_max" in self.names else []
 
     def update(self, probability: FloatArray, target: LabelArray) -> dict[str, float]:
-        """Count one image.
+        """Add one image.
 
         Args:
             probability: foreground probabilities, (H, W) or (1, H, W), in [0, 1].
             target: the true mask, (H, W), 0 or 1, or 255 for void.
 
         Returns:
-            The image's own values; for `BER`, the four pixel counts that it is made of.
+            The image's own values; for `BER`, the four pixel counts that it is computed from.
 
         Raises:
             DivergedError: a probability is not finite.
@@ -188,7 +188,7 @@ def _checked(
         prediction = prediction[0]
     if prediction.ndim != 2 or prediction.shape != truth.shape:
         raise ValueError(
-            f"prediction {prediction.shape} and truth {truth.shape} must be of one size (H, W)"
+            f"prediction {prediction.shape} and truth {truth.shape} must have the same size (H, W)"
         )
     if truth.size < 2:
         raise ValueError("the E-measure is undefined for fewer than two pixels")
@@ -212,7 +212,7 @@ def _checked(
 def _grey(
     prediction: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """The library's input: both on a scale of 0 to 255; it stretches the prediction itself."""
+    """Prediction and truth on the library's scale, 0 to 255; it stretches the prediction itself."""
     return {"pred": prediction * 255, "gt": truth.astype(np.float64) * 255}
 
 
@@ -242,6 +242,6 @@ def _weighted_f(
 ) -> float:
     from py_sod_metrics import WeightedFmeasure
 
-    measure = WeightedFmeasure(beta=beta_squared)  # which it does not square
+    measure = WeightedFmeasure(beta=beta_squared)  # its `beta` is beta squared
     measure.step(**_grey(prediction, truth))
     return float(measure.get_results()["wfm"])

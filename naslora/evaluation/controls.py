@@ -1,10 +1,10 @@
-"""Predictions that are the same for every image, which a method has to beat.
+"""Controls: predictions that are the same for every image, which a method has to beat.
 
 Each is made from the training masks alone, resized to the model's input and averaged:
 
 - `control_blank` predicts background everywhere;
-- `control_foreground` predicts foreground everywhere: of several foreground classes, the one that
-  has the most pixels;
+- `control_foreground` predicts foreground everywhere; with several foreground classes, the one
+  with the most pixels;
 - `control_mean_mask` predicts at each pixel the share of masks in which it is foreground (metrics
   that need a mask threshold it at 0.5); with several classes, the most frequent class;
 - `control_mean_mask_best` predicts foreground where that share is above the threshold that scores
@@ -38,7 +38,7 @@ from naslora.study.records import CONTROLS, Record, write_document
 from naslora.study.settings import Study
 
 Control = Callable[[tuple[int, int]], Predicted]
-# Candidates of the best threshold of a mean mask.
+# Candidate thresholds for a mean mask.
 THRESHOLDS = np.arange(1, 100) / 100
 
 
@@ -49,7 +49,7 @@ def evaluate_controls(study: Study, task: str) -> list[Path]:
         The records' files, in the order of `CONTROLS`.
 
     Raises:
-        ManifestError, AuditError: an image or a mask is not there, or does not decode.
+        ManifestError, AuditError: an image or a mask is missing, or cannot be decoded.
         DiskError: a record cannot be written.
     """
     benchmark = get_benchmark(task)
@@ -97,8 +97,8 @@ def multiclass_controls(mean: NDArray[np.float32], threshold: float) -> dict[str
     """The controls of a task with K classes, as class numbers, uint8; 0 is the background.
 
     Args:
-        mean: (K, S, S), the share of training masks in which a pixel is of a class.
-        threshold: of the share of all foreground classes, for `control_mean_mask_best`.
+        mean: (K, S, S), the share of training masks in which a pixel has each class.
+        threshold: of the total share of foreground, for `control_mean_mask_best`.
     """
     commonest = 1 + int(mean[1:].mean(axis=(1, 2)).argmax())
     return {
@@ -110,13 +110,13 @@ def multiclass_controls(mean: NDArray[np.float32], threshold: float) -> dict[str
 
 
 def best_iou_threshold(mean: NDArray[np.float32], masks: Iterable[NDArray[np.uint8]]) -> float:
-    """The threshold of a mean mask with the highest mean IoU over masks, of equals the lowest.
+    """The threshold of a mean mask with the highest mean IoU over masks; ties go to the lowest.
 
     Args:
         mean: (S, S).
         masks: (S, S) each, 0, 1 or `IGNORE`, in any order.
     """
-    # Number of thresholds below the pixel's mean: it is foreground for exactly those.
+    # Number of thresholds below the pixel's mean: the pixel is foreground for exactly those.
     below = np.searchsorted(THRESHOLDS, mean.ravel(), side="left")
     size = len(THRESHOLDS) + 1
     everywhere = _from_above(np.bincount(below, minlength=size))
@@ -137,13 +137,13 @@ def least_ber_threshold(mean: NDArray[np.float32]) -> float:
     for threshold in THRESHOLDS:
         chosen = _above(mean, threshold)
         misses = foreground[~chosen].sum() / max(foreground.sum(), 1e-12)
-        alarms = background[chosen].sum() / max(background.sum(), 1e-12)
-        errors.append(misses + alarms)
+        false_alarms = background[chosen].sum() / max(background.sum(), 1e-12)
+        errors.append(misses + false_alarms)
     return float(THRESHOLDS[int(np.argmin(errors))])
 
 
 def best_miou_threshold(mean: NDArray[np.float32]) -> float:
-    """The threshold of the foreground's share with the highest foreground mIoU in training.
+    """The threshold of the foreground share with the highest foreground mIoU on training masks.
 
     Since the prediction is the same for all images, pixel counts of the whole set follow from the
     mean maps.

@@ -30,12 +30,13 @@ from naslora.training.device import make_repeatable
 def evaluate(study: Study, task: str, variant: str, seed: int) -> Record:
     """Evaluate a run and write its record and per-image metrics.
 
-    Predictions are made in single precision, whatever the training's. A run that diverged gets a
-    record with that status and without metrics; so does one whose predictions are not finite.
+    Predictions are made in single precision, whatever the precision of training. A run that
+    diverged gets a record with that status and without metrics; so does one whose predictions are
+    not finite.
 
     Raises:
         RecordError: the run's receipt is missing or damaged, or its settings, weights, checkpoint
-            or images are not those of the study as it stands.
+            or images differ from the study's present ones.
         SettingsError: the GPU's memory is too small for a batch.
     """
     began = time.perf_counter()
@@ -100,10 +101,10 @@ def score_test_sets(
     """Metrics and number of images by test set, and the metrics of each image.
 
     Args:
-        study: says at which size.
+        study: its evaluation settings give the size.
         benchmark: of the task.
         manifest: of the task.
-        predict: the predictions for all images of a test set, in the manifest's order.
+        predict: returns the predictions for the images of a test set, in the manifest's order.
     """
     metrics: dict[str, dict[str, float]] = {}
     images: dict[str, int] = {}
@@ -143,7 +144,7 @@ def _score(
 def write_per_image(
     layout: Layout, task: str, variant: str, seed: int, rows: list[dict[str, Any]]
 ) -> FileHash:
-    """Write per-image metrics as Parquet beside where the record goes.
+    """Write per-image metrics as a Parquet file next to the record.
 
     Raises:
         DiskError: the file cannot be written.

@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 from naslora.core.errors import SettingsError
 from naslora.data.images import UnreadableImageError
 
-# Suffix of a file to the format that Pillow may open it as. A list, so that a file never starts
-# another program, as PostScript would.
+# File suffixes, and the formats that Pillow may open. Others are refused, since some of them start
+# another program, as PostScript does.
 FORMATS = {
     ".bmp": "BMP",
     ".gif": "GIF",
@@ -30,10 +30,11 @@ FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-_ALSO = ("MPO",)  # JPEG with a second picture behind the first, as cameras write it
+_FIRST_ONLY = ("MPO",)  # JPEG followed by a second picture, as cameras write it
 _TIFF = ("TIFF",)
+_PLAIN = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)  # need no conversion
 MAX_PIXELS = 1_000_000_000
-# Tags of GeoTIFF: where the image lies on the ground. A mask of the same size keeps them.
+# GeoTIFF tags that locate the image on the ground. Its mask keeps them.
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42113)
 
 
@@ -52,10 +53,10 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Page:
-    """A picture of a file.
+    """A page of an image file.
 
     Attributes:
-        number: of the page, from 1; None where the file has one.
+        number: of the page, from 1; None if it is the file's only one.
         pixels: (H, W) grey or (H, W, 3) RGB, of any integer or floating-point type.
         geo: the tags of a GeoTIFF, as `tifffile` writes them.
     """
@@ -66,13 +67,13 @@ class Page:
 
 
 def find_images(paths: Iterable[Path]) -> list[ImageFile]:
-    """List image files: those given, and for each folder given all those in it and below.
+    """List the image files among paths, and in and below the folders among them.
 
-    Masks of a folder's images keep its tree. Masks of files that are given by name lie side by
-    side, or below their common folder where two of them have one name.
+    Masks of a folder's images keep its directory tree. Masks of files given by name go into one
+    folder or, if two files share a name, keep the tree below the files' common folder.
 
     Raises:
-        SettingsError: a path is not there, a folder holds no image, or no path is given.
+        SettingsError: a path does not exist, a folder holds no image, or no path is given.
     """
     named: list[Path] = []
     found: dict[Path, Path] = {}
@@ -124,7 +125,7 @@ def read_pages(path: Path) -> Iterator[Page]:
     except OSError as error:
         what = error.strerror or str(error).replace(str(path), path.name)
         raise UnreadableImageError(f"cannot be read: {what}") from error
-    except Exception as error:  # decoders raise nearly every class on damaged files
+    except Exception as error:  # decoders raise almost any exception on damaged files
         raise UnreadableImageError(f"cannot be decoded: {error}") from error
 
 
@@ -144,11 +145,11 @@ def _common_folder(paths: list[Path]) -> Path:
 
 def _pillow_pages(path: Path) -> Iterator[Page]:
     wanted = FORMATS.get(path.suffix.lower())
-    # A file may have another format than its name says, but none outside the list.
+    # A file's format may differ from its suffix, but has to be in the list.
     formats = list(dict.fromkeys([*([wanted] if wanted else []), *FORMATS.values()]))
     with _opened(path, formats) as image:
         tiff = image.format == "TIFF" and path.suffix.lower() not in (".tif", ".tiff")
-        single = image.format in _ALSO or getattr(image, "n_frames", 1) == 1
+        single = image.format in _FIRST_ONLY or getattr(image, "n_frames", 1) == 1
         count = 1 if single else int(getattr(image, "n_frames", 1))
         if not tiff:
             for index in range(count):
@@ -161,7 +162,7 @@ def _pillow_pages(path: Path) -> Iterator[Page]:
 def _opened(path: Path, formats: list[str] | tuple[str, ...]) -> Iterator[Image.Image]:
     """Open a file with Pillow, up to `MAX_PIXELS`.
 
-    Pillow's own limit, which holds for the whole process, is moved for the call of `open` alone.
+    Pillow's own limit, which is global, is changed only for the call of `open`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -175,7 +176,7 @@ def _opened(path: Path, formats: list[str] | tuple[str, ...]) -> Iterator[Image.
 
 
 def _frame(image: Image.Image, index: int) -> NDArray[Any]:
-    """A frame of an image, upright: grey of more than 8 bits as it is, all else as 8-bit RGB."""
+    """A frame, upright: grey of more than 8 bits unchanged, everything else as 8-bit RGB."""
     if index:
         image.seek(index)
     if image.width * image.height > MAX_PIXELS:
@@ -188,12 +189,12 @@ def _frame(image: Image.Image, index: int) -> NDArray[Any]:
 
 
 def _tiff_pages(path: Path) -> Iterator[Page]:
-    """The pages of a TIFF without its overviews, which show a page in a lower resolution."""
+    """The pages of a TIFF without its overviews, which are copies at a lower resolution."""
     with tifffile.TiffFile(path) as file:
         every: list[Any] = list(file.pages)
         pages = [(index, page) for index, page in enumerate(every) if not page.is_reduced]
         for number, (index, page) in enumerate(pages, 1):
-            if page.size > 4 * MAX_PIXELS:
+            if page.imagewidth * page.imagelength > MAX_PIXELS:
                 raise UnreadableImageError(f"has more than {MAX_PIXELS:,} pixels")
             try:
                 pixels = _tifffile_pixels(page)
@@ -207,21 +208,21 @@ def _tifffile_pixels(page: Any) -> NDArray[Any]:
     """The pixels of a page, channels last and upright.
 
     Raises:
-        ValueError: its compression or colour space is one that tifffile leaves to other packages.
+        ValueError: tifffile does not decode its compression or colour space itself.
     """
     pixels = _channels_last(page.asarray(), page.axes)
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        pixels = np.invert(pixels) if pixels.dtype.kind in "bu" else -pixels
+        pixels = np.invert(pixels) if pixels.dtype.kind in "biu" else -pixels
     elif page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
         pixels = np.moveaxis(page.colormap[:, pixels] >> 8, 0, -1).astype(np.uint8)
     elif page.photometric not in _PLAIN:
-        raise ValueError("a colour space that tifffile leaves as it is")
+        raise ValueError("tifffile does not convert this colour space")
     orientation = page.tags.get("Orientation")
     return _upright(pixels, int(orientation.value) if orientation is not None else 1)
 
 
 def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Pixels (H, W) or (H, W, C) of an Exif or TIFF orientation, turned as they are meant."""
+    """Turn pixels (H, W) or (H, W, C) upright, given their Exif or TIFF orientation."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
@@ -231,22 +232,15 @@ def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.ascontiguousarray(pixels)
 
 
-_PLAIN = (
-    tifffile.PHOTOMETRIC.MINISBLACK,
-    tifffile.PHOTOMETRIC.MINISWHITE,
-    tifffile.PHOTOMETRIC.RGB,
-)
-
-
 def _channels_last(pixels: NDArray[Any], axes: str) -> NDArray[Any]:
     return np.moveaxis(pixels, axes.index("S"), -1) if "S" in axes else pixels
 
 
 def _grey_or_rgb(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Drop transparency.
+    """Drop the alpha channel.
 
     Raises:
-        UnreadableImageError: the picture has another number of channels.
+        UnreadableImageError: the picture is neither grey nor RGB.
     """
     if pixels.ndim == 2:
         return pixels

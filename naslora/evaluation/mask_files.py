@@ -17,24 +17,24 @@ from naslora.core.files import whole_file, write_json
 Product = Literal["mask", "probability", "overlay", "coco"]
 COCO_NAME = "annotations.json"
 _SUFFIXES = {"mask": "", "probability": "_probability", "overlay": "_overlay"}
-_ROWS = 1024  # of an overlay that are drawn at once
+_ROWS = 1024  # rows of an overlay that are drawn at once
 _OPACITY = 0.35
 
 
 def product_path(folder: Path, relative: Path, product: Product, *, geo: bool = False) -> Path:
-    """The file of a product of one picture."""
+    """The output file of one product of a page."""
     suffix = ".tif" if geo and product != "overlay" else ".png"
     return folder / relative.with_name(f"{relative.name}{_SUFFIXES[product]}{suffix}")
 
 
 def write_mask(path: Path, mask: NDArray[np.uint8], classes: int, geo: list[Any]) -> None:
-    """Write a mask: 0 and 255 of a binary task, else class numbers with a palette.
+    """Write a mask: 0 and 255 for a binary task, else class numbers with a palette.
 
     Args:
-        path: a .png file; or .tif, which keeps the place of a GeoTIFF.
+        path: a .png file, or a .tif file, which keeps the tags of a GeoTIFF.
         mask: (H, W), 0 and 1, or class numbers.
         classes: 1 for a binary task.
-        geo: tags of the image's GeoTIFF.
+        geo: the image's GeoTIFF tags.
 
     Raises:
         DiskError: the file cannot be written.
@@ -82,7 +82,7 @@ def overlay(pixels: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int) ->
 
 
 class CocoFile:
-    """Annotations of all pictures in the format of COCO, masks as compressed run lengths."""
+    """COCO annotations of all pictures, with masks as compressed run-length encodings."""
 
     def __init__(self, classes: int):
         names = ["foreground"] if classes == 1 else [f"class {i}" for i in range(1, classes)]
@@ -126,7 +126,7 @@ class CocoFile:
 
 
 def palette(classes: int) -> list[int]:
-    """Black for the background, then hues that are far apart: R, G, B of each class in a row."""
+    """R, G, B of all classes in one list: black for the background, then well-separated hues."""
     golden = (5**0.5 - 1) / 2
     colours = [colorsys.hsv_to_rgb(i * golden % 1, 0.8, 1.0) for i in range(classes - 1)]
     return [0, 0, 0, *(round(255 * value) for colour in colours for value in colour)]

@@ -1,4 +1,4 @@
-"""Means that do not depend on the order or the grouping of what they average."""
+"""Means that do not depend on the order or the grouping of their values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ExactMean:
         self._sum = Fraction(0)
 
     def add(self, value: float) -> None:
-        """Count one value.
+        """Add one value.
 
         Raises:
             OverflowError: the value is infinite.
@@ -30,7 +30,7 @@ class ExactMean:
         """The mean.
 
         Raises:
-            ValueError: no value was counted.
+            ValueError: no value was added.
         """
         if self.count == 0:
             raise ValueError("the mean of no values is undefined")
@@ -40,12 +40,12 @@ class ExactMean:
 def balanced_error(hits: int, positives: int, rejections: int, negatives: int) -> float:
     """Balanced error rate in percent: the mean of the error rates on positives and on negatives.
 
-    A rate without pixels does not exist and is left out of the mean; at least one must exist.
+    A side without pixels has no rate and is left out of the mean; at least one must have pixels.
 
     Args:
-        hits: positive pixels that were predicted right.
+        hits: positive pixels that were predicted correctly.
         positives: positive pixels.
-        rejections: negative pixels that were predicted right.
+        rejections: negative pixels that were predicted correctly.
         negatives: negative pixels.
     """
     pairs = ((hits, positives), (rejections, negatives))

@@ -22,20 +22,20 @@ def multiclass_metrics(classes: Sequence[str]) -> tuple[str, ...]:
 class MultiClassMetrics:
     """Metrics of a task with several classes over a test set, in constant memory.
 
-    Fractions in [0, 1], but for `MAE` (in class numbers) and `mBER` (percent). Sources: the
-    evaluation scripts of Trans10K and Trans2Seg. In one point these values differ from the
-    script's: for accuracy and mBER it truncates logits to integers before it compares them.
+    Values are fractions in [0, 1], except `MAE` (in class numbers) and `mBER` (percent). They are
+    defined as in the evaluation scripts of Trans10K and Trans2Seg, with one difference: for
+    accuracy and mBER, the script truncates logits to integers before it compares them.
 
-    - `Acc`: share of the set's pixels that are right; `Acc_foreground`: of its foreground pixels.
+    - `Acc`: share of the set's pixels that are correct; `Acc_foreground`: of its foreground pixels.
     - `IoU_<class>`: over the set. A class that is neither true nor predicted anywhere has none.
     - `mIoU`: the mean over the classes that have one; `mIoU_foreground`: without background.
-    - `MAE`: mean absolute difference of class numbers, so that background against class 2 costs
-      2; averaged over images.
-    - `mBER`: for each image and each foreground class in it, half of the error on the class's
-      pixels plus half of the error on all others (which are right only with their own class);
-      averaged over images, then over classes.
+    - `MAE`: mean absolute difference of class numbers, so that background predicted as class 2
+      costs 2; averaged over images.
+    - `mBER`: for each image and each foreground class in it, the mean of the error rates on the
+      class's pixels and on all others (each of which must get its own class); averaged over
+      images, then over classes.
 
-    Void pixels (`IGNORE`) count nowhere.
+    Void pixels (`IGNORE`) are ignored.
     """
 
     def __init__(self, classes: Sequence[str], names: Iterable[str] | None = None):
@@ -53,17 +53,17 @@ class MultiClassMetrics:
     def update(
         self, predicted: npt.NDArray[np.integer], target: npt.NDArray[np.integer]
     ) -> dict[str, float]:
-        """Count one image.
+        """Add one image.
 
         Args:
             predicted: predicted class numbers, (H, W), 0 to K - 1; 0 is the background.
             target: the true ones, likewise, or 255 for void.
 
         Returns:
-            The image's own values, and the pixel counts that the set's are made of, of each class:
-            `true_positives_<class>`, `false_positives_<class>`, `false_negatives_<class>`. Values
-            that are undefined for the image are left out of its row: the IoU of classes that are
-            not in it, and without foreground `Acc_foreground`, `mBER` and `mIoU_foreground`.
+            The image's own values and, for each class, the pixel counts `true_positives_<class>`,
+            `false_positives_<class>` and `false_negatives_<class>`. Values that are undefined for
+            the image are left out: the IoU of classes that are not in it, and without foreground
+            `Acc_foreground`, `mBER` and `mIoU_foreground`.
 
         Raises:
             ValueError: shapes or values are not as above, or all pixels are void.
@@ -87,8 +87,8 @@ class MultiClassMetrics:
         The IoU of a class that is neither true nor predicted anywhere is left out.
 
         Raises:
-            ValueError: there was no image, or a metric of the foreground is asked for and no
-                image had any.
+            ValueError: there was no image, or a foreground metric was requested and no image had
+                foreground.
         """
         if not self.images:
             raise ValueError("no image was evaluated")
@@ -108,7 +108,8 @@ class MultiClassMetrics:
         count = len(self.classes)
         if predicted.shape != target.shape or target.ndim != 2 or not target.size:
             raise ValueError(
-                f"prediction {predicted.shape} and truth {target.shape} must be of one size (H, W)"
+                f"prediction {predicted.shape} and truth {target.shape} must have the same size"
+                " (H, W)"
             )
         counted = target != IGNORE
         if not counted.all():

@@ -1,6 +1,6 @@
 """Titles of metrics in tables, figures and the report, and the units in which they are shown.
 
-This module imports nothing of the package, so that every module can use it.
+This module imports nothing from the package, so that every module can use it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class MetricName:
 
     Attributes:
         title: its name wherever it is shown.
-        scale: factor from a record's unit to the shown one.
+        scale: factor from the unit in records to the one shown.
         higher_is_better: whether higher values are better.
         decimals: digits after the decimal point in tables.
         unit: of the shown value; empty where it has none.
@@ -49,7 +49,7 @@ _NAMES = {
     "Acc_foreground": MetricName("Acc (foreground)", decimals=2),
     "mIoU": MetricName("mIoU (all classes)", decimals=2),
     "mIoU_foreground": MetricName("mIoU (foreground)", decimals=2),
-    # A mean of differences of class numbers, and not percent.
+    # In class numbers, not percent.
     "MAE": replace(_ERROR, title="MAE", decimals=3, unit=""),
     "mBER": replace(_ERROR, title="mBER"),
 }
@@ -79,9 +79,9 @@ def main_metric(metrics: tuple[str, ...]) -> str:
 
 
 def image_metric(metrics: tuple[str, ...]) -> str:
-    """The main metric as a single image has it.
+    """The main metric of a single image.
 
-    The balanced error rate of a set is no mean over images; their own stands for it.
+    The balanced error rate of a set is not a mean over images; each image's own rate replaces it.
 
     Args:
         metrics: the benchmark's, in its order.

@@ -1,4 +1,4 @@
-"""Prediction of any images with an adapted SAM."""
+"""Prediction of arbitrary images with an adapted SAM."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PredictOptions:
     """Options of prediction and output.
 
     Attributes:
-        products: of "mask", "probability" (binary tasks), "overlay" and "coco".
+        products: any of "mask", "probability" (binary tasks), "overlay" and "coco".
         tile: the side of tiles in pixels; 0 for none; None for the rule of `tile_size`.
         training_side: the longer side in pixels of the images that the model was trained on.
         rescale: for pixels of more than 8 bits; see `choose_rescaling`.
@@ -59,15 +59,15 @@ def predict_files(
 ) -> list[Path]:
     """Predict image files, each at its own size, and write masks below `folder`.
 
-    Of a binary task, a mask is 0 and 255 (foreground: probability above 0.5); of a multi-class
-    task, it holds class numbers, background 0, with a palette. The pages of a file with several
-    have one mask each, `<name>_page<n>.png`. The mask of a GeoTIFF is one too. Images are read one
-    after the other, so memory does not grow with their number.
+    Masks hold 0 and 255 for a binary task (foreground: probability above 0.5); for a multi-class
+    task, they hold class numbers, with 0 for background, and a palette. Each page of a file with
+    several gets its own mask, `<name>_page<n>.png`. The mask of a GeoTIFF is a GeoTIFF. Images are
+    read one at a time, so memory does not grow with their number.
 
     Args:
         sam: adapted, in evaluation mode, on any device; see `naslora.methods.state`.
-        images: image files, or folders of them with all below.
-        folder: where masks go; a folder's masks keep its tree.
+        images: image files, or folders, which are searched with all folders below.
+        folder: where masks are written; masks of a folder's images keep its directory tree.
         options: how to predict, and what to write.
         log: called with a line for each finished image.
 
@@ -75,11 +75,11 @@ def predict_files(
         The files written, in the order of the images.
 
     Raises:
-        SettingsError: a file or folder is missing, or holds no image; two images would have one
-            mask; a file already exists, or would replace an image; an option is invalid. Nothing
-            is written then, unless it is the mask of a page or of a GeoTIFF, whose name is known
-            only when it is read.
-        AuditError: some images could not be predicted; it names each. All others are done.
+        SettingsError: a file or folder is missing, or holds no image; two images would have the
+            same mask file; an output file already exists or would replace an image; an option is
+            invalid. Nothing has been written then, except if the output is that of a page or of a
+            GeoTIFF, whose name is known only when it is read.
+        AuditError: some images could not be read; the message lists them. All others are done.
         DivergedError: a prediction is not finite.
         DiskError: a mask cannot be written.
     """
@@ -96,16 +96,17 @@ def predict_files(
     sources = _sources(files)
     coco = CocoFile(sam.classes) if "coco" in options.products else None
     written: list[Path] = []
-    problems: list[str] = []
+    problems: dict[Path, list[str]] = {}
     done = 0
     for file, page in prefetch(_pages(files)):
         if isinstance(page, UnreadableImageError):
-            problems.append(f"{file.path} {page}")
+            problems.setdefault(file.path, []).append(f"{file.path} {page}")
             continue
         try:
             pixels = rescaling(page.pixels)
         except UnreadableImageError as error:
-            problems.append(f"{file.path} {error}")
+            where = "" if page.number is None else f", page {page.number}"
+            problems.setdefault(file.path, []).append(f"{file.path}{where} {error}")
             continue
         relative = file.relative
         if page.number is not None:
@@ -113,7 +114,7 @@ def predict_files(
         mask, probability = _predict(sam, pixels, options)
         written += _write(folder, relative, page, pixels, mask, probability, sam, options, sources)
         if coco is not None:
-            coco.add(_named(file, page), mask)
+            coco.add(_coco_name(file, page), mask)
         done += 1
         share = np.count_nonzero(mask) / mask.size
         log(f"{file.path}: {_size(pixels)} pixels, {share:.1%} foreground")
@@ -121,7 +122,7 @@ def predict_files(
         coco.write(folder / COCO_NAME)
         written.append(folder / COCO_NAME)
     if problems:
-        lines = "\n    ".join(problems)
+        lines = "\n    ".join(line for of_file in problems.values() for line in of_file)
         raise AuditError(
             f"{len(problems)} of {len(files)} images have no mask:\n    {lines}",
             where=folder.absolute(),
@@ -142,7 +143,7 @@ def predict_image(
             whole.
 
     Returns:
-        (H, W): of a binary task foreground probabilities, float32 in [0, 1]; else class numbers,
+        (H, W): for a binary task foreground probabilities, float32 in [0, 1]; else class numbers,
         uint8.
 
     Raises:
@@ -177,7 +178,7 @@ def to_device(sam: Sam, name: str) -> Sam:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return sam.to(name)
-    except (AssertionError, RuntimeError) as error:  # torch without CUDA asserts
+    except (AssertionError, RuntimeError) as error:  # torch without CUDA raises AssertionError
         raise SettingsError(
             f"cannot use device {name}: {str(error).splitlines()[0]}",
             remedy="choose another device, or auto",
@@ -185,7 +186,7 @@ def to_device(sam: Sam, name: str) -> Sam:
 
 
 def _pages(files: Sequence[ImageFile]) -> Iterator[tuple[ImageFile, Page | UnreadableImageError]]:
-    """The pictures of all files, or the reason why a file has none."""
+    """The pages of all files; for a file that cannot be read, the error."""
     for file in files:
         try:
             for page in read_pages(file.path):
@@ -197,7 +198,7 @@ def _pages(files: Sequence[ImageFile]) -> Iterator[tuple[ImageFile, Page | Unrea
 def _predict(
     sam: Sam, pixels: NDArray[np.uint8], options: PredictOptions
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """The mask (H, W), and the probability in 256 steps where it is asked for."""
+    """The mask (H, W) and, if it is among the products, the probability in 256 steps."""
     tile = options.tile or None
     if options.tile is None:
         height, width = pixels.shape[:2]
@@ -240,7 +241,7 @@ def _write(
 def _choose_rescaling(
     files: Sequence[ImageFile], text: str, log: Callable[[str], None]
 ) -> Rescaling:
-    """Read all images of more than 8 bits once, if their common range is asked for."""
+    """The rescaling that an option asks for; "auto" reads all images of more than 8 bits once."""
     if text != "auto":
         return choose_rescaling(text, [])
 
@@ -250,7 +251,7 @@ def _choose_rescaling(
                 try:
                     check_finite(page.pixels)
                 except UnreadableImageError:
-                    continue  # named when it is predicted
+                    continue  # reported when the page is predicted
                 yield page
 
     rescaling = choose_rescaling(text, deep_pages())
@@ -263,7 +264,7 @@ def _choose_rescaling(
 
 
 def _check_outputs(files: Sequence[ImageFile], folder: Path, options: PredictOptions) -> None:
-    """Refuse to write two masks into one file, over an image, or over a file that is there."""
+    """Refuse to write two products to one file, or to overwrite an image or an existing file."""
     sources = _sources(files)
     if "coco" in options.products:
         _check_output(folder / COCO_NAME, sources, options)
@@ -288,7 +289,7 @@ def _sources(files: Sequence[ImageFile]) -> Set[Path]:
 
 
 def _check_output(path: Path, sources: Set[Path], options: PredictOptions) -> None:
-    """Refuse to write over an image that is predicted, or unasked over a file that is there."""
+    """Refuse to overwrite an input image or, unless the options allow it, an existing file."""
     if path.resolve() in sources:
         raise SettingsError(
             "this mask would replace an image",
@@ -303,7 +304,7 @@ def _check_output(path: Path, sources: Set[Path], options: PredictOptions) -> No
         )
 
 
-def _named(file: ImageFile, page: Page) -> str:
+def _coco_name(file: ImageFile, page: Page) -> str:
     name = file.relative.with_name(file.relative.name + file.path.suffix).as_posix()
     return name if page.number is None else f"{name}#{page.number}"
 

@@ -29,7 +29,7 @@ def predictions(study: Study, manifest: Manifest, test_set: str, sam: Sam) -> It
 
     Yields:
         (H, W), in the manifest's order: for a binary task foreground probabilities, float32 in
-        [0, 1]; else class numbers, uint8, from a map per class that is not kept.
+        [0, 1]; else class numbers, uint8.
 
     Raises:
         DivergedError: class scores are not finite.
@@ -57,7 +57,7 @@ def predictions(study: Study, manifest: Manifest, test_set: str, sam: Sam) -> It
 def predicted_map(prediction: Prediction, size: tuple[int, int]) -> Predicted:
     """One image's foreground probabilities or class numbers at a size (H, W).
 
-    A map per class, which the class numbers are read from, is freed when this returns.
+    The maps of all classes, from which class numbers are read, are freed when this returns.
 
     Raises:
         DivergedError: class scores are not finite.

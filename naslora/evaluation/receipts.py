@@ -1,6 +1,4 @@
-"""Checks of the receipts of trained runs: whether settings, images and weights are the present
-ones.
-"""
+"""Checks that a trained run's receipt matches the study's present settings, images and weights."""
 
 from __future__ import annotations
 
@@ -53,15 +51,14 @@ def is_trained(study: Study, task: str, variant: str, seed: int) -> bool:
 
 
 def same_checkpoint(study: Study, receipt: Receipt, path: Path) -> bool:
-    """Whether a run was trained from the checkpoint that is here now; True where there is none.
+    """Whether a run was trained from the present checkpoint file; True if there is none.
 
-    A checkpoint file of the user's may be large: it is hashed only if it has changed since the
-    receipt was written.
+    A user's own checkpoint may be large: it is hashed only if it was modified after the receipt.
 
     Args:
-        study: the run's.
-        receipt: the run's.
-        path: of the receipt.
+        study: of the run.
+        receipt: of the run.
+        path: the receipt's file.
     """
     name = study.sam.checkpoint
     if name in ("official", "shipped", "random") or receipt.checkpoint_sha256 is None:
@@ -75,6 +72,6 @@ def same_checkpoint(study: Study, receipt: Receipt, path: Path) -> bool:
 
 
 @cache
-def _sha256(path: Path, changed: int) -> str:
-    """The hash of a file whose time of change is `changed`."""
+def _sha256(path: Path, mtime_ns: int) -> str:
+    """The hash of a file, cached until its modification time changes."""
     return sha256(path)

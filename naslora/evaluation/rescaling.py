@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from naslora.data.images import UnreadableImageError
 from naslora.evaluation.image_files import Page
 
 _PERCENTILES = (0.1, 99.9)
-_SAMPLE = 1_000_000  # pixels of an image that its percentiles are read from
+_SAMPLE = 1_000_000  # pixels from which an image's percentiles are computed
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,9 @@ class Rescaling:
     """The values that become black and white.
 
     Attributes:
-        mode: "range", the same range for all images of a type of pixels; "image", from the
-            percentiles 0.1 and 99.9 of each image; "type", the whole range of an integer type, or
-            0 to 1.
-        ranges: of mode "range": lowest and highest value by the name of the type; "" is any other.
+        mode: "range", one range for all images of a pixel type; "image", the percentiles 0.1 and
+            99.9 of each image; "type", the whole range of an integer type, or 0 to 1.
+        ranges: for mode "range", lowest and highest value by pixel type; "" stands for all others.
     """
 
     mode: Literal["range", "image", "type"]
@@ -65,10 +65,10 @@ class Rescaling:
 
 
 def check_finite(pixels: NDArray[Any]) -> None:
-    """Refuse pixels that are not finite.
+    """Refuse pixels that are not finite real numbers.
 
     Raises:
-        UnreadableImageError: there is one.
+        UnreadableImageError: a value is not finite, or the type is not one of real numbers.
     """
     if pixels.dtype.kind == "f" and (bad := int(np.count_nonzero(~np.isfinite(pixels)))):
         raise UnreadableImageError(
@@ -89,10 +89,9 @@ def choose_rescaling(text: str, pages: Iterable[Page]) -> Rescaling:
     """Read the option --rescale.
 
     Args:
-        text: "auto", one range for all images of a type of pixels, from the least of their 0.1
-            percentiles to the greatest of their 99.9; "image" or "type", see `Rescaling`; or
-            "LOW,HIGH".
-        pages: all pictures of more than 8 bits; read for "auto" only.
+        text: "auto", one range for all images of a pixel type, from their lowest 0.1 percentile to
+            their highest 99.9 percentile; "image" or "type", see `Rescaling`; or "LOW,HIGH".
+        pages: all pages of more than 8 bits; read for "auto" only.
 
     Raises:
         SettingsError: the text is none of these.
@@ -111,7 +110,7 @@ def choose_rescaling(text: str, pages: Iterable[Page]) -> Rescaling:
         low, high = map(float, text.split(","))
     except ValueError:
         low = high = 0.0
-    if not low < high:
+    if not -math.inf < low < high < math.inf:
         raise SettingsError(
             f"cannot rescale by {text!r}",
             remedy="give auto, image, type, or two numbers LOW,HIGH",

@@ -1,4 +1,4 @@
-"""Loading the folder of a run: its adapter, and the SAM that it was trained on."""
+"""Loading a trained run: its adapter, and the SAM that it was trained on."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load_run(run: Path, checkpoint: Path | None = None) -> LoadedRun:
 
     Raises:
         StateError: there is no adapter, or it is damaged.
-        CheckpointError: the SAM is missing, or is another one.
+        CheckpointError: the SAM is missing, or is not the one that the run was trained on.
     """
     adapter = run / ADAPTER_NAME if run.is_dir() else run
     if not adapter.is_file():
@@ -78,7 +78,10 @@ def _candidates(adapter: Path) -> Iterator[Path]:
     """Files that may be the SAM that a run was trained on, likely ones first."""
     settings = adapter.absolute().parent / "study.yaml"  # of `naslora fit`
     if settings.is_file():
-        found = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        try:
+            found = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            found = None  # damaged; the other places are still searched
         named = found.get("sam.checkpoint") if isinstance(found, dict) else None
         if isinstance(named, str) and Path(named).is_file():
             yield Path(named)

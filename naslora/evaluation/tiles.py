@@ -25,7 +25,7 @@ def tile_size(image: tuple[int, int], training_side: int) -> int | None:
     """The side of tiles for an image of a height and width; None to predict it as a whole.
 
     An image of up to twice the size that the model was trained on is resized as a whole, as in
-    training. A larger one is cut into tiles of that size, so that its objects keep theirs.
+    training. A larger one is cut into tiles of that size, so that objects keep their scale.
 
     Args:
         image: height and width in pixels.
@@ -38,8 +38,8 @@ def tile_size(image: tuple[int, int], training_side: int) -> int | None:
 def tile_starts(length: int, tile: int, overlap: float = OVERLAP) -> list[int]:
     """First pixels of tiles that cover `length` pixels, each overlapping the next.
 
-    The first tile begins at 0, and the last ends at `length`; where `length` is not larger than a
-    tile, there is one.
+    The first tile begins at 0, and the last ends at `length`. If `length` is at most that of a
+    tile, there is one tile.
     """
     if length <= tile:
         return [0]
@@ -54,7 +54,7 @@ def predict_tiled(sam: Sam, pixels: NDArray[np.uint8], tile: int | None) -> Iter
 
     A tile is resized to the model's input size, and its prediction back. Where tiles overlap, the
     predictions are averaged with weights that fall from a tile's centre to its border along a
-    raised cosine. Besides the image, the memory of one row of tiles is used.
+    raised cosine. Besides the image, only one row of tiles is held in memory.
 
     Args:
         sam: adapted, in evaluation mode, on any device.
@@ -62,8 +62,8 @@ def predict_tiled(sam: Sam, pixels: NDArray[np.uint8], tile: int | None) -> Iter
         tile: the side of tiles in pixels; None for one tile of the image's size.
 
     Yields:
-        Strips (h, W): of a binary task foreground probabilities, float32 in [0, 1]; else class
-        numbers, uint8. They make up the image.
+        Strips (h, W) that make up the image: for a binary task foreground probabilities, float32
+        in [0, 1]; else class numbers, uint8.
 
     Raises:
         DivergedError: a prediction is not finite.
@@ -71,7 +71,7 @@ def predict_tiled(sam: Sam, pixels: NDArray[np.uint8], tile: int | None) -> Iter
     height, width = pixels.shape[:2]
     tile_h, tile_w = (height, width) if tile is None else (min(tile, height), min(tile, width))
     rows, columns = tile_starts(height, tile_h), tile_starts(width, tile_w)
-    if len(rows) == len(columns) == 1:  # exactly the prediction of the whole
+    if len(rows) == len(columns) == 1:  # the image is predicted as a whole
         yield _finished(_scores(sam, [pixels])[0], sam.classes)
         return
     window = torch.outer(_window(tile_h), _window(tile_w))
@@ -79,9 +79,9 @@ def predict_tiled(sam: Sam, pixels: NDArray[np.uint8], tile: int | None) -> Iter
     weights = torch.zeros(tile_h, width)
     for index, row in enumerate(rows):
         for begin in range(0, len(columns), _BATCH):
-            some = columns[begin : begin + _BATCH]
-            crops = [pixels[row : row + tile_h, column : column + tile_w] for column in some]
-            for column, scores in zip(some, _scores(sam, crops), strict=True):
+            batch = columns[begin : begin + _BATCH]
+            crops = [pixels[row : row + tile_h, column : column + tile_w] for column in batch]
+            for column, scores in zip(batch, _scores(sam, crops), strict=True):
                 sums[:, :, column : column + tile_w] += scores * window
                 weights[:, column : column + tile_w] += window
         done = (rows[index + 1] if index + 1 < len(rows) else row + tile_h) - row

@@ -1,4 +1,4 @@
-"""Train a run and evaluate it in one process, which saves a start of Python and torch."""
+"""Train and evaluate a run in one process, which saves starting Python and torch twice."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def train_and_evaluate(study: Study, task: str, variant: str, seed: int) -> Reco
     record with that status.
 
     Raises:
-        SettingsError: the run is distributed; train and evaluate it apart. See also `train` and
-            `evaluate`, for these errors and others.
+        SettingsError: the run is distributed; train and evaluate it separately. See `train` and
+            `evaluate` for other errors.
     """
     training = study.run(task, variant, seed).training
     if training.devices * training.num_nodes > 1:

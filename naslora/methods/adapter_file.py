@@ -56,10 +56,10 @@ class AdapterMetadata(_Part):
 
     Attributes:
         method: name in the registry.
-        settings: of the method, all of them.
-        seed: that new layers were initialised from.
+        settings: all settings of the method.
+        seed: of the new layers' initialisation.
         model: the SAM that it fits.
-        base: the weights that it was trained on; None for a method that starts from none.
+        base: the weights that it was trained on; None for a method that starts from random ones.
         image_side: median of the longer sides in pixels of the training images; None if unknown.
     """
 
@@ -85,7 +85,7 @@ def read_metadata(path: Path) -> AdapterMetadata:
     """Read the metadata of an adapter file.
 
     Raises:
-        StateError: the file is missing, damaged or no adapter, or is of another schema version.
+        StateError: the file is missing, damaged, not an adapter, or of another schema version.
     """
     with _opened(path) as file:
         text = (file.metadata() or {}).get(METADATA_KEY)
@@ -102,8 +102,7 @@ def read_tensor_specs(path: Path) -> dict[str, TensorSpec]:
     """Shapes and dtypes of the tensors in an adapter file, which are not loaded.
 
     Raises:
-        StateError: the file is missing or damaged, or holds boolean, complex or other numbers that
-            no adapter has.
+        StateError: the file is missing or damaged, or has a dtype that no adapter has.
     """
     found = {}
     with _opened(path) as file:

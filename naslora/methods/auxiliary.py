@@ -1,4 +1,4 @@
-"""Losses of a method's layers, such as a router's balance."""
+"""Auxiliary losses of a method's layers, such as the load balance of a router."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 
 def collect_auxiliary_losses(model: nn.Module | Iterable[nn.Module]) -> Tensor | None:
-    """Sum and clear what layers left in their attribute `auxiliary_loss` in the last forward.
+    """Sum and clear the `auxiliary_loss` attributes that layers set in their last forward pass.
 
     A layer sets `self.auxiliary_loss` to a scalar, already weighted, in training mode only.
 
     Args:
-        model: the model, or all of its modules, where listing them in each step takes too long.
+        model: the model, or all of its modules, to save listing them in every step.
 
     Returns:
-        The sum, or None where no layer left a loss.
+        The sum, or None if no layer has set a loss.
     """
     total: Tensor | None = None
     for module in model.modules() if isinstance(model, nn.Module) else model:

@@ -12,7 +12,7 @@ from naslora.methods.adapter_file import BaseWeights
 from naslora.sam.building import Sam
 from naslora.sam.fingerprint import weights_sha256
 
-# A SAM that was rounded to one of these is still the same SAM.
+# A SAM that was rounded to one of these dtypes still counts as the same SAM.
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 

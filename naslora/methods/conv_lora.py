@@ -25,7 +25,7 @@ _NOISE_FLOOR = 1e-2
 
 
 class ConvLoRASettings(LoRASettings):
-    """Settings of Conv-LoRA, beside LoRA's: one router and its experts for each low-rank branch.
+    """Settings of Conv-LoRA, in addition to LoRA's. Each low-rank branch has a router and experts.
 
     Attributes:
         experts: number of convolutions; the i-th works at i times the resolution.
@@ -60,20 +60,20 @@ class ConvolutionExperts(nn.Module):
     """z -> z + GELU(conv(z)), where z's router chooses the convolution and its scale.
 
     A map z is one window of the attention, padding included, or the whole map in a global block;
-    each is routed by itself, by its mean over positions. Expert n enlarges the map n times, applies
-    its 3 x 3 convolution with bias and GELU, and shrinks the result to the size of z, both
+    each is routed on its own, by its mean over positions. Expert n enlarges the map n times,
+    applies its 3 x 3 convolution with bias and GELU, and shrinks the result to the size of z, both
     bicubically. Only the chosen expert is computed.
 
-    The value of the gate does not multiply the expert's output, as in the authors' code. So the
-    router learns only from the load-balance loss.
+    As in the authors' code, the gate's value does not multiply the expert's output, so the router
+    learns only from the load-balance loss.
 
-    In training, choices are noisy, and the loss is left in `auxiliary_loss`. An expert that no map
-    of a batch chose has no gradient: `DistributedDataParallel` needs `find_unused_parameters`.
-    Under gradient checkpointing the noise is the same again, and the backward pass leaves the
-    repeated loss behind until the next forward.
+    In training, choices are noisy, and the loss is stored in `auxiliary_loss`. An expert that is
+    chosen for no map of a batch has no gradient: `DistributedDataParallel` needs
+    `find_unused_parameters`. Under gradient checkpointing, the backward pass recomputes the layer
+    with the same noise, and sets `auxiliary_loss` again.
 
     Args:
-        channels: of z, that is LoRA's rank.
+        channels: of z; this is LoRA's rank.
         experts: number of experts.
         load_balance: factor on the loss.
 
@@ -97,8 +97,8 @@ class ConvolutionExperts(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Add the chosen experts' outputs to maps (N, h, w, channels).
 
-        Computed in float32 or wider whatever autocast says: it is a small part of the work, and
-        the router compares numbers that are close.
+        Computed in float32 or wider, even under autocast: it is a small part of the work, and the
+        router compares numbers that are close.
         """
         dtype = z.dtype
         with without_autocast(z.device):
@@ -107,16 +107,15 @@ class ConvolutionExperts(nn.Module):
             mixed = self._all_mixed if torch.compiler.is_exporting() else self._mixed
             maps = maps + mixed(maps, choice)
             if self.auxiliary_loss is not None:
-                # Changes nothing, but makes the router part of the output's graph: what is outside
-                # of it is unused to DistributedDataParallel, which then refuses its gradient.
+                # Adds zero, to make the router part of the output's graph: DistributedDataParallel
+                # takes parameters outside of it for unused, and fails if they get a gradient.
                 maps = maps + 0 * self.auxiliary_loss
         return maps.permute(0, 2, 3, 1).to(dtype)
 
     def prepare_export(self, z: Tensor) -> None:
-        """Compute what every expert needs at the size of maps z (N, h, w, channels).
+        """Compute the resampling matrices of all experts for maps z (N, h, w, channels).
 
-        An exported model then holds it as constants; a trace of how it is computed is not the same
-        in ONNX.
+        An exported model then holds them as constants; ONNX would compute them differently.
         """
         dtype = torch.promote_types(z.dtype, torch.float32)
         for ratio in range(2, len(self.experts) + 1):
@@ -126,7 +125,7 @@ class ConvolutionExperts(nn.Module):
     def _mixed(self, maps: Tensor, choice: Tensor) -> Tensor:
         """Outputs of the chosen experts for maps (N, channels, h, w).
 
-        It waits for a GPU: how many maps an expert gets decides which kernels run.
+        It waits for the GPU: which kernels run depends on how many maps each expert gets.
         """
         order = choice.argsort(stable=True)
         counts = choice.bincount(minlength=len(self.experts)).tolist()
@@ -176,12 +175,12 @@ def squared_variation(x: Tensor) -> Tensor:
 
 
 def convolve_at_scale(x: Tensor, weight: Tensor, bias: Tensor, ratio: int) -> Tensor:
-    """Enlarge bicubically, convolve, apply GELU, shrink bicubically to the size before.
+    """Enlarge bicubically, convolve, apply GELU, and shrink bicubically to the original size.
 
-    Equal to `F.interpolate`, `F.conv2d`, `F.gelu` and `F.interpolate` up to rounding, without the
-    positions that the shrinking does not read. Bicubic sampling at an odd ratio falls on the middle
-    of every `ratio` positions, and at an even one on four around it; the convolution reads one more
-    on each side. Sampling by matrices has a gradient that is deterministic on any device.
+    Equal to `F.interpolate`, `F.conv2d`, `F.gelu` and `F.interpolate` up to rounding, but positions
+    that the shrinking does not read are not computed. At an odd ratio it reads the middle one of
+    every `ratio` positions, at an even ratio the four around the middle; the convolution reads one
+    more on each side. Resampling by matrices has a deterministic gradient on every device.
 
     Args:
         x: (N, C, h, w).
@@ -208,13 +207,13 @@ def convolve_at_scale(x: Tensor, weight: Tensor, bias: Tensor, ratio: int) -> Te
 def _resampling(
     length: int, ratio: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Matrices (m, length) and (length, m) that sample an axis up and down.
+    """Matrices (m, length) and (length, m) that resample an axis up and down.
 
-    m is ratio * length, less the positions that are not read: three of every `ratio` remain at an
-    odd ratio, and six at an even one. They are cut where the convolution's own padding of zeros is
-    out of reach.
+    m is ratio * length without the positions that are not read: of every `ratio`, at most three
+    are kept at an odd ratio, and six at an even one. The outputs of the convolution at the edges of
+    these groups, where it reaches over removed positions, are not read.
     """
-    # Not as tensors of inference mode, which training could not use later.
+    # Not as inference tensors, which later training could not use.
     with torch.inference_mode(False), torch.no_grad():
         up, down = _bicubic(length, length * ratio), _bicubic(length * ratio, length)
         width = min(ratio, 3 if ratio % 2 else 6)

@@ -13,4 +13,4 @@ class DecoderOnlySettings(StrictSettings):
 
 @register("decoder_only", title="Decoder-only", settings=DecoderOnlySettings, merges=("exact",))
 def apply(sam: Sam, settings: DecoderOnlySettings) -> None:
-    """Add nothing: only the mask decoder is trained, as with every method."""
+    """Add nothing: only the mask decoder is trained, which all methods train."""

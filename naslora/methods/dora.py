@@ -20,13 +20,13 @@ Magnitude = Literal["input", "output"]
 
 
 class DoRASettings(LoRASettings):
-    """Settings of DoRA, beside LoRA's.
+    """Settings of DoRA, in addition to LoRA's.
 
     Attributes:
-        magnitude: what a magnitude belongs to. "input": a column of the weight W (out, in), as the
-            DoRA paper's formulas say for their W; it gives this paper's count, 4,038,016 on ViT-H.
-            "output": a row, as in HF peft and the DoRA authors' code; 4,119,936.
-            Either way it is one of the fused qkv layer, also where `projections` is set.
+        magnitude: "input", one magnitude for each column of the weight W (out, in), as in the DoRA
+            paper's formulas; this gives the NAS-LoRA paper's count, 4,038,016 on ViT-H. "output",
+            one for each row, as in HF peft and the DoRA authors' code; 4,119,936. In both cases W
+            is that of the fused qkv layer, even if `projections` is set.
     """
 
     magnitude: Magnitude = "input"
@@ -47,8 +47,8 @@ def apply(sam: Sam, settings: DoRASettings) -> None:
 class DoRALinear(LowRankLinear):
     """x -> m V / |V| x + b with V = W + scale * BA, the norms taken by column or by row.
 
-    m starts as |W|, so that the layer starts as the one that it wraps. |V| follows V, but is a
-    constant to the gradient (DoRA paper, section 4.3).
+    m starts as |W|, so the layer starts with the outputs of the one that it wraps. |V| is treated
+    as a constant in the gradient (DoRA paper, section 4.3).
 
     Args:
         base: the layer that has W and b.

@@ -21,7 +21,7 @@ def apply(sam: Sam, settings: FullFinetuningSettings) -> None:
     """Unfreeze all parameters that a prediction depends on, as `scratch` does, and keep their
     values.
 
-    Not in the paper. It takes the memory of `scratch`: weights, gradients and two moments of each.
+    Not in the paper. It takes as much memory as `scratch`: weights, gradients and two moments each.
     """
     sam.image_encoder.requires_grad_(True)
     sam.prompt_encoder.no_mask_embed.requires_grad_(True)

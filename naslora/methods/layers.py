@@ -1,4 +1,4 @@
-"""Shared by methods on the attention's linear layers: finding, wrapping, low rank, merging."""
+"""Layers that adapt the attention's linear layers, and functions that find and replace those."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from naslora.sam.windows import apply_then_partition, window_partition
 class AdaptedLinear(nn.Module):
     """A frozen `nn.Linear` with a method's additions.
 
-    It is called as the layer was, (..., in) to (..., out), and its weight and bias keep their
-    names in the state dict. Subclasses override `forward`, and `merged` if they have one.
+    Like the layer that it wraps, it maps (..., in) to (..., out), and its weight and bias keep
+    their names in the state dict. Subclasses override `forward`, and `merged` if they can merge.
 
     Attributes:
-        pointwise: whether each position is treated by itself. The encoder calls pointwise layers
-            with whole maps (B, H, W, C), and others with windows as the attention sees them, that
-            is (B * windows, h, w, C) with zeros where a window extends beyond the map.
+        pointwise: whether positions are independent of each other. The encoder calls pointwise
+            layers with whole maps (B, H, W, C), and others with the windows of the attention
+            (B * windows, h, w, C), which are zero where they extend beyond the map.
     """
 
     def __init__(self, base: nn.Linear, pointwise: bool = True):
@@ -109,13 +109,13 @@ class LowRankLinear(AdaptedLinear):
         base: the layer.
         rank: of every branch.
         scale: factor on every branch.
-        projections: thirds of the output, out of "q", "k", "v", with a branch each; by default
-            one branch makes all of it.
-        middle: makes the map between A and B of one branch.
-        pointwise: see `AdaptedLinear`; False where `middle` looks at neighbours in a window.
+        projections: thirds of the output, out of "q", "k", "v", that get a branch each; by default
+            one branch covers the whole output.
+        middle: builds the map between A and B of one branch.
+        pointwise: see `AdaptedLinear`; False if `middle` looks at neighbours in a window.
 
     Attributes:
-        parts: the slice of the output that each branch makes, by the branch's name.
+        parts: the slice of the output that each branch changes, by the branch's name.
     """
 
     def __init__(
@@ -158,9 +158,9 @@ class LowRankLinear(AdaptedLinear):
     def in_windows(self, x: Tensor, size: int) -> Tensor:
         """The output of `forward` for the windows of a map (B, H, W, in), without work on padding.
 
-        A by itself and the frozen layer see no neighbours, so they work on the map; A maps the
-        padding to zeros, as it does where windows are cut before it. A subclass whose own `forward`
-        looks at neighbours overrides this method too.
+        The frozen layer and A are pointwise, so they are applied to the map before it is cut into
+        windows; A maps padding to zeros either way. A subclass whose own `forward` looks at
+        neighbours overrides this method too.
 
         Returns:
             (B * windows, size, size, out).
@@ -182,7 +182,7 @@ class LowRankLinear(AdaptedLinear):
         yield from cast("Iterator[tuple[str, LowRank]]", iter(self.branches.items()))
 
     def merged(self, matrices: Mapping[str, Tensor] | None = None) -> nn.Linear:
-        """A plain layer; with (rank, rank) `matrices` by branch in place of the maps in between.
+        """A plain layer; `matrices` (rank, rank), by branch, replace the maps in between.
 
         Raises:
             SettingsError: a branch has a map in between, and no matrix for it is given.
@@ -193,14 +193,14 @@ class LowRankLinear(AdaptedLinear):
             matrix = (matrices or {}).get(name)
             if branch.middle is not None and matrix is None:
                 raise SettingsError(
-                    "a layer with a map between its low-rank factors equals no plain layer"
+                    "a layer with a map between its low-rank factors has no equal plain layer"
                 )
             weight[self.parts[name]] += branch.matrix(matrix)
         return plain_linear(weight.to(self.weight.dtype), self.bias)
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A frozen `nn.Linear` of these very tensors; draws no random numbers."""
+    """A frozen `nn.Linear` with these tensors; draws no random numbers."""
     with torch.device("meta"):
         linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     linear.weight = nn.Parameter(weight, requires_grad=False)
@@ -210,11 +210,11 @@ def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def encoder_blocks(sam: Sam, layers: Layers = None) -> list[Block]:
-    """The image encoder's blocks, or those at the given places, counted from 0.
+    """The image encoder's blocks, or those at the given indices.
 
-    Of an odd number of blocks, the one in the middle belongs to the last half. In the paper's
-    Table 8, which counts from 1, the halves are blocks 1 to 16 and 17 to 32 (it prints 16 to 32,
-    with the parameter count of 16 blocks).
+    If the number of blocks is odd, the middle one belongs to the last half. In the paper's Table 8,
+    which counts from 1, the halves are blocks 1 to 16 and 17 to 32 (it prints 16 to 32, with the
+    parameter count of 16 blocks).
 
     Raises:
         SettingsError: the encoder has no such block.

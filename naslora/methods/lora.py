@@ -15,15 +15,15 @@ from naslora.sam.building import Sam
 
 
 class LoRASettings(StrictSettings):
-    """Settings of LoRA, and of what builds on it.
+    """Settings of LoRA and of the methods that build on it.
 
     Attributes:
         rank: r.
         lora_alpha: the branch is scaled by lora_alpha / rank; by default by 1.
         projections: None for one branch on the fused qkv; or a list out of q, k, v for a branch
             on each of them.
-        layers: blocks to adapt: a list of places counted from 0, "first_half" or "last_half"; all
-            by default.
+        layers: blocks to adapt: a list of indices from 0, "first_half" or "last_half"; by default
+            all.
     """
 
     rank: Width = 3

@@ -39,11 +39,11 @@ class DenseMerge:
         """The estimator and the errors, in a sentence."""
         how = f"merge into plain layers by the estimator {self.estimator}"
         if not self.errors:
-            return f"{how}; its loss is not measured, as there are no images"
+            return f"{how}; its error is not measured, as there are no images"
         errors = sorted(100 * error for error in self.errors.values())
         return (
-            f"{how}: outputs of the low-rank branches are off by {median(errors):.1f} % in the"
-            f" median, {errors[0]:.1f} % to {errors[-1]:.1f} %, of {len(errors)}"
+            f"{how}: the median error of {len(errors)} low-rank branches' outputs is"
+            f" {median(errors):.1f} % (range {errors[0]:.1f} % to {errors[-1]:.1f} %)"
         )
 
 
@@ -72,8 +72,8 @@ def merge(
         The same SAM.
 
     Raises:
-        SettingsError: the method has no such mode, its layers do not merge with its settings, or
-            see `plan_dense_merge`.
+        SettingsError: the method does not have the mode, or its settings rule it out; see also
+            `plan_dense_merge`.
     """
     adaptation = adaptation_of(sam)
     if adaptation is None:

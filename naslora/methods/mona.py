@@ -4,8 +4,8 @@ Source: Yin et al., "5%>100%: Breaking Performance Shackles of Full Fine-Tuning 
 Recognition Tasks" (arXiv 2408.08345), and the authors' code (Leiyi-Hu/mona,
 `swin_transformer_mona.py`).
 
-With the mask decoder it trains 15,023,488 parameters on ViT-H. The NAS-LoRA paper says 17.08 M,
-which no natural change of width, number or place of the module gives; the official module stands.
+With the mask decoder it trains 15,023,488 parameters on ViT-H. The NAS-LoRA paper says 17.08 M, but
+no plausible width, number or place of the modules gives that; the official module is used.
 """
 
 from __future__ import annotations

@@ -16,18 +16,18 @@ from naslora.sam.building import Sam
 
 
 class NASLoRASettings(CellSettings, LoRASettings):
-    """Settings of NAS-LoRA, beside LoRA's and the cell's: one cell for each low-rank branch.
+    """Settings of NAS-LoRA, in addition to LoRA's and the cell's. Each low-rank branch has a cell.
 
     Attributes:
         domain: where the cell looks for neighbours. "window": in the windows of the attention,
-            padding included, as Conv-LoRA's code does; "image": in the whole map, before it is
-            cut into windows, whose padding then is what the frozen layer makes of zero.
+            padding included, as in Conv-LoRA's code; "image": in the whole map, before it is cut
+            into windows; the padding of windows is then the frozen layer's output for zero.
     """
 
     domain: Literal["window", "image"] = "window"
 
     @model_validator(mode="after")
-    def _operations_on_the_image_map_zero_to_zero(self) -> NASLoRASettings:
+    def _domain_image_needs_linear_operations(self) -> NASLoRASettings:
         if self.domain == "image" and self.style == "darts":
             raise ValueError(
                 "domain image needs style linear: operations of style darts do not map zero to"

@@ -11,7 +11,7 @@ from naslora.methods.registry import register
 
 
 class NASPCLoRASettings(NASLoRASettings):
-    """Settings of NAS-LoRA, with another ratio."""
+    """Settings of NAS-LoRA, with another default ratio."""
 
     ratio: Annotated[float, Field(gt=0, le=1)] = 2 / 3
 

@@ -1,14 +1,13 @@
 """Segmentation networks other than SAM, trained from scratch, as baselines.
 
-They are built by segmentation_models_pytorch, with random weights. A network is registered as a
-method is, and takes the place of a SAM's image encoder and mask decoder. So a run of it is a run
-like any other: the same images, batches, steps, optimiser, checkpoints, evaluation and record.
+They are built by segmentation_models_pytorch, with random weights. A network is registered like a
+method, and replaces the image encoder and mask decoder of a SAM. Its runs therefore have the same
+images, batches, steps, optimiser, checkpoints, evaluation and records as those of a method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -66,21 +65,14 @@ class LinkNet34Settings(StrictSettings):
     pretrained=False,
 )
 def unet(sam: Sam, settings: UNetSettings) -> None:
-    """Replace the SAM by a U-Net, with the default settings one of 0.84 million parameters."""
-
-    def build(classes: int) -> nn.Module:
-        from segmentation_models_pytorch import Unet
-
-        network: nn.Module = Unet(
-            settings.encoder,
-            encoder_depth=settings.depth,
-            encoder_weights=None,
-            decoder_channels=settings.decoder_channels,
-            classes=classes,
-        )
-        return network
-
-    _replace(sam, build)
+    """Replace the SAM by a U-Net, by default one of 0.84 million parameters."""
+    _replace(
+        sam,
+        "unet",
+        settings.encoder,
+        encoder_depth=settings.depth,
+        decoder_channels=settings.decoder_channels,
+    )
 
 
 @register(
@@ -92,15 +84,8 @@ def unet(sam: Sam, settings: UNetSettings) -> None:
     pretrained=False,
 )
 def deeplabv3(sam: Sam, settings: DeepLabV3Settings) -> None:
-    """Replace the SAM by DeepLabv3, with the default settings one of 39.6 million parameters."""
-
-    def build(classes: int) -> nn.Module:
-        from segmentation_models_pytorch import DeepLabV3
-
-        network: nn.Module = DeepLabV3(settings.encoder, encoder_weights=None, classes=classes)
-        return network
-
-    _replace(sam, build)
+    """Replace the SAM by DeepLabv3, by default one of 39.6 million parameters."""
+    _replace(sam, "deeplabv3", settings.encoder)
 
 
 @register(
@@ -112,15 +97,8 @@ def deeplabv3(sam: Sam, settings: DeepLabV3Settings) -> None:
     pretrained=False,
 )
 def linknet34(sam: Sam, settings: LinkNet34Settings) -> None:
-    """Replace the SAM by LinkNet with a ResNet-34, of 21.8 million parameters."""
-
-    def build(classes: int) -> nn.Module:
-        from segmentation_models_pytorch import Linknet
-
-        network: nn.Module = Linknet(settings.encoder, encoder_weights=None, classes=classes)
-        return network
-
-    _replace(sam, build)
+    """Replace the SAM by LinkNet, by default one of 21.8 million parameters."""
+    _replace(sam, "linknet", settings.encoder)
 
 
 class NetworkEncoder(nn.Module):
@@ -132,9 +110,9 @@ class NetworkEncoder(nn.Module):
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        # Convolutions on a CPU take two thirds of the time with the channels last in memory.
+        # On a CPU, channels-last memory reduces the time of convolutions by a third.
         self.network = network.to(memory_format=torch.channels_last)
-        self.gradient_checkpointing = False  # as an encoder of SAM has it; ignored
+        self.gradient_checkpointing = False  # an attribute of SAM's encoders; ignored
 
     def backend_in_use(self) -> str:
         """How attention is computed, for records."""
@@ -143,18 +121,17 @@ class NetworkEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K, H, W) of images (B, 3, H, W); K is 1 for a binary task."""
         images = images.contiguous(memory_format=torch.channels_last)
-        # Batch norm of a map of 1 x 1, as DeepLabv3 has one, needs more than one image to train.
+        # In training, batch norm of a 1 x 1 map, as in DeepLabv3, needs more than one image.
         alone = self.training and len(images) == 1
         logits: Tensor = self.network(images.repeat(2, 1, 1, 1) if alone else images)
         return (logits[:1] if alone else logits).contiguous()
 
 
 class LogitsDecoder(nn.Module):
-    """Takes the place of the mask decoder: the network's logits are the prediction.
+    """Replaces the mask decoder: the network's logits are the prediction.
 
     Args:
-        replaced: the mask decoder. Only the attributes that identify a SAM in adapter files are
-            kept.
+        replaced: the mask decoder, of which only the attributes that adapter files record are kept.
     """
 
     def __init__(self, replaced: MaskDecoder):
@@ -163,13 +140,17 @@ class LogitsDecoder(nn.Module):
         self.hypernetworks = replaced.hypernetworks
 
     def predict(self, logits: Tensor, positions: Tensor, dense: Tensor) -> Prediction:
-        """The logits (B, K, H, W) as masks; several exclude each other."""
+        """The logits (B, K, H, W) as masks; several classes exclude each other."""
         return Prediction(logits, exclusive=logits.shape[1] > 1)
 
 
-def _replace(sam: Sam, build: Callable[[int], nn.Module]) -> None:
-    """Replace image encoder and mask decoder by `build(classes)`."""
+def _replace(sam: Sam, architecture: str, encoder: str, **options: Any) -> None:
+    """Replace image encoder and mask decoder by a network of segmentation_models_pytorch."""
+    from segmentation_models_pytorch import create_model
+
     weight = next(sam.image_encoder.parameters())
-    network = build(sam.classes).to(weight.device, weight.dtype)
-    sam.add_module("image_encoder", NetworkEncoder(network))
+    network: nn.Module = create_model(
+        architecture, encoder, encoder_weights=None, classes=sam.classes, **options
+    )
+    sam.add_module("image_encoder", NetworkEncoder(network.to(weight.device, weight.dtype)))
     sam.add_module("mask_decoder", LogitsDecoder(sam.mask_decoder))

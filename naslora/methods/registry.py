@@ -31,8 +31,8 @@ class Method:
         settings: a class of settings; its defaults are the paper's values.
         apply: puts the method's layers into a SAM whose parameters are all frozen.
         identity: whether the adapted SAM starts with the outputs of the SAM it adapts.
-        merges: the modes of `naslora.methods.merge.merge` that it has. "exact" leaves a plain
-            SAM with the same outputs; "collapsed" faster layers with the same outputs; "dense" a
+        merges: the modes of `naslora.methods.merge.merge` that it supports. "exact" gives a plain
+            SAM with the same outputs; "collapsed", faster layers with the same outputs; "dense", a
             plain SAM with nearly the same outputs.
         trains_decoder: whether the mask decoder is tuned too, as every row of the paper does.
         pretrained: whether it starts from a checkpoint; if not, from random weights.
@@ -92,10 +92,10 @@ def register(
 
 
 def get_method(name: str) -> Method:
-    """Look a method up.
+    """Look up a method.
 
     Raises:
-        SettingsError: there is none of that name.
+        SettingsError: there is no method of that name.
     """
     return METHODS.get(name)
 
@@ -103,7 +103,7 @@ def get_method(name: str) -> Method:
 def method_names() -> list[str]:
     """Names of all methods, in the order of Table 1; those of a user's own files last.
 
-    Networks other than SAM, which are registered beside them, are not among these.
+    Networks other than SAM are registered too, but not listed here.
     """
     return [name for name in METHODS.names() if name not in NETWORK_NAMES]
 
@@ -112,8 +112,8 @@ def load_method_files(paths: Iterable[Path]) -> None:
     """Register methods of Python files outside this package; see `Registry.load_file`.
 
     Raises:
-        SettingsError: there is no such file, it does not register that method, or the name is
-            taken.
+        SettingsError: a file does not exist or does not register a method of its name, or the name
+            is taken.
     """
     for path in paths:
         METHODS.load_file(path)
@@ -121,12 +121,12 @@ def load_method_files(paths: Iterable[Path]) -> None:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """A method as it was applied to a SAM, with all that is needed to apply it to another one.
+    """A method as applied to a SAM, with everything needed to apply it to another one.
 
     Attributes:
         method: the name in the registry.
-        settings: all settings, in full.
-        seed: that the new layers were initialised from.
+        settings: all settings, defaults included.
+        seed: of the new layers' initialisation.
         buffers: names of the persistent buffers that the method added.
         collapsed: whether cells were replaced by their inference form.
     """

@@ -1,4 +1,4 @@
-"""SAM-Adapter: features of high frequencies and of patches, added to every block's input.
+"""SAM-Adapter: features of high frequencies and of the patches, added to every block's input.
 
 Source: Chen et al., "SAM Fails to Segment Anything? - SAM-Adapter" (arXiv 2304.09148), and the
 authors' code (tianrun-chen/SAM-Adapter-PyTorch, `models/mmseg/models/sam/image_encoder.py`).
@@ -45,11 +45,11 @@ def high_pass(images: Tensor, rate: float) -> Tensor:
     used.
 
     Args:
-        images: (..., H, W), of any sizes. Half precision is computed in single.
+        images: (..., H, W), of any size; half precision is widened to float32.
         rate: see `SamAdapterSettings`.
 
     Returns:
-        (..., H, W), not negative, float32 or wider.
+        (..., H, W), non-negative, float32 or wider.
     """
     H, W = images.shape[-2:]
     half = int((H * W * rate) ** 0.5 // 2)

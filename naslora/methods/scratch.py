@@ -28,8 +28,8 @@ def apply(sam: Sam, settings: ScratchSettings) -> None:
     binary task has 640,669,645, as it has one mask token instead of four. 640,531,840 of them are
     trained: neither the IoU head nor the prompt encoder's points and masks have a gradient.
 
-    The features of positions, a random buffer that is never trained, are drawn again from the seed
-    of `adapt`: they come with a checkpoint otherwise, and this method starts from none.
+    The random matrix of the position encoding, a buffer that is never trained, is drawn again from
+    the seed of `adapt`: other methods load it from the checkpoint, and this one has none.
     """
     sam.image_encoder.requires_grad_(True)
     sam.mask_decoder.requires_grad_(True)

@@ -37,16 +37,16 @@ from naslora.sam.checkpoints import load_checkpoint
 
 
 def save_adapter(sam: Sam, path: Path, image_side: int | None = None) -> None:
-    """Write trainable parameters and the method's buffers, with all that `load_adapter` needs.
+    """Write trainable parameters and the method's buffers, with everything `load_adapter` needs.
 
-    The file is in the format of safetensors, with a JSON text in its metadata under "naslora"; see
+    This is a safetensors file with JSON under "naslora" in its metadata; see
     `naslora.methods.adapter_file.AdapterMetadata`.
 
     Args:
-        sam: with a method on it.
+        sam: an adapted SAM.
         path: the file to write.
-        image_side: median of the longer sides in pixels of the training images, if known; images
-            that are much larger are predicted by tiles.
+        image_side: median of the longer sides in pixels of the training images, if known; much
+            larger images are predicted in tiles.
 
     Raises:
         StateError: the SAM carries no method, or its cells are collapsed.
@@ -78,12 +78,12 @@ def load_adapter(sam: Sam, path: Path) -> None:
     Args:
         sam: a fresh SAM with the same pre-trained weights, or one with the same method on it.
             After an error it may be partly adapted: build it again.
-        path: what `save_adapter` wrote.
+        path: a file that `save_adapter` wrote.
 
     Raises:
-        StateError: the file is missing, damaged or no adapter; or it belongs to another backbone,
-            image size, number of classes, decoder, method or pre-trained weights; or its tensors
-            do not fit.
+        StateError: the file is missing, damaged or not an adapter; or it belongs to another
+            backbone, image size, number of classes, decoder, method or pre-trained weights; or its
+            tensors do not fit.
     """
     metadata = read_metadata(path)
     specs = read_tensor_specs(path)
@@ -91,7 +91,7 @@ def load_adapter(sam: Sam, path: Path) -> None:
         saved = getattr(metadata.model, name)
         if saved != value:
             raise StateError(
-                f"this adapter was saved with {name} {_text(saved)}, and the model has"
+                f"this adapter was saved with {name} {_text(saved)}, but the model has"
                 f" {_text(value)}",
                 where=path,
                 remedy=f"build the SAM with {name} {_text(saved)}",
@@ -101,8 +101,8 @@ def load_adapter(sam: Sam, path: Path) -> None:
         _check_same_method(carried, metadata, path)
         _check_shapes(adapter_state(sam), specs, path)
     else:
-        # On a copy without memory first: settings that do not fit the file's tensors may ask for
-        # more memory than there is.
+        # First on a meta copy: settings that do not fit the file's tensors may ask for more memory
+        # than there is.
         on_meta = _meta_copy(sam)
         with torch.device("meta"):
             _adapt(on_meta, metadata, path)
@@ -118,12 +118,12 @@ def load_adapter(sam: Sam, path: Path) -> None:
 
 
 def load_adapted_sam(path: Path, checkpoint: Path | None = None) -> Sam:
-    """Build the SAM that an adapter was saved from, for inference; the adapter says which it is.
+    """Build the SAM that an adapter was saved from, as its metadata describe it, for inference.
 
     Args:
-        path: what `save_adapter` wrote.
-        checkpoint: the pre-trained weights that the method was put on. A method that starts from
-            random weights needs none, and none is read.
+        path: a file that `save_adapter` wrote.
+        checkpoint: the pre-trained weights that the method was put on; not read for a method that
+            starts from random weights.
 
     Returns:
         An adapted SAM in evaluation mode, in single precision, on the CPU.
@@ -147,7 +147,7 @@ def load_adapted_sam(path: Path, checkpoint: Path | None = None) -> Sam:
             remedy="give the checkpoint that it was trained on as well",
         )
     try:
-        with torch.random.fork_rng(devices=[]):  # no random weight that is used stays
+        with torch.random.fork_rng(devices=[]):  # all weights in use are loaded below
             sam = build_sam(**dict(model))
     except ValueError as error:
         raise StateError(f"the SAM of this adapter cannot be built: {error}", where=path) from None
@@ -199,14 +199,15 @@ def _adapt(sam: Sam, metadata: AdapterMetadata, path: Path) -> None:
 def _check_same_method(carried: Adaptation, metadata: AdapterMetadata, path: Path) -> None:
     if not get_method(carried.method).pretrained and carried.seed != metadata.seed:
         raise StateError(
-            f"this adapter began from seed {metadata.seed}, and the model from {carried.seed}",
+            f"this adapter was initialised from seed {metadata.seed}, but the model from seed"
+            f" {carried.seed}",
             where=path,
             remedy="load it onto a fresh SAM",
         )
     same = json.loads(canonical_json(carried.settings))
     if (carried.method, same) != (metadata.method, metadata.settings) or carried.collapsed:
         raise StateError(
-            f"this adapter is {metadata.method} with settings {metadata.settings}, and the"
+            f"this adapter is {metadata.method} with settings {metadata.settings}, but the"
             f" model carries {carried.method} with {same}",
             where=path,
             remedy="load it onto a fresh SAM",
@@ -227,12 +228,12 @@ def _check_shapes(state: Mapping[str, Tensor], saved: Mapping[str, TensorSpec], 
         spec = saved[name]
         if spec.shape != tuple(tensor.shape):
             raise StateError(
-                f"{name} has shape {list(spec.shape)}, and the model needs {list(tensor.shape)}",
+                f"{name} has shape {list(spec.shape)}, but the model needs {list(tensor.shape)}",
                 where=path,
             )
         if spec.dtype.is_floating_point != tensor.dtype.is_floating_point:
             raise StateError(
-                f"{name} has dtype {spec.dtype}, and the model needs {tensor.dtype}",
+                f"{name} has dtype {spec.dtype}, but the model needs {tensor.dtype}",
                 where=path,
             )
 

@@ -31,8 +31,8 @@ def adapt_model(
     The model is one of:
 
     - a `naslora` SAM, which is changed in place, as by `naslora.methods.registry.adapt`;
-    - Meta's SAM, as `sam_model_registry` makes it, or HF transformers' `SamModel`: a `naslora` SAM
-      is made of it by `naslora.sam.third_party`, which Meta's `SamPredictor` takes;
+    - Meta's SAM, from `sam_model_registry`, or HF transformers' `SamModel`, which is converted to a
+      `naslora` SAM; Meta's `SamPredictor` works with that;
     - a vision transformer with fused qkv layers, such as timm's, which is changed in place; see
       `adapt_vit`.
 
@@ -40,15 +40,15 @@ def adapt_model(
         model: the model.
         method: the name in the registry.
         settings: the method's settings.
-        seed: that new layers are initialised from.
-        train: for a vision transformer, what is trained too, such as "head".
+        seed: of the new layers' initialisation.
+        train: for a vision transformer, what else is trained, such as "head".
 
     Returns:
         The adapted model.
 
     Raises:
         SettingsError: the method or a setting is unknown or invalid, or does not fit the model.
-        CheckpointError: a SAM of another package has sizes that no backbone here has.
+        CheckpointError: a SAM of another package has the sizes of no backbone of this package.
         ValueError: the model carries a method already, or cannot carry one.
     """
     if isinstance(model, MetaSam):
@@ -59,7 +59,7 @@ def adapt_model(
         adapt_vit(model, method, settings, seed, train=train)
         return model
     if train:
-        raise ValueError("of a SAM, the mask decoder is trained; `train` is for other models")
+        raise ValueError("a SAM's mask decoder is always trained; `train` is for other models")
     adapt(sam, method, settings, seed)
     return sam
 
@@ -75,16 +75,16 @@ def adapt_vit(
 ) -> list[str]:
     """Freeze a vision transformer, and put a method on its fused qkv layers.
 
-    It takes the methods that change only qkv: LoRA, DoRA, VeRA, Conv-LoRA, NAS-LoRA. The layers
-    are found by `fused_qkv`. Cells and convolutions see the patches as a map, or those of a window
-    where qkv is called with windows; class and register tokens have no neighbours.
+    It supports the methods that change only qkv: LoRA, DoRA, VeRA, Conv-LoRA, NAS-LoRA. The layers
+    are found by `fused_qkv`. Cells and convolutions work on the map of patches, or on windows if
+    the model calls qkv with windows; class and register tokens have no neighbours.
 
     Args:
         model: for example one of `timm.create_model`.
         method: the name in the registry.
         settings: the method's settings.
-        seed: that new layers are initialised from.
-        train: names of parameters or modules that are trained too, such as "head".
+        seed: of the new layers' initialisation.
+        train: names of other parameters or modules to train, such as "head".
         prefix_tokens: tokens before the patches; by default `model.num_prefix_tokens`, or none.
 
     Returns:
@@ -162,10 +162,9 @@ def is_spatial(layer: AdaptedLinear) -> bool:
 
 
 class TokenMapAdapter(nn.Module):
-    """A layer on maps (B, H, W, C), called with tokens (B, P + H*W, C) or with maps.
+    """Calls a layer for maps (B, H, W, C) with tokens (B, P + H*W, C), or with maps.
 
-    The P tokens before the patches are maps of one position each. Maps are square, unless qkv is
-    called with maps.
+    Each of the P tokens before the patches becomes a map of one position. With tokens, H equals W.
     """
 
     def __init__(self, layer: AdaptedLinear, prefix_tokens: int):
@@ -183,7 +182,7 @@ class TokenMapAdapter(nn.Module):
             )
         before, patches = torch.split(x, [self.prefix_tokens, side**2], 1)
         outputs = []
-        if self.prefix_tokens:  # before the patches: a layer keeps the loss of its last call
+        if self.prefix_tokens:  # first, since a layer keeps the auxiliary loss of its last call
             alone = self.layer(before.flatten(0, 1)[:, None, None])
             outputs.append(alone.reshape(*before.shape[:2], -1))
         outputs.append(self.layer(patches.reshape(len(x), side, side, -1)).flatten(1, 2))
@@ -191,7 +190,7 @@ class TokenMapAdapter(nn.Module):
 
 
 class _OnlyQKV:
-    """The qkv layers of a model, where methods look for those of a SAM."""
+    """The qkv layers of a model, found where methods look for those of a SAM."""
 
     def __init__(self, title: str, attentions: Iterable[nn.Module]):
         self._title = title

@@ -1,7 +1,7 @@
 """VeRA (Kopiczko et al., ICLR 2024, arXiv 2310.11454): shared random matrices, trained vectors per
 layer.
 
-The paper's 0.32 M parameters for VeRA are only its vectors: with rank 2048 and q, k and v apart,
+The paper's 0.32 M parameters for VeRA are only its vectors: with rank 2048 and q, k and v separate,
 3 * (2048 + 1280) in each of 32 blocks are 319,488. The paper says that the mask decoder is fully
 tuned, as in all its other rows, so it is tuned here too, and our count on ViT-H is 3,825,024.
 """
@@ -30,11 +30,10 @@ class VeRASettings(StrictSettings):
         rank: rows of A. 2048 gives the paper's count of the vectors on ViT-H.
         projections: thirds of the qkv layer with vectors of their own, out of q, k, v; or None for
             one pair of vectors on the fused layer.
-        d_initial: the value that the vector between A and B starts from.
-        projection_seed: A and B are drawn from it, the same for every seed of a study, as in HF
-            peft.
-        layers: blocks to adapt: a list of places counted from 0, "first_half" or "last_half"; all
-            by default.
+        d_initial: initial value of the vector between A and B.
+        projection_seed: seed of A and B, the same for every seed of a study, as in HF peft.
+        layers: blocks to adapt: a list of indices from 0, "first_half" or "last_half"; by default
+            all.
     """
 
     rank: Width = 2048
@@ -77,16 +76,16 @@ def apply(sam: Sam, settings: VeRASettings) -> None:
 class SharedProjections(nn.Module):
     """The frozen matrices of all layers: A (rank, in) and B (out, rank), kaiming uniform.
 
-    They are buffers of one module that all layers hold, so that they exist once, move with the
-    model, and are not part of its state dict: the seed gives them again. They are drawn in float32
-    on the CPU, whatever the default and the model are.
+    They are non-persistent buffers of one module that all layers share, so they exist once and
+    move with the model; the seed reproduces them. They are drawn in float32 on the CPU, whatever
+    the default dtype and the model's device.
 
     Args:
         in_features: columns of A.
         out_features: rows of B.
         rank: rows of A.
         seed: of both.
-        device: where they go; nothing is drawn on the meta device.
+        device: where they are stored; nothing is drawn on the meta device.
     """
 
     A: Tensor
@@ -114,7 +113,7 @@ class SharedProjections(nn.Module):
 class VeRALinear(AdaptedLinear):
     """x -> W x + b + l_b * B(l_d * A x), with vectors l_d and l_b for each part of the output.
 
-    l_b starts from zero, so that the layer starts as the one that it wraps.
+    l_b starts from zero, so the layer starts with the outputs of the one that it wraps.
 
     Args:
         base: the layer that has W and b.
@@ -167,7 +166,8 @@ class VeRALinear(AdaptedLinear):
     def _is_dense_cheaper(self, tokens: int) -> bool:
         """Whether l_b B l_d A as one matrix takes fewer products than its factors in turn.
 
-        With this rank it does from about 1800 tokens on: in all but the smallest batches.
+        With the default rank on ViT-H, it does from about 1800 tokens on: in all but the smallest
+        batches.
         """
         rank, inputs = self.shared.A.shape
         outputs = self.lambda_b.numel()

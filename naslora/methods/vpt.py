@@ -1,4 +1,4 @@
-"""VPT-deep: learnt tokens beside the patches in the attention of every block.
+"""VPT-deep: learnt tokens in addition to the patches in the attention of every block.
 
 Source: Jia et al., "Visual Prompt Tuning" (arXiv 2203.12119), eq. 5, and the authors' code for
 windowed attention (KMnP/vpt, `vit_prompt/swin_transformer.py`).

@@ -18,7 +18,7 @@ Backward = Callable[[Tensor], None]
 
 
 class AlternatingOptimizer:
-    """Two Adam optimisers with coupled L2, one of w and one of alpha, and their schedule.
+    """Two Adam optimisers with coupled L2, one for w and one for alpha, and their schedule.
 
     Stage-wise: each step updates w with alpha fixed; after epoch T_B (`start_epoch`), every
     `every_n_steps`-th step then updates alpha with w fixed, from a second forward and backward
@@ -27,19 +27,19 @@ class AlternatingOptimizer:
     between the steps of two.
 
     A model without alpha has one optimiser, and every step is a plain Adam step. Epochs and steps
-    are counted from 1. Torch's fused Adam takes a third of the time of its loop over parameters on
-    a CPU, where a small model has more of them than work for each.
+    are counted from 1. Adam is torch's fused one, which takes a third of the time of its loop over
+    parameters on a CPU, where a small model has many small parameters.
 
     Args:
-        model: holds the parameters; those with `requires_grad` now are optimised.
+        model: its parameters with `requires_grad` are optimised.
         settings: learning rates, weight decays and the schedule.
-        keep_frozen_gradients: compute the gradients of the fixed parameters too, and drop them. A
-            model in several processes needs it, since `DistributedDataParallel` waits for the
-            gradient of every parameter.
+        keep_frozen_gradients: compute the gradients of the fixed parameters too, and drop them.
+            Distributed training needs this, since `DistributedDataParallel` waits for the gradient
+            of every parameter.
 
     Attributes:
-        weights: the optimiser of w; simultaneously, of w and alpha.
-        architecture: the optimiser of alpha; None without alpha, or simultaneously.
+        weights: the optimiser of w; if simultaneous, of w and alpha.
+        architecture: the optimiser of alpha; None without alpha, or if simultaneous.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class AlternatingOptimizer:
         )
 
     def ever_active(self, epochs: int, steps: int) -> bool:
-        """Whether alpha is updated at all in so many epochs of so many steps each."""
+        """Whether alpha is ever updated in a run of `epochs` epochs of `steps` steps each."""
         return any(self.alpha_active(epochs, step) for step in range(1, steps + 1))
 
     def second_pass(self, epoch: int, step: int) -> bool:
@@ -91,30 +91,30 @@ class AlternatingOptimizer:
         """Set the learning rate of w for the next step by its schedule.
 
         Args:
-            done: share of the run's steps that were made, from 0 to below 1.
+            done: share of the run's steps done so far, in [0, 1).
         """
         if done > self._decay_start:
-            fallen = (done - self._decay_start) / (1 - self._decay_start)
-            factor = (1 + math.cos(math.pi * fallen)) / 2
+            decayed = (done - self._decay_start) / (1 - self._decay_start)
+            factor = (1 + math.cos(math.pi * decayed)) / 2
             self.weights.param_groups[0]["lr"] = self._learning_rate * factor
 
     @contextmanager
     def weights_step(self, epoch: int, step: int) -> Iterator[None]:
-        """Update w (simultaneously: and alpha) by the gradients that the block computes.
+        """Update w, and in an active simultaneous step alpha, by the gradients of the block.
 
-        Alpha is fixed in the block. If the block raises, nothing is updated.
+        In all other steps, alpha is fixed in the block. If the block raises, nothing is updated.
         """
         together = self.alpha_active(epoch, step) and self.architecture is None
         with self._fixed([] if together else self._alpha):
             yield
         if not together:
-            _clear(self._alpha)  # an idle gradient
+            _clear(self._alpha)  # there only with `keep_frozen_gradients`
         self.weights.step()
         _clear((*self._w, *self._alpha))
 
     @contextmanager
     def alpha_step(self) -> Iterator[None]:
-        """Update alpha by the gradients that the block computes, with w fixed.
+        """Update alpha by the gradients of the block, with w fixed.
 
         If the block raises, nothing is updated.
         """
@@ -132,7 +132,7 @@ class AlternatingOptimizer:
         alpha_loss: Loss | None = None,
         backward: Backward = torch.Tensor.backward,
     ) -> tuple[Tensor, Tensor | None]:
-        """Make one step of the schedule: update w, and alpha where that is due.
+        """Make one step of the schedule: update w, and alpha if it is due.
 
         Args:
             epoch: counted from 1.
@@ -162,7 +162,7 @@ class AlternatingOptimizer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state.
+        """Restore a saved state.
 
         Raises:
             ValueError: the state is of a model with other parameters.

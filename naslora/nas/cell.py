@@ -19,7 +19,7 @@ _ALPHA_STD = 1e-3
 def selected_channels(channels: int, ratio: float) -> int:
     """The number of channels that go through the operations: ceil(ratio * channels), at least 1.
 
-    A ratio with few digits counts as the fraction that it stands for: 0.67 of 3 is 2.
+    The product is rounded to one decimal before, so that a ratio of 0.67 selects 2 of 3 channels.
     """
     return max(1, math.ceil(round(ratio * channels, 1)))
 
@@ -42,7 +42,7 @@ class NASCell(nn.Module):
         alpha: the architecture parameters before softmax, drawn from 0.001 * N(0, 1).
         fused: set False to apply the operations one by one.
         num_selected: number of channels that go through the operations.
-        channel_slice: these channels.
+        channel_slice: the slice of these channels.
         normalised: whether operations have batch normalisation, in style darts.
     """
 
@@ -105,7 +105,7 @@ def apply_selected(
     weights: Tensor,
     operations: Sequence[Operation],
 ) -> Tensor:
-    """Put the chosen channels of (B, H, W, r) through a kernel plus some operations."""
+    """Apply a kernel plus weighted operations to the chosen channels of (B, H, W, r)."""
     inside = x[..., chosen].permute(0, 3, 1, 2)
     terms = [
         weight * operation(inside) for weight, operation in zip(weights, operations, strict=True)

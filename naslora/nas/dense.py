@@ -1,8 +1,8 @@
 """Approximation of a cell by an r x r matrix, so that its branch merges into a linear layer.
 
-A cell c mixes neighbouring positions of a map z, and a linear layer does not. So a matrix M that
-replaces the cell is an approximation, M z[p] for c(z)[p] at each position p. The estimators of M,
-from the simplest to the most exact:
+A cell c mixes neighbouring positions of a map z, and a linear layer does not. A matrix M in place
+of the cell is therefore an approximation: M z[p] for c(z)[p] at each position p. The estimators of
+M, from the simplest to the most exact:
 
 - centre: the centre tap of every kernel;
 - sum: the sum of every kernel's taps, which is exact where the map is constant;
@@ -89,8 +89,8 @@ def cell_matrix(
         M, (r, r), float64.
 
     Raises:
-        SettingsError: the estimator is unknown, or is least_squares without statistics, or another
-            one for a cell of style "darts".
+        SettingsError: the estimator is unknown; least_squares is used without statistics; or
+            another one is used for a cell of style "darts".
     """
     if estimator not in ESTIMATORS:
         raise SettingsError(f"no estimator {estimator!r}; there are {', '.join(ESTIMATORS)}")

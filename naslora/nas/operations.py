@@ -112,7 +112,7 @@ class DartsConv(Operation):
 
 
 class AveragePool(Operation):
-    """Mean over 3 x 3; at a border, of 9 values with zeros outside, or of those inside."""
+    """Mean over 3 x 3 positions; those outside the map count as zeros, or not at all."""
 
     def __init__(self, channels: int, count_padding: bool = True):
         super().__init__()
@@ -127,7 +127,7 @@ class AveragePool(Operation):
 
 
 class MaxPool(Operation):
-    """Maximum over 3 x 3 positions, of which those outside the map are ignored."""
+    """Maximum over 3 x 3 positions; those outside the map are ignored."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x, 3, stride=1, padding=1)
@@ -147,7 +147,7 @@ class NormalisedPool(Operation):
 
 
 class Skip(Operation):
-    """The map itself."""
+    """The identity."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -161,7 +161,7 @@ class Skip(Operation):
 
 
 class Zero(Operation):
-    """No connection."""
+    """No connection: zeros."""
 
     def __init__(self, channels: int):
         super().__init__()

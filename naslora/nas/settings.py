@@ -27,10 +27,10 @@ PAPER_COUNT: dict[str, Any] = {
 }
 """Settings of `nas_lora` that give the paper's parameter counts: 4.016, 4.009, 4.003 M on ViT-H.
 
-Two cells a block, on q and on v, whose four convolutions are one depthwise-pointwise pair each,
-with biases and affine batch normalisation: 296, 192 and 96 parameters a cell, alpha included, for
-3, 2 and 1 of 3 channels. A branch on q and one on v have together as many weights as one on the
-fused qkv, so LoRA's own count does not distinguish the two. The study `paper` trains these.
+There are two cells per block, on q and on v. Each of their four convolutions is a depthwise and a
+pointwise one, with biases and affine batch normalisation: 296, 192 and 96 parameters per cell,
+alpha included, for 3, 2 and 1 of 3 channels. Two branches on q and v have as many weights as one on
+the fused qkv, so LoRA's own count does not tell which is meant. The study `paper` uses these.
 """
 
 
@@ -39,8 +39,8 @@ class CellSettings(StrictSettings):
 
     Attributes:
         ratio: share of the channels that go through the operations: ceil(ratio * r) of them.
-        channels: which ones, the "first" or the "last". The rows of A start alike, so that the
-            choice matters by chance only; eq. 3 leaves it open.
+        channels: whether these are the "first" or the "last"; eq. 3 leaves it open. All rows of A
+            are initialised alike, so the choice makes no systematic difference.
         operations: candidates, in the order of alpha.
         style: "linear" convolutions only; "darts" puts a ReLU before and batch normalisation
             after each convolution, and batch normalisation after each pooling, as DARTS does
@@ -76,9 +76,9 @@ class ArchitectureSettings(Settings):
         start_epoch: T_B, the number of epochs that train only the weights w.
         alternation: `stage_wise` makes a second pass for alpha; `simultaneous` updates w and alpha
             from one pass.
-        data: what the second pass is on: the training batch, validation images, or the half of the
+        data: images of the second pass: the training batch, validation images, or the half of the
             training images that w is not trained on.
-        every_n_steps: steps of w to one of alpha.
+        every_n_steps: alpha is updated in every n-th step of an epoch.
         learning_rate: of alpha.
         weight_decay: of alpha, as coupled L2.
     """
@@ -106,7 +106,7 @@ def rate_text(learning_rate: float, decay_start: float) -> str:
 
 
 class OptimiserSettings(Settings):
-    """Adam on the weights w, with coupled L2; and the architecture's.
+    """Adam on the weights w, with coupled L2, and the optimisation of alpha.
 
     Attributes:
         learning_rate: of w.
@@ -114,7 +114,7 @@ class OptimiserSettings(Settings):
             half a cosine: 1 for a constant rate, 0 for cosine annealing. That of alpha is constant,
             as in DARTS.
         weight_decay: of w.
-        architecture: of alpha.
+        architecture: settings of alpha.
     """
 
     learning_rate: Annotated[float, Field(gt=0)]

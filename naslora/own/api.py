@@ -56,7 +56,7 @@ def fit(
         image_size: side of the square that images are resized to; by default one that fits the
             backbone and the hardware.
         checkpoint: a SAM to start from instead.
-        epochs: at most so many.
+        epochs: maximum number of epochs.
         batch_size: by default one that fits the memory.
         learning_rate: by default the study's.
         seed: of the run and of the split.
@@ -69,7 +69,7 @@ def fit(
         The run's folder, its scores on the held-out images, and whether anything was learnt.
 
     Raises:
-        AuditError: the images are not a data set, or masks are ambiguous; says what settles it.
+        AuditError: the images are not a data set, or masks are ambiguous; it says how to fix this.
         SettingsError: a setting is invalid, or `out` holds another run.
     """
     with readable_errors("invalid options for masks", OwnOptions):
@@ -115,13 +115,13 @@ def predict(
 ) -> Predicted:
     """Predict the mask of one image, at the image's own size.
 
-    Of many files, `naslora.evaluation.predict.predict_files` writes the masks to a folder.
+    For many files, `naslora.evaluation.predict.predict_files` writes the masks to a folder.
 
     Args:
-        run: what `load` returned, or the folder of a run.
-        image: a file with one page, a picture, or an array uint8 (H, W, 3). Pixels of more than
+        run: a run from `load`, or the folder of one.
+        image: a file with one page, a PIL image, or a uint8 array (H, W, 3). Pixels of more than
             8 bits are rescaled from their 0.1 to their 99.9 percentile.
-        probability: return foreground probabilities instead, of a run of one class.
+        probability: return foreground probabilities instead; only for a run of one class.
         tile: side of tiles in pixels, 0 for none. By default, an image of more than twice the size
             of the training images is cut into tiles of their size.
 
@@ -133,8 +133,8 @@ def predict(
         AuditError: the file is not an image, or has several pages.
         StateError, CheckpointError: see `load`.
         SettingsError: `tile` is negative.
-        ValueError: the array is not uint8 (H, W, 3), or probabilities are asked for of a run of
-            several classes.
+        ValueError: the array is not uint8 (H, W, 3), or `probability` is set for a run of several
+            classes.
     """
     check_tile(tile)
     loaded = run if isinstance(run, LoadedRun) else load(run)

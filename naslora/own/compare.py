@@ -41,7 +41,7 @@ def compare(
     profile: str = "local",
     log: Callable[[str], None] = print,
 ) -> Winner:
-    """Train several methods with several seeds, and say which one is the best.
+    """Train several methods with several seeds, and report which one is the best.
 
     Args:
         data: see `naslora.own.fit.fit`.
@@ -79,8 +79,8 @@ def compare(
 def find_winner(study: Study) -> Winner:
     """The best method of a study of one task, by the main metric of its first test set.
 
-    Two methods differ significantly where the intervals of their difference over seeds and over
-    test images both exclude zero, at 5 % shared among the comparisons with the best.
+    Two methods differ significantly if the intervals of their difference over seeds and over test
+    images both exclude zero, at a level of 5 % divided by the number of comparisons with the best.
     """
     (task,) = study.tasks
     benchmark = get_benchmark(task)

@@ -16,12 +16,12 @@ _SEED = 77
 
 
 def write_example(folder: Path, task: str = "leaf", count: int = 60) -> list[Path]:
-    """Draw images in the look of a benchmark, with masks, as `images/` and `masks/`.
+    """Draw images in the style of a benchmark, and their masks, into `images/` and `masks/`.
 
     Args:
         folder: a new or empty folder.
-        task: a benchmark. Of a binary one, masks are 0 and 255; of another, class numbers.
-        count: how many images.
+        task: a benchmark. Masks hold 0 and 255 for a binary one, else class numbers.
+        count: number of images.
 
     Returns:
         The images.

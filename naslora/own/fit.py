@@ -35,7 +35,7 @@ class Fit:
     Attributes:
         folder: of the run; `naslora predict` takes it.
         scores: of the held-out images, by metric, as tables show them.
-        best_control: title and main score of the best prediction that looks at no image.
+        best_control: title and main score of the best control, which looks at no image.
         gain: by how much the run's main score is better than that.
         interval: of the gain, at 95 %, over test images; None where the metric cannot be resampled.
         learnt: whether the main score is significantly better: the interval lies above 0.
@@ -62,22 +62,22 @@ def fit(
 ) -> Fit:
     """Adapt a SAM to user-supplied images: split, audit, train, evaluate, report.
 
-    It is a study of one task, which takes the same way as the benchmarks. Stopped by Ctrl-C, it
-    saves; the same call resumes.
+    The run is a study of one task, with the same steps as the benchmarks. Ctrl-C saves and stops
+    it; the same call resumes it.
 
     Args:
         data: a folder with `images` and `masks`; a CSV file with the columns image and mask, and
             perhaps split and group; or a COCO JSON file.
-        out: the folder of the run; a new one, or that of the same call.
+        out: the folder of the run: a new one, or that of an earlier, equal call.
         method: a method by name, or the file of one from outside the package.
         options: backbone, image size, training, and how masks are read.
         log: called with lines to print.
 
     Raises:
-        AuditError: the images are not a data set, or masks are ambiguous; says what settles it.
+        AuditError: the images are not a data set, or masks are ambiguous; it says how to fix this.
         SettingsError: a setting is invalid, or `out` holds another run.
         DivergedError: a loss was not finite.
-        StoppedError: the run was stopped; it is saved.
+        StoppedError: the run was stopped; it has been saved.
     """
     options = options or FitOptions()
     study, _ = make_study(data, out, [method], [options.seed], options, log)
@@ -92,7 +92,7 @@ def fit(
         raise DivergedError(
             record.message or "the run diverged",
             where=layout.record(task, name, seed),
-            remedy="lower the learning rate, in another folder",
+            remedy="repeat the command in another folder, with a lower learning rate",
         )
     evaluate_controls(study, task)
     write_figures(study, ["figureC1", "gallery"], allow_empty=True)
@@ -110,10 +110,10 @@ def fit(
 
 
 def _prepared(study: Study, task: str, log: Callable[[str], None]) -> Manifest:
-    """The manifest of the task; made, if an earlier call has not made it."""
+    """The manifest of the task, which is made unless an earlier call has made it."""
     layout = Layout.of(study)
     if layout.manifest(task).is_file() and layout.prepared(task).is_dir():
-        for line in _audit_lines(study, task):  # which the first call printed as it prepared them
+        for line in _audit_lines(study, task):  # `prepare` has printed them in the first call
             log(line)
         return read_manifest(layout.manifest(task))
     return prepare(study, task)

@@ -24,13 +24,14 @@ from naslora.training.initial import check_decoder
 
 STUDY = "own"
 _SETTINGS = "study.yaml"
-# Mask tokens beyond the largest number of classes in one image: regions of one class may be apart.
+# Mask tokens in addition to the largest number of classes in one image: a class may have several
+# regions.
 _SPARE_TOKENS = 4
 _LEAST_TOKENS = 10
-_SIZES = {"small": 256, "tiny": 96}  # those of their weights
+_SIZES = {"small": 256, "tiny": 96}  # sizes in pixels that their weights were trained at
 _OFFICIAL_SIZE = 1024
 _REDUCED_SIZE = 512
-# Settings that the hardware decides on. The accelerator stays "auto".
+# Settings that are chosen by the hardware. The accelerator stays "auto".
 _OF_HARDWARE = (
     "training.precision",
     "training.batch_size",
@@ -90,10 +91,10 @@ def make_study(
         out: the folder of the study.
         methods: by name, or the files of methods from outside the package.
         seeds: of the runs.
-        options: the rest.
+        options: all other options.
         log: called with lines to print.
-        here: runs are trained on this machine, and its hardware decides on precision, batch and
-            image size; else they are those of `own.yaml`.
+        here: runs are trained on this machine, and its hardware decides on precision, batch size
+            and image size; otherwise `own.yaml` does.
         threads: a run may use all cores of this machine.
 
     Returns:
@@ -101,7 +102,7 @@ def make_study(
 
     Raises:
         AuditError: the images are not a data set, or masks are ambiguous.
-        SettingsError: a setting is invalid, or `out` holds a study of other images or settings.
+        SettingsError: a setting is invalid, or `out` holds a study with other images or settings.
     """
     if options.backbone not in BACKBONES:
         raise SettingsError(
@@ -144,7 +145,7 @@ def _load(settings: Mapping[str, Any], task: Path) -> Study:
 def _settings(
     options: FitOptions, out: Path, methods: Sequence[str], seeds: Sequence[int], classes: int
 ) -> dict[str, Any]:
-    """The deltas to the study `own`."""
+    """The settings that differ from those of the study `own`."""
     official = BACKBONES[options.backbone].checkpoint is not None
     settings: dict[str, Any] = {
         "results": str(out),
@@ -177,7 +178,7 @@ def _hardware(
     threads: bool,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Settings that fit this machine; those of an earlier call, if `out` has its settings."""
+    """Settings that fit this machine; those of an earlier call, if `out` holds them."""
     before = _saved_settings(out)
     if before is not None:
         return {key: before[key] for key in _OF_HARDWARE if key in before}
@@ -186,6 +187,8 @@ def _hardware(
         device = torch.device("cpu")
     sizes = [_SIZES.get(options.backbone, _OFFICIAL_SIZE)]
     if "sam.image_size" in settings:
+        if not _is_size(settings["sam.image_size"], options.backbone):
+            return {}  # the study is refused when it is loaded
         sizes = [int(settings["sam.image_size"])]
     elif options.backbone not in _SIZES:  # by the memory, and by the time that a CPU takes
         sizes = [_REDUCED_SIZE] if device.type == "cpu" else [*sizes, _REDUCED_SIZE]
@@ -208,6 +211,15 @@ def _hardware(
             " needs less"
         )
     return {**values, "sam.image_size": size}
+
+
+def _is_size(size: Any, backbone: str) -> bool:
+    """Whether a backbone takes square images of a size."""
+    try:
+        BACKBONES[backbone].grid((size, size))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _saved_settings(out: Path) -> dict[str, Any] | None:
@@ -240,10 +252,10 @@ def _checkpoint(setting: str | None) -> str | None:
 
 
 def _check_same(out: Path, task: str, described: str, settings: Mapping[str, Any]) -> None:
-    """Refuse to resume a study of other images or settings.
+    """Refuse to resume a study with other images or settings.
 
     Raises:
-        SettingsError: `out` holds one.
+        SettingsError: `out` holds such a study, or other files.
     """
     old_task, before = out / f"{task}.py", _saved_settings(out)
     if before is None:

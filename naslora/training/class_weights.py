@@ -30,8 +30,8 @@ def class_weights(
         (2,) background and foreground, or (K,); None where all classes weigh the same.
 
     Raises:
-        SettingsError: the setting lists another number of weights, or balanced weights are wanted
-            and a class is in no training image.
+        SettingsError: the setting lists the wrong number of weights, or it is "balanced" and a
+            class is in no training image.
     """
     wanted, count = settings.class_weights, max(classes, 2)
     if wanted is None:

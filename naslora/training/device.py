@@ -17,7 +17,7 @@ from naslora.training.slurm import cluster_environment
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-# More threads or image-loading processes than this for each core are taken for a mistake.
+# More threads or image-loading processes per core than this are refused as a mistake.
 _PER_CORE = 4
 
 
@@ -33,11 +33,11 @@ def launch_fabric(settings: TrainingSettings) -> Fabric:
     Raises:
         SettingsError: this machine lacks the accelerator, or enough devices or cores; or
             SLURM did not start as many tasks as the run has processes.
-        SystemExit: in the other tasks then.
+        SystemExit: in the other tasks in that case.
     """
     _check_cores(settings)
     with warnings.catch_warnings():
-        # Fabric imports a parser that still names a deprecated module of setuptools.
+        # Fabric imports a parser that still uses a deprecated module of setuptools.
         warnings.simplefilter("ignore", DeprecationWarning)
         from lightning_fabric import Fabric
         from lightning_fabric.strategies.ddp import DDPStrategy
@@ -48,7 +48,7 @@ def launch_fabric(settings: TrainingSettings) -> Fabric:
     distributed = settings.devices * settings.num_nodes > 1
     try:
         with warnings.catch_warnings():
-            # A hint at SLURM, wherever that is installed.
+            # Fabric recommends srun wherever SLURM is installed.
             warnings.filterwarnings("ignore", "The `srun` command is available")
             fabric = Fabric(
                 accelerator=settings.accelerator,
@@ -67,13 +67,13 @@ def launch_fabric(settings: TrainingSettings) -> Fabric:
             + ("; in the shell of salloc, put srun before the command" if _beside_job() else ""),
         ) from error
     fabric.launch()
-    # Only now, since the launch of several processes sets its own number.
+    # After the launch, which sets a number of its own for several processes.
     torch.set_num_threads(settings.threads)
     return fabric
 
 
 def make_repeatable() -> None:
-    """Let torch use deterministic algorithms, in training and in evaluation."""
+    """Make torch use deterministic algorithms, in training and in evaluation."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
 

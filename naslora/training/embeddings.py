@@ -1,4 +1,4 @@
-"""Image embeddings of an encoder that is not trained, made once instead of in every epoch."""
+"""Image embeddings of an encoder that is not trained, computed once instead of in every epoch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def embed(fabric: Fabric, sam: Sam, images: Tensor) -> Tensor:
 
     Images are embedded one by one, since matrix products of another height may round differently.
     An embedding then depends only on its image, and is the same, bit for bit, whether it was
-    stored or is computed with its batch. All have one layout in memory, on which the last bits
+    stored or is computed with its batch. All have the same memory layout, on which the last bits
     depend too.
     """
     with fabric.autocast():
@@ -99,8 +99,8 @@ def embedded_images(
         fabric: device and precision.
         run: the settings.
         sam: on its device, in its precision, with the method on it.
-        images: a split.
-        path: of the file, for all seeds.
+        images: the images of a split.
+        path: the file, which all seeds share.
         indices: of the images that are needed.
         flips: whether they are needed as they are, mirrored, or both.
         passes: how often the run passes over the images.

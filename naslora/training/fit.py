@@ -42,7 +42,7 @@ def fit(
         learner: the model and its optimiser.
         loaders: the batches.
         progress: of the run so far; it is updated.
-        saver: called between steps, to save the run, and to stop it where that is asked for.
+        saver: called between steps, to save the run, and to stop it on request.
         report: called after steps and epochs.
 
     Raises:
@@ -123,7 +123,7 @@ def check_weights(sam: Sam) -> None:
 
 
 def _mean(fabric: Fabric, losses: list[float]) -> float:
-    """Mean over the steps of all processes, which are as many in each."""
+    """Mean over the steps of all processes, which all have the same number of steps."""
     mean = math.fsum(losses) / len(losses)
     if fabric.world_size > 1:
         local = torch.tensor(mean, device=fabric.device)

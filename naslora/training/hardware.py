@@ -20,9 +20,9 @@ _GPU_THREADS = 8
 # ViT-H at 256 to 1024 px; 5 to 8 with gradient checkpointing, besides those of one block.
 _ACTIVATIONS = 90
 _CHECKPOINTED = 8
-_MIXED = 0.6  # activations of mixed precision against single
-_TEMPORARY = 1.4  # what is needed besides: gradients of activations, workspaces, fragmentation
-_OVERHEAD = 1_000_000_000  # what CUDA, or Python and its packages, take by themselves
+_MIXED = 0.6  # activation memory in mixed precision, relative to single
+_TEMPORARY = 1.4  # factor for gradients of activations, workspaces and fragmentation
+_OVERHEAD = 1_000_000_000  # of CUDA, or of Python and its packages
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def best_device() -> torch.device:
 def defaults_for(device: torch.device, backbone: str, image_size: int) -> HardwareDefaults:
     """Settings to adapt a backbone on a device.
 
-    The batch of 4 comes first, then speed: gradients are checkpointed only where a batch would not
-    fit otherwise, and a batch is smaller only where that does not help either. Where nothing
-    fits, the settings are those that need the least.
+    A batch of 4 takes priority over speed: gradients are checkpointed if it would not fit
+    otherwise, and the batch is reduced only if that is not enough. If nothing fits, the settings
+    are those that need the least memory.
 
     Args:
         device: a CUDA device, Apple's, or the CPU.
@@ -115,9 +115,9 @@ def training_bytes(
     Args:
         backbone: sizes of the image encoder.
         image_size: side of the input in pixels.
-        batch_size: images of a step.
-        precision: weights are in single precision in all of these.
-        checkpointing: whether activations are computed again in the backward pass.
+        batch_size: images per step.
+        precision: of the activations; weights are always in single precision.
+        checkpointing: whether activations are recomputed in the backward pass.
     """
     rows, columns = backbone.grid((image_size, image_size))
     values = rows * columns * backbone.embed_dim * batch_size
@@ -137,6 +137,6 @@ def _available_bytes(device: torch.device) -> int:
 def _precision(device: torch.device) -> Precision:
     if device.type != "cuda":
         return "32-true"
-    # Without emulation, which older GPUs do and which is slower than single precision.
+    # Emulation on older GPUs is slower than single precision.
     native = torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16-mixed" if native else "16-mixed"

@@ -31,11 +31,10 @@ def initial_sam(
         classes: 1 for a binary task, else the number of classes with the background.
         seed: seed of the initialisation.
         pretrained: whether to load the checkpoint at all.
-        most_classes: the largest number of classes in one image, the background among them, where
-            it is known.
+        most_classes: the largest number of classes in one image, with the background, if known.
 
     Returns:
-        The SAM and the checkpoint's SHA-256, or None where none was loaded.
+        The SAM, and the checkpoint's SHA-256, or None if none was loaded.
 
     Raises:
         SettingsError: see `check_decoder`.
@@ -76,7 +75,7 @@ def check_decoder(settings: SamSettings, classes: int, most_classes: int | None 
     Args:
         settings: of the SAM.
         classes: 1 for a binary task, else the number of classes with the background.
-        most_classes: the largest number of classes in one image, where it is known.
+        most_classes: the largest number of classes in one image, if known.
 
     Raises:
         SettingsError: the task has several classes, and the settings ask for fewer mask tokens

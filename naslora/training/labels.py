@@ -1,4 +1,4 @@
-"""Checks of the labels that losses take."""
+"""Checks of the labels that losses are computed from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from naslora.data.masks import IGNORE
 def check_labels(labels: Tensor, classes: int) -> None:
     """Check that labels are classes or void.
 
-    Labels on a GPU are not checked, since that would wait for it: check them before.
+    Labels on a GPU are not checked, since that would wait for the GPU: check them before.
 
     Args:
         labels: uint8, of any shape.

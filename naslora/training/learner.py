@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Learner:
     """A SAM that Fabric has set up, and the optimiser of its trainable parameters.
 
-    Batches have images (B, 3, S, S), uint8, or embeddings (B, C, S/p, S/p) that were kept, and
-    labels (B, S, S), uint8, all on the CPU.
+    Batches have images (B, 3, S, S), uint8, or stored embeddings (B, C, S/p, S/p), and labels
+    (B, S, S), uint8, all on the CPU.
 
     Args:
         fabric: device, precision and processes.
@@ -58,7 +58,7 @@ class Learner:
         self.optimiser.wrap(fabric.setup_optimizers)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The loss of a training batch, with the losses of the method's layers."""
+        """The loss of a training batch, including auxiliary losses of the method's layers."""
         images, labels = batch
         check_labels(labels, self.classes)
         images, labels = self._on_device(images), self._on_device(labels)
@@ -75,7 +75,7 @@ class Learner:
     def evaluate(self, batch: Batch) -> tuple[Prediction, Tensor, Tensor]:
         """Predict a batch in evaluation mode.
 
-        The processes of a distributed run may call it with other numbers of batches.
+        The processes of a distributed run may call it different numbers of times.
 
         Returns:
             The prediction, the labels, and the loss of the task, all on the device.

@@ -1,4 +1,4 @@
-"""The batches of a run: for the weights w, for alpha where those are others, and for validation."""
+"""The batches of a run: for the weights w, for alpha if it has its own, and for validation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Batch = tuple[Tensor, Tensor]
-# More than any number of epochs, so that the order of a repeated pass is no other epoch's.
+# More than any number of epochs, so that a repeated pass never has the order of another epoch.
 _PASSES = 1_000_000
 
 
@@ -38,7 +38,7 @@ class EpochLoader:
     batch_size: int
 
     def __len__(self) -> int:
-        """The number of an epoch's batches."""
+        """The number of batches per epoch."""
         return len(self.loader)
 
     def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
@@ -47,7 +47,7 @@ class EpochLoader:
         yield from self.loader
 
     def endless(self, epoch: int, done: int = 0) -> Iterator[Batch]:
-        """The same without end: each pass over the images has another order."""
+        """Like `epoch`, but endless: each pass over the images has another order."""
         passes, done = divmod(done, -(-len(self.sampler) // self.batch_size))
         while True:
             yield from self.epoch(epoch + passes * _PASSES, done)
@@ -62,7 +62,7 @@ class ValidationLoader:
         samples: indexed by (index, flip) pairs.
         indices: of this process's images.
         batch_size: of the batches; the last one may be smaller.
-        pin_memory: as `training_loader` has it.
+        pin_memory: see `training_loader`.
     """
 
     samples: Dataset[Batch]
@@ -83,7 +83,7 @@ class ValidationLoader:
 
 @dataclass(frozen=True)
 class Loaders:
-    """Batches for the weights w; for alpha and for validation, None where there are none."""
+    """Batches for the weights w and, unless None, for alpha and for validation."""
 
     weights: EpochLoader
     architecture: EpochLoader | None
@@ -103,14 +103,14 @@ def build_loaders(
     """The batches of one process of a run.
 
     Args:
-        fabric: knows which process of how many this is.
+        fabric: gives this process's rank and the number of processes.
         run: the settings.
         manifest: of the task.
         prepared: folder of its images.
-        cache: folder of files of resized images and of embeddings.
-        sam: on its device. Where its encoder is not trained, batches have embeddings (B, C, h, w)
-            for images, unless that saves nothing.
-        alpha_data: as the setting `training.architecture.data`; "batch" for a method without alpha.
+        cache: folder for files of resized images and of embeddings.
+        sam: on its device. If its encoder is not trained, batches have embeddings (B, C, h, w)
+            instead of images, unless that saves nothing.
+        alpha_data: the setting `training.architecture.data`; "batch" for a method without alpha.
 
     Returns:
         The batches, and the training images.

@@ -100,7 +100,7 @@ def multiclass_loss(
     """Loss of a multi-class task (eq. 8), classes assigned to mask tokens as Mask2Former does.
 
     Each class that is present in an image, the background included, is assigned to one mask token
-    by the Hungarian method, such that the image's loss is the least of all assignments'. Assigned
+    by the Hungarian method, so that the image's loss is minimal over all assignments. Assigned
     tokens learn their class and its mask; the others learn "no object", with a lower weight, since
     they are many.
 
@@ -190,11 +190,11 @@ def _assign(
 ) -> tuple[Tensor, Tensor]:
     """The cheapest assignment of present classes to tokens, as indices (tokens, classes).
 
-    The cost is the loss times the number of assigned tokens, up to a constant. A token that is
-    assigned pays for its class and is spared "no object". The class term is divided by another
-    number than the mask term: the sum of the weights of all tokens. With weights of the classes
-    and fewer tokens than classes, that sum depends on the assignment; the mean weight stands for
-    it.
+    The cost is the loss times the number of assigned tokens, up to a constant. An assigned token
+    pays for its class instead of for "no object". The mask term is divided by the number of
+    assigned tokens, the class term by the sum of all tokens' weights. With class weights and fewer
+    tokens than classes, that sum depends on the assignment; it is then computed with the mean
+    weight of the classes.
     """
     tokens = len(logits)
     assigned = min(tokens, len(present))

@@ -20,11 +20,11 @@ class EpochSampler(Sampler[tuple[int, bool]]):
 
     Both come from a generator seeded with (seed, epoch), so that an epoch is the same whatever
     ran before it and however many processes share it. Processes take turns; the last ones repeat
-    an image where the number does not divide.
+    an image if the number of images is not divisible by that of processes.
 
     Attributes:
-        epoch: the one to come, counted from 1.
-        skip: how many of the epoch's pairs this process has had already.
+        epoch: the next epoch, counted from 1.
+        skip: how many of the epoch's pairs this process skips, since it has had them.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ def halves(count: int, seed: int) -> tuple[list[int], list[int]]:
     """Two random halves of `count` indices; neighbours in a manifest are often alike.
 
     Raises:
-        SettingsError: there are not two.
+        SettingsError: `count` is below 2.
     """
     if count < 2:
         raise SettingsError(
@@ -68,7 +68,7 @@ def halves(count: int, seed: int) -> tuple[list[int], list[int]]:
             " into two halves",
             remedy="set it to batch",
         )
-    # Epochs count from 1, so that no epoch's order is made from this.
+    # Epochs count from 1, so no epoch's order comes from this generator.
     order = np.random.Generator(np.random.PCG64([seed, 0])).permutation(count).tolist()
     return sorted(order[: count // 2]), sorted(order[count // 2 :])
 
@@ -95,8 +95,8 @@ def training_loader(
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches of samples that are indexed by (index, flip) pairs, in the sampler's order.
 
-    Of `FlippedImages`, they are images (B, 3, S, S) and labels (B, S, S), both uint8. Pinned
-    memory is what a copy to a GPU needs to run in the background.
+    Those of `FlippedImages` are images (B, 3, S, S) and labels (B, S, S), both uint8. With pinned
+    memory, copies to a GPU run in the background.
     """
     return DataLoader(
         samples,

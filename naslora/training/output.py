@@ -40,5 +40,5 @@ class Output:
                 raise
             self._stop.request("its closed output")
             self.silent = True
-            # What Python still holds would fail again when it exits.
+            # Python would fail again when it flushes its buffer at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -40,6 +40,6 @@ def pixel_loss(
     overlap = (probability * truth).sum(pixels)
     total = probability.square().sum(pixels) + truth.sum(pixels)
     present = truth.any(dim=3).any(dim=2).any(dim=0)
-    # Not by an index of the present ones, whose number a GPU would have to be waited for.
+    # Not by boolean indexing, which would wait for the GPU.
     dice = torch.where(present, 1 - 2 * overlap / total.clamp_min(_TINY), 0)
     return entropy / known.sum().clamp_min(1) + dice.sum() / present.sum().clamp_min(1)

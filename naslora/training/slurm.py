@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
 
 def cluster_environment(settings: TrainingSettings) -> ClusterEnvironment | None:
-    """What tells the processes of a run about each other; None where Fabric is to find out.
+    """What tells the processes of a run about each other; None to let Fabric detect it.
 
-    SLURM's variables are read here and nowhere else in training. What the allocation was made for
-    does not matter, only how often `srun` started this command: once or not at all (in the shell
-    of `salloc`, in a batch script), and Fabric starts the other processes of a node; or as often
-    as the run has processes.
+    What matters is how often `srun` started this command, not what the allocation was made for.
+    If it did so once or not at all (in the shell of `salloc`, in a batch script), Fabric starts the
+    other processes of the node. Otherwise it has to start one task for each process of the run.
 
     Args:
         settings: devices and nodes.
@@ -28,8 +27,8 @@ def cluster_environment(settings: TrainingSettings) -> ClusterEnvironment | None
     Raises:
         SettingsError: `srun` started this command a different number of times, or nothing starts
             the processes on the other nodes.
-        SystemExit: with status 0, in all tasks but the first where that raises the above, so that
-            the message appears once.
+        SystemExit: with status 0, in all tasks but the first in these cases, so that the message
+            appears once.
     """
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
@@ -38,15 +37,15 @@ def cluster_environment(settings: TrainingSettings) -> ClusterEnvironment | None
     tasks = _started_tasks()
     if tasks == 1 and nodes == 1:
         if _in_allocation():
-            # Fabric would ask for the node by its name, which need not lead anywhere.
+            # Fabric would use the node's host name, which may not resolve.
             os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
         return LightningEnvironment() if devices == 1 or _in_allocation() else None
     if not _in_allocation():
         if "MASTER_ADDR" not in os.environ:
             raise SettingsError(
                 f"training.num_nodes is {nodes}, and nothing starts the other nodes here",
-                remedy="run in SLURM (naslora run --profile slurm), or set MASTER_ADDR and"
-                " start all",
+                remedy="run in SLURM (naslora run --profile slurm), or set MASTER_ADDR and start"
+                " this command on every node",
             )
         return None
     if wrong := _difference(tasks, devices, nodes):
@@ -55,9 +54,9 @@ def cluster_environment(settings: TrainingSettings) -> ClusterEnvironment | None
         raise SettingsError(wrong, remedy=_remedy(devices, nodes))
     if nodes == 1:
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices))  # Fabric insists on it
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices))  # Fabric requires it
     with warnings.catch_warnings():
-        # A hint at srun, wherever the job's name looks like an interactive one's.
+        # Fabric recommends srun if the job's name looks interactive.
         warnings.filterwarnings("ignore", "The `srun` command is available")
         return SLURMEnvironment()
 

@@ -51,15 +51,15 @@ def train(study: Study, task: str, variant: str, seed: int) -> Receipt:
 
     Raises:
         DivergedError: a loss or a weight is not finite; the receipt, with that status, is written.
-            Of a distributed run, the first process alone raises it.
+            In a distributed run, only the first process raises it.
         StoppedError: a signal or a closed output stopped the run, which was saved.
         LockError: another process is working on this run.
         SettingsError: the settings do not fit the task or the machine, or ask for more memory than
             the GPU has.
         CheckpointError, ManifestError: what the run starts from is missing or damaged.
         DiskError: the results cannot be written.
-        SystemExit: in the other processes of a distributed run, if the first one is refused the run
-            or stopped.
+        SystemExit: in the other processes of a distributed run, if the first one cannot take the
+            run or is stopped.
     """
     began = time.perf_counter()
     run = study.run(task, variant, seed)
@@ -139,7 +139,7 @@ class _Run:
                 self._ongoing.ended()
                 checkpoints.remove()
         self._fabric.barrier()
-        # If the other processes failed too, Fabric could kill this one before it says why.
+        # If the other processes failed too, Fabric could kill this one before it reports the error.
         if divergence is not None and self._ongoing is not None:
             raise divergence
         return read_receipt(self._layout.receipt(*self._names))
@@ -183,9 +183,9 @@ class _Run:
         alpha = self._run.training.architecture
         if self._has_alpha and not self._learner.optimiser.ever_active(epochs, steps):
             output.print(
-                f"{title}: alpha is never trained, since that begins after epoch"
-                f" {alpha.start_epoch} of {epochs}, at step {alpha.every_n_steps} of an epoch's"
-                f" {steps}: operation weights keep their initial values"
+                f"{title}: alpha is never trained, so operation weights keep their initial values:"
+                f" its updates begin after epoch {alpha.start_epoch} of {epochs}, and come every"
+                f" {alpha.every_n_steps} steps of an epoch, which has {steps}"
             )
 
     def _measured(self) -> Progress:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def validate(fabric: Fabric, learner: Learner, loader: ValidationLoader) -> dict[str, float]:
     """The loss and the score of a model on validation images, at the model's input size.
 
-    The score is the test sets' main kind of metric, but cheap, and meant for comparing epochs: at
-    the model's input size, and in the training's precision.
+    The score is meant for comparing epochs. It is cheaper than the metrics of the test sets: at the
+    model's input size, and in the precision of training.
 
     Args:
         fabric: all processes of a distributed run call this together.
@@ -30,17 +30,17 @@ def validate(fabric: Fabric, learner: Learner, loader: ValidationLoader) -> dict
         loader: this process's share of the images.
 
     Returns:
-        `val_loss`, the mean of the task's loss over images; `val_score`, of a binary task the mean
-        over images of the foreground's IoU, which is 1 where neither label nor prediction has any;
-        of a multi-class one the mean over the classes that are in the labels or the predictions of
-        their IoU, pixels of all images counted together, and left out if there is no valid pixel.
+        `val_loss`, the mean loss over images, and `val_score`. For a binary task, the score is the
+        mean over images of the foreground's IoU, which is 1 if neither label nor prediction has
+        foreground. For a multi-class task, it is the mean IoU of the classes that are in the labels
+        or predictions, from the pixels of all images together; without valid pixels there is none.
 
     Raises:
         DivergedError: the loss is not finite.
     """
     count = max(learner.classes, 2)
     pixels = torch.zeros((count, count), dtype=torch.int64, device=fabric.device)
-    # Loss, IoU of the foreground and number, summed over images.
+    # Sums over images: of the loss, of the foreground's IoU, and of 1.
     totals = torch.zeros(3, device=fabric.device)
     learner.sam.eval()
     try:

@@ -274,7 +274,7 @@ def test_a_leading_axis_of_one_class_changes_nothing() -> None:
     assert evaluate([(probability[None], target) for probability, target in images]) == evaluate(
         images
     )
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="same size"):
         evaluate([(np.stack([probability] * 2), target) for probability, target in images])
 
 
@@ -288,7 +288,7 @@ def test_bad_input_is_refused() -> None:
             metrics.update(broken, target)
     with pytest.raises(ValueError, match=r"in \[0, 1\]"):
         metrics.update(good * 10, target)
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="same size"):
         metrics.update(good[:-1], target)
     with pytest.raises(ValueError, match="0 and 1"):
         metrics.update(good, FULL * np.uint8(254))

@@ -140,7 +140,7 @@ def test_other_class_of_foreground_is_an_error_in_mber() -> None:
 
 
 def test_absent_class_is_left_out() -> None:
-    """Of its own IoU, which would look found at 1 and missed at 0, and of the means."""
+    """It has no IoU, since 1 would count it as found and 0 as missed, and is in no mean."""
     target = np.array([[0, 1]], dtype=np.uint8)
     found = evaluate([(target, target)])
     assert set(multiclass_metrics(CLASSES)) - set(found) == {"IoU_stuff"}
@@ -183,9 +183,9 @@ def test_laws(pairs: list[tuple[np.ndarray, np.ndarray]], data: st.DataObject) -
 def test_bad_input_is_refused() -> None:
     metrics = make_metrics(CLASSES, ["Acc"])
     target = np.zeros((3, 3), dtype=np.uint8)
-    with pytest.raises(ValueError, match="of one size"):
+    with pytest.raises(ValueError, match="same size"):
         metrics.update(target[:2], target)
-    with pytest.raises(ValueError, match="of one size"):
+    with pytest.raises(ValueError, match="same size"):
         metrics.update(np.stack([target] * 3), np.stack([target] * 3))
     with pytest.raises(ValueError, match="class numbers 3 to 3, of 3 classes"):
         metrics.update(target, target + np.uint8(3))

@@ -1,4 +1,4 @@
-"""The inputs of shared/cases/predict: all kinds of images in one folder, and what comes of each."""
+"""The inputs of shared/cases/predict: all kinds of images in one folder, and the mask of each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from naslora.core.errors import AuditError
 from naslora.evaluation.predict import PredictOptions, predict_files
-from naslora.sam.mask_decoder import Prediction
+from tests.evaluation.brightness import Brightness
 
 ROOT = Path(__file__).parents[2]
 PLACES = [Path(os.environ.get("NASLORA_CASES", ROOT.parent / "shared" / "cases"))]
@@ -24,32 +22,18 @@ SIDE = 512
 LARGE = "orthophoto_9500.png"
 
 
-class Brightness(nn.Module):
-    """In place of a SAM: a pixel's probability is its red value."""
-
-    image_size = (SIDE, SIDE)
-    classes = 1
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("pixel_mean", torch.zeros(3, 1, 1))
-
-    def forward(self, images: Tensor) -> Prediction:
-        red = images[:, :1].float() / 255
-        return Prediction(torch.logit(red.clamp(1e-4, 1 - 1e-4)))
-
-
 @pytest.mark.slow
 def test_a_folder_of_every_kind(tmp_path: Path) -> None:
     cases = next((path / "predict" for path in PLACES if (path / "predict").is_dir()), None)
     if cases is None:
         pytest.skip("no folder of cases; set NASLORA_CASES to it")
-    sam: Any = Brightness()
+    sam: Any = Brightness(side=SIDE)
     lines: list[str] = []
     out = tmp_path / "masks"
-    with pytest.raises(AuditError, match=r"1 of 12 images have no mask:(.|\n)*broken\.png") as no:
+    message = r"1 of 12 images have no mask:(.|\n)*broken\.png"
+    with pytest.raises(AuditError, match=message) as caught:
         predict_files(sam, [cases], out, PredictOptions(training_side=SIDE), lines.append)
-    assert no.value.exit_code == 1
+    assert caught.value.exit_code == 1
     masks = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
     assert set(masks) == {
         "a picture.v2.png",

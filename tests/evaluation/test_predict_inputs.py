@@ -16,36 +16,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco
-from torch import Tensor, nn
 
 from naslora.core.errors import AuditError, SettingsError
 from naslora.evaluation.image_files import find_images, read_pages
 from naslora.evaluation.predict import PredictOptions, predict_files, predict_image
 from naslora.evaluation.rescaling import choose_rescaling
 from naslora.evaluation.tiles import predict_tiled, tile_size, tile_starts
-from naslora.sam.mask_decoder import Prediction
+from tests.evaluation.brightness import Brightness
+
+NDArray = np.ndarray[Any, Any]
 
 
-class Brightness(nn.Module):
-    """In place of a SAM: a pixel's probability is its red value."""
-
-    pixel_mean: Tensor
-    image_size = (64, 64)
-
-    def __init__(self, classes: int = 1):
-        super().__init__()
-        self.classes = classes
-        self.register_buffer("pixel_mean", torch.zeros(3, 1, 1))
-
-    def forward(self, images: Tensor) -> Prediction:
-        red = images[:, :1].float() / 255
-        masks = torch.logit(red.clamp(1e-4, 1 - 1e-4))
-        if self.classes == 1:
-            return Prediction(masks)
-        masks = torch.cat([-masks, masks], 1)  # class 0 where it is dark, 1 where it is bright
-        classes = torch.full((len(images), 2, self.classes + 1), -20.0)
-        classes[:, [0, 1], [0, 1]] = 20
-        return Prediction(masks, classes)
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -57,9 +44,6 @@ def sam() -> Any:
 def bright(tmp_path: Path) -> Callable[..., NDArray]:
     """A ramp from 0 to 1, (48, 64): its right half is foreground."""
     return lambda: np.tile(np.linspace(0, 1, 64), (48, 1))
-
-
-NDArray = np.ndarray[Any, Any]
 
 
 def share(mask: Path) -> float:
@@ -200,8 +184,8 @@ def test_each_type_of_pixels_has_its_range(sam: Any, bright: Any, tmp_path: Path
     assert [share(mask) for mask in masks] == pytest.approx([0.5, 0.5], abs=0.03)
 
 
-@pytest.mark.parametrize("text", ["", "8bit", "5,5", "9,2", "1,2,3"])
-def test_a_rescaling_that_is_none(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "8bit", "5,5", "9,2", "1,2,3", "0,inf", "-inf,5", "nan,1"])
+def test_an_invalid_rescaling_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="cannot rescale"):
         choose_rescaling(text, [])
 
@@ -214,6 +198,17 @@ def test_each_page_has_its_mask(sam: Any, bright: Any, tmp_path: Path) -> None:
     masks = predict_files(sam, [tmp_path / "stack.tif"], tmp_path / "out")
     assert [mask.name for mask in masks] == [f"stack_page{n}.png" for n in (1, 2, 3)]
     assert [share(mask) > 0.4 for mask in masks] == [True, False, True]
+
+
+def test_pages_that_fail_count_as_one_image(sam: Any, bright: Any, tmp_path: Path) -> None:
+    fine = bright().astype(np.float32)
+    pages = np.stack([fine, np.full_like(fine, np.nan), np.full_like(fine, np.inf)])
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
+    with pytest.raises(AuditError, match="1 of 1 images have no mask") as caught:
+        predict_files(sam, [tmp_path / "stack.tif"], tmp_path / "out")
+    for number in (2, 3):
+        assert f"stack.tif, page {number} holds 3,072 values" in caught.value.what
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["stack_page1.png"]
 
 
 def test_the_mask_of_a_geotiff_lies_where_its_image_lies(
@@ -320,32 +315,6 @@ def test_overlays_and_coco(bright: Any, tmp_path: Path) -> None:
     mask = np.asarray(Image.open(tmp_path / "out" / "1.png")) > 0
     assert np.array_equal(overlay[~mask], plain[~mask])
     assert (overlay[mask] != plain[mask]).any(axis=-1).all()
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_images(sam: Any, tmp_path: Path) -> None:
-    import psutil
-
-    Image.fromarray(np.zeros((256, 256, 3), np.uint8)).save(tmp_path / "one.png")
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for index in range(500):
-        (folder / f"{index:03}.png").hardlink_to(tmp_path / "one.png")
-    seen: list[int] = []
-    process = psutil.Process()
-    predict_files(
-        sam, [folder], tmp_path / "out", log=lambda line: seen.append(process.memory_info().rss)
-    )
-    assert len(seen) == 500
-    assert max(seen[100:]) < 1.1 * max(seen[:100])
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_pages_of_a_rotated_photograph_are_upright(tmp_path: Path) -> None:

@@ -69,6 +69,17 @@ def test_overviews_are_no_pages(tmp_path: Path) -> None:
     assert (page.number, page.pixels.shape) == (None, PIXELS.shape)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_pages_that_are_white_at_zero_are_inverted(dtype: type, tmp_path: Path) -> None:
+    """Including the lowest signed value, which has no negative."""
+    limits = (0, 255) if dtype is np.uint8 else (-32768, 32767)
+    pixels = np.array([[limits[0], 7, limits[1]]], dtype)
+    tifffile.imwrite(tmp_path / "white.tif", pixels, photometric="miniswhite")
+    (page,) = read_pages(tmp_path / "white.tif")
+    assert page.pixels.dtype == dtype
+    assert (np.diff(page.pixels.astype(float)) < 0).all()
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
 def test_every_orientation_is_turned_as_in_training(
@@ -88,7 +99,7 @@ def test_the_limit_of_pillow_is_as_before_while_pages_are_used(
     before = Image.MAX_IMAGE_PIXELS
     for _ in read_pages(tmp_path / "a.png"):
         assert before == Image.MAX_IMAGE_PIXELS
-    monkeypatch.setattr(image_files, "MAX_PIXELS", 100)
+    monkeypatch.setattr(image_files, "MAX_PIXELS", PIXELS.size - 1)
     for name, compression in (("b.png", None), ("c.tif", "tiff_lzw"), ("d.tif", "raw")):
         Image.fromarray(PIXELS).save(tmp_path / name, compression=compression)
         with pytest.raises(image_files.UnreadableImageError, match="pixels"):

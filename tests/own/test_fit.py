@@ -154,6 +154,8 @@ def test_wrong_options_end_in_a_message(images: Path, tmp_path: Path, naslora: R
         (["--backbone", "vit_x"], "no backbone 'vit_x'"),
         (["--mask-values", "road"], "cannot read 'road'"),
         (["--set", "training.epoch=3"], "did you mean training.epochs?"),
+        (["--image-size", "100"], "an image size must be a multiple of 8"),
+        (["--set", "sam.image_size=large"], "sam.image_size"),
     ):
         code, _, errors = naslora("fit", str(images), *out, *words)
         assert code == 1, words

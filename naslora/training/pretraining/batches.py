@@ -40,7 +40,7 @@ class SceneBatch:
 
     @classmethod
     def of(cls, stacks: list[Stack]) -> SceneBatch:
-        """From scenes as `stacked` gives them."""
+        """Combine scenes that `stacked` returned."""
         together = np.ascontiguousarray(np.stack(stacks))
         return cls(torch.from_numpy(together[:, :3].copy()), together[:, 3])
 
@@ -49,16 +49,17 @@ class SceneBatches:
     """Scenes that are drawn once, and come in another order and orientation in every epoch.
 
     Args:
-        count: scenes.
+        count: number of scenes.
         size: side in pixels.
         seed: of scenes, order and augmentation.
-        batch_size: scenes of a step.
-        folder: where the drawn scenes are kept; where the disk is too small, they are drawn again
+        batch_size: scenes per step.
+        folder: where the drawn scenes are stored; if the disk is too small, they are drawn again
             whenever they are needed.
     """
 
     def __init__(self, count: int, size: int, seed: int, batch_size: int, folder: Path):
         self._count, self._seed, self._batch_size = count, seed, batch_size
+        self._epoch, self._order = -1, np.arange(count)  # of no epoch yet
 
         def make(index: int) -> Stack:
             return stacked(seed, index, size)
@@ -85,7 +86,7 @@ class SceneBatches:
     def _at(self, position: int) -> int:
         """The scene at a position of the endless sequence of epochs."""
         epoch, at = divmod(position, self._count)
-        if getattr(self, "_epoch", None) != epoch:
+        if self._epoch != epoch:
             self._order = np.random.default_rng([self._seed, 2, epoch]).permutation(self._count)
             self._epoch = epoch
         return int(self._order[at])
@@ -104,7 +105,7 @@ def held_out(seed: int, count: int, size: int) -> list[Stack]:
 
 
 def _augmented(rng: np.random.Generator, stack: Stack) -> Stack:
-    """Turned, mirrored, and half of the times with its colours exchanged."""
+    """A scene turned, mirrored and, half of the time, with permuted colour channels."""
     turn = int(rng.integers(8))
     turned = np.rot90(stack, turn % 4, axes=(1, 2))
     if turn >= 4:

@@ -13,7 +13,7 @@ _FOCAL = 20.0  # weight of the focal loss; that of Dice is 1
 
 
 def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Focal loss, mean over the pixels (..., h, w); targets may be shares of a pixel in [0, 1]."""
+    """Focal loss, mean over the pixels of (..., h, w); targets may be fractions in [0, 1]."""
     loss: Tensor = sigmoid_focal_loss(logits, target, alpha=0.25, gamma=2.0)
     return loss.flatten(-2).mean(-1)
 
@@ -50,7 +50,7 @@ def prompt_loss(masks: Masks, target: Tensor, single: Tensor) -> tuple[Tensor, T
 
 @torch.no_grad()
 def intersection_over_union(logits: Tensor, target: Tensor) -> Tensor:
-    """IoU of masks (N, T, h, w) with targets (N, h, w), above a logit of 0 and half a pixel."""
+    """IoU of masks (N, T, h, w) above 0 with targets (N, h, w) above 0.5: (N, T)."""
     predicted, true = logits > 0, (target > 0.5)[:, None]
     intersection = (predicted & true).flatten(2).sum(2)
     union = (predicted | true).flatten(2).sum(2)

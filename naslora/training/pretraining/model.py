@@ -28,15 +28,15 @@ class Masks(NamedTuple):
 class PromptableSam(nn.Module):
     """A SAM with Meta's prompt encoder and mask decoder, which takes P prompts for each image.
 
-    Meta's code takes the prompts of one image at a time; each prompt gets the same from both.
-
-    Attributes:
-        sam: the SAM, with the original decoder.
+    Meta's code takes the prompts of one image at a time; the output for each prompt is the same.
 
     Args:
         backbone: a key of `BACKBONES`.
         image_size: side of the images in pixels.
         attention: see `naslora.sam.image_encoder.ImageEncoderViT.attention_backend`.
+
+    Attributes:
+        sam: the SAM, with the original decoder.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class PromptableSam(nn.Module):
     def without_prompts(self, embeddings: Tensor) -> Tensor:
         """Mask logits (B, 4h, 4w), float32, of the semantic decoder that starts from these weights.
 
-        A binary task's decoder has the IoU token and mask token 0 alone.
+        The decoder of a binary task has only the IoU token and mask token 0.
         """
         decoder = self.sam.mask_decoder
         tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight[:1]])

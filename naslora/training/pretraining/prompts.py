@@ -13,10 +13,10 @@ from torch import Tensor
 
 Mask = NDArray[np.bool_]
 PADDING, BACKGROUND, FOREGROUND, CORNER = -1, 0, 1, 2
-_JITTER = 0.1  # standard deviation of a box's corners, in sides of the box
-_FARTHEST = 20 / 1024  # at most so far, in sides of the image
-LARGEST = 4  # regions of an image that are prompted
-_SMALLEST = 1 / 500  # of the image
+_JITTER = 0.1  # standard deviation of a box corner's shift, as a fraction of the box's side
+_FARTHEST = 20 / 1024  # largest shift of a corner, as a fraction of the image's side
+LARGEST = 4  # largest number of an image's regions that are prompted
+_SMALLEST = 1 / 500  # area of the smallest of them, as a fraction of the image
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,15 @@ class Prompts:
 def draw_prompts(
     rng: np.random.Generator, instances: Sequence[NDArray[np.uint8]], prompts: int
 ) -> tuple[Prompts, NDArray[np.bool_]]:
-    """Draw prompts for instances of each image, by turns a click and a box.
+    """Draw prompts for instances of each image, alternating between clicks and boxes.
 
     Args:
         rng: the stream of the step.
-        instances: for each image (S, S), 0 on the ground, with at least one instance.
-        prompts: for each image; where there are fewer instances, they come several times.
+        instances: for each image (S, S), 0 for the ground, with at least one instance.
+        prompts: number per image; if it has fewer instances, these are prompted several times.
 
     Returns:
-        The prompts, and the masks that they mean, (B * prompts, S, S).
+        The prompts, and their masks, (B * prompts, S, S).
     """
     points, kinds, masks = [], [], []
     for labels in instances:
@@ -110,7 +110,7 @@ def centre_click(mask: Mask) -> tuple[Pair, list[int]]:
 
 
 def boxed(rng: np.random.Generator | None, mask: Mask) -> tuple[Pair, list[int]]:
-    """The corners of a mask's box; moved at random if there is a stream."""
+    """The corners of a mask's box, shifted at random if a stream is given."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]], float)
     if rng is not None:

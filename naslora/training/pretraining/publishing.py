@@ -35,15 +35,15 @@ _SEED = 2_000_003  # other images than those of any study
 def publish(study: Study, folder: Path) -> Path:
     """Write the study's pretrained weights and their card into a folder.
 
-    `<backbone>.safetensors` holds the weights in float16 with Meta's names, `<backbone>.json` how
-    they were trained, their learning curve and what they can do, `<backbone>.md` the same for
-    people.
+    `<backbone>.safetensors` holds the weights in float16 with Meta's names, `<backbone>.json` the
+    recipe, the learning curve and the scores, and `<backbone>.md` the same as readable text.
 
     Returns:
         The file of weights.
 
     Raises:
-        CheckpointError: the study has no pretrained weights, or they are not of its learning curve.
+        CheckpointError: the study has no pretrained weights, or they do not belong to its learning
+            curve.
         DiskError: the folder cannot be written to.
     """
     source = Layout.of(study).backbone()

@@ -1,8 +1,8 @@
 """Training of a whole small SAM on generated scenes, as SAM was trained.
 
-The official checkpoints are of backbones that take a GPU. The small ones get their weights here,
-so that there is something to adapt on a CPU. All parameters are trained, on scenes that belong to
-no benchmark's domain (`naslora.synthetic.scenes`): no real image and no image of a run is seen.
+The official checkpoints are for backbones that need a GPU. The weights of the small ones, which can
+be adapted on a CPU, come from here. All parameters are trained, on scenes that belong to no
+benchmark's domain (`naslora.synthetic.scenes`), so no real image and no image of a run is seen.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from naslora.training.resume.signals import StopRequests
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_ALONE = {"devices": 1, "num_nodes": 1}
+_ONE_PROCESS = {"devices": 1, "num_nodes": 1}
 _CLIP = 1.0  # largest norm of a step's gradient
 _CORRECTED = 2  # one prompt in two gets a second click
 
@@ -50,8 +50,8 @@ def pretrain(study: Study) -> list[dict[str, float]]:
     """Train the study's backbone and write it as a checkpoint with Meta's parameter names.
 
     Beside it, `<name>.json` holds the settings and the learning curve, and those of the pretraining
-    that it started from. A pretraining that was stopped goes on from its last checkpoint; on a CPU
-    the result is the same as without the stop.
+    that it started from. A pretraining that was stopped continues from its last checkpoint; on a
+    CPU the result is the same as without the stop.
 
     Returns:
         The learning curve: for every `validate_every` steps, the mean losses and, by prompt, the
@@ -71,7 +71,7 @@ def pretrain(study: Study) -> list[dict[str, float]]:
         )
     fabric = launch_fabric(
         study.training.model_copy(
-            update={**_ALONE, "threads": settings.threads, "precision": settings.precision}
+            update={**_ONE_PROCESS, "threads": settings.threads, "precision": settings.precision}
         )
     )
     with StopRequests() as signals:
@@ -208,7 +208,7 @@ def _diverged(what: str) -> DivergedError:
 
 
 def _earlier(start: Path | None) -> dict[str, Any] | None:
-    """How the weights to start from were pretrained, where the file beside them says it."""
+    """How the weights to start from were pretrained, if the file beside them says so."""
     if start is None or not start.with_suffix(".json").is_file():
         return None
     about: dict[str, Any] = json.loads(start.with_suffix(".json").read_text(encoding="utf-8"))
@@ -229,8 +229,8 @@ def step_losses(
 ) -> dict[str, Tensor]:
     """The losses of a step by name; their sum is trained.
 
-    Each image is embedded once for all of its prompts. By turns a prompt is a click or a box; one
-    in two then gets a click on a pixel that is wrong, with the mask that it is to correct.
+    Each image is embedded once for all of its prompts. Prompts alternate between clicks and boxes;
+    one in two then gets another click, on a wrong pixel, together with the mask to correct.
 
     Args:
         model: to train.

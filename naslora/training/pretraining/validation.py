@@ -15,8 +15,8 @@ from naslora.training.pretraining.losses import intersection_over_union
 from naslora.training.pretraining.model import PromptableSam
 from naslora.training.pretraining.prompts import Prompts, boxed, centre_click
 
-_TOGETHER = 16
-_INSTANCES = 4  # of a scene
+_BATCH = 16
+_INSTANCES = 4  # scored per scene
 
 
 def validate(model: PromptableSam, stacks: Sequence[Stack]) -> dict[str, float]:
@@ -34,12 +34,12 @@ def validate(model: PromptableSam, stacks: Sequence[Stack]) -> dict[str, float]:
     device = next(model.parameters()).device
     found: dict[str, list[float]] = {"click": [], "box": [], "prompt_free": []}
     with torch.inference_mode():
-        for at in range(0, len(stacks), _TOGETHER):
-            batch = SceneBatch.of(list(stacks[at : at + _TOGETHER]))
+        for start in range(0, len(stacks), _BATCH):
+            batch = SceneBatch.of(list(stacks[start : start + _BATCH]))
             embeddings = model.encode(batch.images.to(device))
             found["prompt_free"] += _iou(model.without_prompts(embeddings), batch.foreground)
             for embedding, instances in zip(embeddings, batch.instances, strict=True):
-                masks = np.stack(list(_some(instances)))
+                masks = np.stack(list(_last_instances(instances)))
                 for kind, values in prompted(model, embedding[None], masks).items():
                     found[kind] += values
     model.train()
@@ -82,8 +82,8 @@ def _prompts(drawn: list[tuple[list[tuple[float, float]], list[int]]]) -> Prompt
     return Prompts(points, torch.tensor([kinds for _, kinds in drawn]))
 
 
-def _some(instances: NDArray[np.uint8]) -> Iterator[NDArray[np.bool_]]:
-    """The objects that were drawn last, and leaves where there are few objects."""
+def _last_instances(instances: NDArray[np.uint8]) -> Iterator[NDArray[np.bool_]]:
+    """The objects that were drawn last and, if there are too few, shapes of the ground."""
     for number in np.unique(instances[instances > 0])[-_INSTANCES:]:
         yield instances == number
 

@@ -56,8 +56,8 @@ def on_first_process(fabric: Fabric, action: Callable[[], T]) -> T | None:
 
     Raises:
         NasloraError: the action's, in the first process.
-        SystemExit: in the others. The code is 0, or Fabric would kill the first process before it
-            says why.
+        SystemExit: in the others. Its code is 0, or Fabric would kill the first process before it
+            reports the error.
     """
     result: T | None = None
     failure: NasloraError | None = None

@@ -1,7 +1,7 @@
 """Checkpoints of a run: files with its whole state, written by `torch.save`.
 
-A file is written under a temporary name and renamed, so it is there whole or not at all. Its name
-holds the first digits of its SHA-256: a damaged file is recognised, and the one before it is read.
+A file is written under a temporary name and renamed, so it is never incomplete. Its name holds the
+first digits of its SHA-256: a damaged file is recognised, and the previous one is read.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Checkpoints:
 
     Args:
         folder: the run's.
-        identity: all that a run's result depends on, as text by name. Checkpoints of other
-            identities in the folder are left alone.
+        identity: everything that the run's result depends on, as text by name. Checkpoints in the
+            folder that have another identity are left alone.
         log: called with messages about damaged checkpoints and those of other identities.
     """
 
@@ -58,12 +58,12 @@ class Checkpoints:
         """Write a checkpoint, then remove all but the last two.
 
         Args:
-            steps: how many the run has made.
+            steps: number of steps that the run has made.
             state: nested containers of tensors, numbers and texts, as
                 `torch.load(weights_only=True)` reads them.
 
         Raises:
-            DiskError: it cannot be written; those before are still there.
+            DiskError: it cannot be written; earlier ones are kept.
         """
         buffer = io.BytesIO()
         torch.save({"identity": self._identity, "state": dict(state)}, buffer)
@@ -76,13 +76,13 @@ class Checkpoints:
             old.path.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """Read the last checkpoint that is whole, and remove damaged ones after it.
+        """Read the last intact checkpoint, and remove damaged ones after it.
 
         Returns:
             The state as it was saved, with tensors on the CPU; None if there are no checkpoints.
 
         Raises:
-            OSError: a file is there and cannot be read at the moment.
+            OSError: a file exists, but cannot be read at the moment.
         """
         own = self._own()
         for file in reversed(own):

@@ -4,11 +4,11 @@ The process that works on a run holds a lock until it ends, and its token is in 
 `owner.json` of the run's folder. Before each rename of a file into that folder, it checks that the
 token is still its own.
 
-The lock keeps other processes away on every file system that has locks; on network file systems,
-from all machines. Without locks there, a second process cannot see that the first one still runs:
-it takes the run over by writing its own token, and the first one stops at its next check. Between
-the check and the rename, the first may still replace a file by its own. The files are then of the
-same run, each of them whole, and the second replaces them by its own.
+On file systems with locks, the lock keeps other processes away; on network file systems, those of
+other machines too. On a network file system without locks, a second process cannot see that the
+first one still runs: it takes the run over by writing its own token, and the first one stops at its
+next check. Between the check and the rename, the first may still replace a file by its own. That
+file is complete and of the same run, and the second process later replaces it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Owner(BaseModel):
     """The process that works on a run.
 
     Attributes:
-        token: that no other process has.
+        token: unique to the process.
         host: the machine's name.
         process: the process's number there.
-        since: date and time at which it took the run.
+        since: date and time at which it acquired the run.
         job: number of its SLURM job, if any.
     """
 
@@ -75,10 +75,9 @@ class RunLock:
 
     @classmethod
     def acquire(cls, folder: Path) -> RunLock:
-        """Take a run that no living process holds.
+        """Acquire a run that no living process holds.
 
-        A SLURM job that was requeued waits a while for its first incarnation to end, to which SLURM
-        has sent a signal.
+        A requeued SLURM job waits a while for its first incarnation, which SLURM has told to end.
 
         Raises:
             LockError: a living process holds it.
@@ -114,7 +113,7 @@ class RunLock:
             raise LockError(
                 f"this run was taken over by {other}",
                 where=self._folder,
-                remedy="nothing: the other process continues from the last checkpoint",
+                remedy="nothing to do: the other process continues from the last checkpoint",
             )
         raise LockError(
             "the folder of this run was deleted or emptied during the run",
@@ -124,16 +123,16 @@ class RunLock:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Write to the run's folder in a block that begins only if the run is this process's.
+        """Check that the run is this process's before a block that writes to its folder.
 
         Raises:
-            LockError: it is not; or it no longer was when the block failed.
+            LockError: it is not, or it no longer was when the block failed.
         """
         self.check()
         try:
             yield
         except Exception:
-            self.check()  # who takes over removes temporary files
+            self.check()  # a process that takes over removes temporary files
             raise
 
     def release(self) -> None:

@@ -19,15 +19,15 @@ from naslora.training.resume.state import Progress
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-# Saving takes at most this share of the time, whatever the setting.
+# Saving takes at most this share of the time, unless every step is to be saved.
 _SHARE = 0.01
 _CHECK_LOCK_S = 5.0
 
 
 class _Request(IntEnum):
-    """The request of a process between steps; the largest of all processes' requests is met."""
+    """The request of a process between steps; all processes follow the largest one."""
 
-    GO_ON = 0
+    CONTINUE = 0
     SAVE = 1
     SAVE_AND_STOP = 2
     STOP = 3
@@ -43,7 +43,7 @@ class Saver:
         stop: may ask to stop.
         minutes: between checkpoints; 0 for one after every step.
         capture: returns the state of the run; all processes call it together.
-        resumed: what the checkpoint that this attempt was resumed from said, if there is one.
+        resumed: the progress in the checkpoint that this attempt resumed from, if there is one.
         log: called with messages about checkpoints that cannot be written.
     """
 
@@ -88,7 +88,7 @@ class Saver:
             read_losses()
             self._save(progress)
         if request in (_Request.SAVE_AND_STOP, _Request.STOP):
-            # Code 0 in the others, or Fabric would kill the first process before it says why.
+            # Code 0, or Fabric would kill the first process before it reports the stop.
             raise self._stopped(progress) if self._ongoing is not None else SystemExit(0)
 
     def _request(self) -> _Request:
@@ -104,7 +104,7 @@ class Saver:
         pause = max(self._seconds, self._took / _SHARE) if self._seconds else 0.0
         if self._ongoing is not None and now - self._saved_at >= pause:
             return _Request.SAVE
-        return _Request.GO_ON
+        return _Request.CONTINUE
 
     def _agreed(self, request: _Request) -> _Request:
         if self._fabric.world_size == 1:

@@ -1,4 +1,4 @@
-"""Requests to stop a run, by signals and otherwise, which are met between two steps."""
+"""Requests to stop a run, by signals and otherwise, which are obeyed between two steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 # SLURM sends SIGTERM before it kills, and SIGUSR1 where a job asks for an earlier warning. A
-# terminal sends SIGINT on Ctrl-C, and SIGHUP when it is closed. Windows has not all of them.
+# terminal sends SIGINT on Ctrl-C, and SIGHUP when it is closed. Windows lacks some of them.
 STOP_SIGNALS = tuple(
     signal.Signals[name]
     for name in ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP")
@@ -17,10 +17,10 @@ STOP_SIGNALS = tuple(
 
 
 class StopRequests:
-    """In its block, a signal to stop does not end the process but is stored.
+    """In a `with` block, stores signals to stop instead of letting them end the process.
 
     A second SIGINT interrupts at once. Signals that are ignored already stay so. Only the main
-    thread can handle signals; in another one, they do what they did before.
+    thread can handle signals; in another thread, nothing changes.
 
     Attributes:
         received: what asked to stop first, such as "SIGTERM"; None so far.
@@ -48,7 +48,7 @@ class StopRequests:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            if handler is not None:  # otherwise not from Python, so that it cannot be put back
+            if handler is not None:  # None: not set from Python, and cannot be restored
                 signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""A run's state between two steps, to save and restore: all that later steps depend on."""
+"""Saving and restoring a run's state between two steps: all that later steps depend on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Progress:
         alpha: shares of the operations after each finished epoch.
         best: the trained tensors of the epoch with the best validation score, on the CPU; None
             where the last epoch's are kept.
-        seconds_before: that earlier attempts took up to the checkpoints that were resumed from.
+        seconds_before: duration of earlier attempts, up to the checkpoints that were resumed from.
         peak_memory_bytes: the largest of earlier attempts.
     """
 
@@ -57,7 +57,7 @@ class Progress:
         self.losses, self.architecture_losses = [], []
 
     def best_epoch(self) -> int | None:
-        """The epoch with the highest validation score, of equals the first; None without scores."""
+        """The first epoch with the highest validation score; None without scores."""
         scores = {int(e["epoch"]): e["val_score"] for e in self.history if "val_score" in e}
         return max(scores, key=lambda epoch: scores[epoch], default=None)
 
@@ -89,7 +89,7 @@ def capture(
 def restore(
     state: dict[str, Any], fabric: Fabric, sam: Sam, optimiser: AlternatingOptimizer
 ) -> Progress:
-    """Restore a captured state; the next step is then the one that would have come.
+    """Restore a captured state; the run then continues as if it had not been stopped.
 
     Raises:
         StateError: the state has other tensors than the model, since the code has changed.
