@@ -10,6 +10,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def range_of(numbers: Sequence[int], noun: str) -> str:
+    """The least and the largest number with a noun: "1 run", "2 runs", "2 to 3 runs"."""
+    low, high = min(numbers), max(numbers)
+    return counted(high, noun) if low == high else f"{low} to {counted(high, noun)}"
+
+
 def joined(words: Sequence[str]) -> str:
     """Words as a list in a sentence: "a", "a and b", "a, b and c"."""
     return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)

@@ -35,7 +35,7 @@ class Fit:
     Attributes:
         folder: of the run; `naslora predict` takes it.
         scores: of the held-out images, by metric, as tables show them.
-        best_control: title and main score of the best control, which looks at no image.
+        best_control: title and main score of the best control, which does not use the image.
         gain: by how much the run's main score is better than that.
         interval: of the gain, at 95 %, over test images; None where the metric cannot be resampled.
         learnt: whether the main score is significantly better: the interval lies above 0.

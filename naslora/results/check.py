@@ -1,8 +1,8 @@
 """Checks whether the scores of a study distinguish a good method from a broken one.
 
-Scores are meaningful if methods are clearly better than predictions that look at no image, differ
-from each other by more than chance, and benefit from pretraining. Each of these is a point that a
-study passes or fails, judged by its records alone.
+Scores are meaningful if methods are clearly better than predictions that do not use the image,
+differ from each other by more than chance, and benefit from pretraining. Each of these is a point
+that a study passes or fails, judged by its records alone.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from naslora.study.records import CONTROLS
 
 @dataclass(frozen=True)
 class Verdict:
-    """A method's score on a test set against the best prediction that looks at no image.
+    """A method's score on a test set against the best prediction that does not use the image.
 
     Attributes:
         score: the mean over seeds, in the unit that tables show.
@@ -60,7 +60,7 @@ def judge(comparison: Comparison, method: str) -> Verdict | None:
     range_ = f" (95 % interval: {points(interval[0])} to {points(interval[1])})" if interval else ""
     sentence = (
         f"{name.title} {points(score)} on {comparison.images} held-out images, against"
-        f" {points(control_score)} of the best prediction that looks at no image"
+        f" {points(control_score)} of the best prediction that does not use the image"
         f" ({CONTROLS[best]}): {points(abs(gain))} {'better' if gain >= 0 else 'worse'}{range_}. "
     ) + _READING[sign]
     return Verdict(score, CONTROLS[best], control_score, gain, interval, sign, sentence)

@@ -15,7 +15,7 @@ from naslora.core.errors import SettingsError
 from naslora.core.files import fingerprint, sha256
 from naslora.core.registry import declare_files
 from naslora.core.validation import Settings, readable_errors
-from naslora.core.wording import counted, first_of
+from naslora.core.wording import first_of, range_of
 from naslora.sam.shipped import shipped_sha256
 from naslora.study.nested import merge, nest, without
 from naslora.study.sections import (
@@ -213,13 +213,9 @@ class Study(Settings):
         with _readable(what):
             return TrainingSettings.model_validate(merged)
 
-    def epochs_text(self) -> str:
-        """The epochs of the study's tasks: "1 epoch", "8 epochs" or "8 to 60 epochs"."""
-        epochs = [self.training_of(task).epochs for task in self.tasks]
-        least, most = min(epochs), max(epochs)
-        if least != most:
-            return f"{least} to {most} epochs"
-        return counted(most, "epoch")
+    def epochs_text(self, tasks: Sequence[str] | None = None) -> str:
+        """The epochs of some tasks, or of all: "1 epoch", "8 epochs" or "8 to 60 epochs"."""
+        return range_of([self.training_of(task).epochs for task in tasks or self.tasks], "epoch")
 
     def run(self, task: str, variant: str, seed: int) -> RunSettings:
         """The settings of one run.

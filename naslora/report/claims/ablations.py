@@ -131,7 +131,8 @@ def simultaneous(evidence: Evidence) -> Claim:
         [value("9", row, column) for column in columns("9")]
         for row in ("0 / simultaneous", "0 / stage-wise", "10 / stage-wise")
     )
-    start = evidence.study.training.architecture.start_epoch
+    task = tables.TABLE9.columns[0].task
+    start = evidence.study.training_of(task).architecture.start_epoch
     lines, found = _against(
         evidence,
         tables.TABLE9.columns,

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from naslora.core.wording import range_of
 from naslora.report.tables.cells import CONFIDENCE, half_interval
 from naslora.report.tables.model import Column
 from naslora.results.aggregate import Aggregate
@@ -168,9 +169,7 @@ def difference_text(difference: Difference) -> str:
 
 def repeats_text(counts: Iterable[int], what: str = "seed") -> str:
     """The number of repeats: `n = 3 seeds`, or `n = 2 to 3 seeds` where it varies."""
-    low, high = min(found := [*counts]), max(found)
-    span = str(low) if low == high else f"{low} to {high}"
-    return f"n = {span} {what}{'s' if high > 1 else ''}"
+    return f"n = {range_of([*counts], what)}"
 
 
 def _with_half_interval(mean: float, half: float | None) -> str:

@@ -85,7 +85,7 @@ def report_text(study: Study, records: Aggregate) -> str:
     return environment.from_string(_asset("template.html")).render(
         study=study,
         setting=_setting(study),
-        names=[(name, run_title(records, name)) for name in study.methods],
+        names=[(name, run_title(records, name)) for name in (*study.networks, *study.methods)],
         made_by=sorted(set(records.runs["code"])) or ["Nothing has been run."],
         status=status_view(study, records),
         problems=[(p.path.relative_to(root).as_posix(), p.message) for p in records.problems],

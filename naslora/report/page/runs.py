@@ -13,7 +13,7 @@ from markupsafe import Markup
 from naslora.evaluation.names import MetricName, metric_name
 from naslora.report.page.curve import learning_curve
 from naslora.report.tables.markdown import DASH
-from naslora.report.tables.model import run_title
+from naslora.report.tables.model import row_title
 from naslora.report.tables.own_tasks import has_paper_tasks
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
@@ -95,7 +95,7 @@ def run_pages(study: Study, records: Aggregate) -> list[RunPage]:
     for run in found:
         path = layout.record(*run)
         relative = path.relative_to(layout.root).as_posix()
-        title, commands = run_title(records, run[1]), _commands(study, *run)
+        title, commands = row_title(study, records, run[1]), _commands(study, *run)
         pages.append(_page(read_record(path), title, relative, commands))
     return pages
 

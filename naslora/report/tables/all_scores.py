@@ -11,7 +11,7 @@ from naslora.data.benchmarks.contract import get_benchmark
 from naslora.report.tables.cells import Cell
 from naslora.report.tables.filling import cell_of
 from naslora.report.tables.markdown import grid, plain
-from naslora.report.tables.model import Column, metric_column, run_title
+from naslora.report.tables.model import Column, metric_column, row_title
 from naslora.report.tables.writers import value_text
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
@@ -35,7 +35,7 @@ def write_all_scores(study: Study, records: Aggregate) -> None:
         if records.has_images(task, column.test_set)
         for name in (*CONTROLS, *study.run_names(task))
     ]
-    write_text(layout.table(NAME, "csv"), _csv_text(records, found))
+    write_text(layout.table(NAME, "csv"), _csv_text(study, records, found))
     write_text(layout.table(NAME, "md"), _markdown_text(study, records, found))
 
 
@@ -53,7 +53,7 @@ def _seeds(study: Study, name: str) -> Sequence[int]:
     return [0] if name in CONTROLS else study.seeds
 
 
-def _csv_text(records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
+def _csv_text(study: Study, records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
     """One line per task, test set, metric and row; in the units of the tables."""
     lines = [
         {
@@ -61,7 +61,7 @@ def _csv_text(records: Aggregate, found: list[tuple[str, Column, Cell]]) -> str:
             "test_set": column.test_set,
             "metric": column.metric,
             "method": name,
-            "title": run_title(records, name),
+            "title": row_title(study, records, name),
             "mean": cell.value,
             "std": cell.std,
             "n": cell.n,
@@ -88,7 +88,7 @@ def _markdown_text(study: Study, records: Aggregate, found: list[tuple[str, Colu
         columns = list(dict.fromkeys(column for _, column, _ in here))
         cells = {(name, column.key): cell for name, column, cell in here}
         lines = [
-            [run_title(records, name), *(value_text(cells[name, c.key], c) for c in columns)]
+            [row_title(study, records, name), *(value_text(cells[name, c.key], c) for c in columns)]
             for name in dict.fromkeys(name for name, _, _ in here)
         ]
         head = ["Method", *(f"{column.title} {column.arrow}" for column in columns)]

@@ -14,7 +14,7 @@ from itertools import groupby
 from naslora.report.tables.cells import Cell, Verdict
 from naslora.report.tables.leakage import LEAKAGE
 from naslora.report.tables.model import Column, Row, Table
-from naslora.report.tables.notes import WHAT_WAS_RUN
+from naslora.report.tables.notes import NOT_COMPARABLE, WHAT_WAS_MEASURED, WHAT_WAS_RUN
 from naslora.report.tables.standing import flags, mark_notes
 
 COLUMN_PT, TEXT_PT = 237.0, 495.0  # of a two-column page, 3.28 and 6.85 inches
@@ -120,7 +120,11 @@ def block_width(table: Table, block: Sequence[int], *, first: bool) -> float:
     if first and table.parameters:
         front += [10, 9]
     width = sum(length * _CHARACTER_PT + _BETWEEN_PT for length in front)
-    return width + sum(_column_width(table, index) + _BETWEEN_PT for index in block)
+    for head, columns in groupby(block, lambda index: _head(table, index)):
+        widths = [_column_width(table, index) + _BETWEEN_PT for index in columns]
+        title = len(head) * _CHARACTER_PT + _BETWEEN_PT if isinstance(head, str) else 0.0
+        width += max(sum(widths), title)
+    return width
 
 
 def _fits(table: Table, block: Sequence[int], *, first: bool) -> bool:
@@ -214,11 +218,12 @@ def _notes(table: Table) -> list[str]:
     sections = dict(table.sections)
     notes = [
         *sections.get(WHAT_WAS_RUN, ())[:1],
+        *sections.get(WHAT_WAS_MEASURED, ()),
         *sections.get(LEAKAGE, ())[:1],
         *mark_notes(table, second="underlined"),
     ]
     notes += [f"{row.title}: {row.standing}." for row in table.methods if row.standing]
-    notes += sections.get("Not comparable with the paper", ())[:1]
+    notes += sections.get(NOT_COMPARABLE, ())[:1]
     if table.comparable:
         notes.append("Verdicts: = reproduced, ≠ differs, ? undecided; none: not comparable.")
     return notes

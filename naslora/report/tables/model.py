@@ -228,7 +228,7 @@ class Row:
         remarks: how its settings differ from those of the paper's row.
         standing: what the table says of a row that is no better than what it must beat.
         no_better: indices of the columns in which it is not significantly better than the best
-            prediction that looks at no image.
+            prediction that does not use the image.
         behind_network: the same for the best network trained from scratch.
         few_seeds: those in `behind_network` in which the test images show an advantage, but the
             seeds are too few to tell.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from naslora.core.wording import range_of
 from naslora.nas.settings import PAPER_COUNT, rate_text
 from naslora.report.tables.cells import DECIDED, WIDEST
 from naslora.report.tables.comparability import PAPER_CELLS, same_images, why_not_comparable
@@ -16,7 +17,11 @@ from naslora.results.comparison import Comparison
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
+# Titles of sections that LaTeX tables quote, too.
 WHAT_WAS_RUN = "What was run"
+WHAT_WAS_MEASURED = "What was measured"
+NOT_COMPARABLE = "Not comparable with the paper"
+VERDICTS = "How to read the verdicts"
 Sections = tuple[tuple[str, tuple[str, ...]], ...]
 _ALPHA_DATA = {
     "batch": "the training batch",
@@ -48,7 +53,6 @@ def sections(
         rows: its filled rows.
         found: the comparison behind each column.
     """
-    comparable = any(cell.verdict in DECIDED for row in rows for cell in row.cells)
     parts = (
         (LEAKAGE, leakage(study, columns)),
         (WHAT_WAS_RUN, what_was_run(study, records, columns, rows)),
@@ -60,13 +64,18 @@ def sections(
                 *(left_out_and_added(spec, columns, rows) if spec.paper else []),
             ],
         ),
-        ("What a method must beat", what_to_beat(study, columns, rows, found)),
-        ("How to read the verdicts", verdict_rule(columns, rows) if comparable else []),
-        ("Not comparable with the paper", incomparable(study, records, spec, columns, rows)),
+        ("What a method must beat", what_to_beat(spec, study, columns, rows, found)),
+        (VERDICTS, verdict_rule(columns, rows) if has_verdicts(rows) else []),
+        (NOT_COMPARABLE, incomparable(study, records, spec, columns, rows)),
         ("Not done", not_done(columns, rows)),
         ("Records left out", left_out(study, records, columns)),
     )
     return tuple((title, tuple(lines)) for title, lines in parts if lines)
+
+
+def has_verdicts(rows: Iterable[Row]) -> bool:
+    """Whether any number can be compared with the paper's."""
+    return any(cell.verdict in DECIDED for row in rows for cell in row.cells)
 
 
 def what_was_run(
@@ -74,10 +83,11 @@ def what_was_run(
 ) -> list[str]:
     """The study, its model, schedule and images."""
     training, seeds = study.training, ", ".join(map(str, study.seeds))
+    tasks = [task for task in study.tasks if task in {column.task for column in columns}]
     size = "the masks' own size" if study.evaluation.size == "native" else "the input's size"
     lines = [
         f"Study `{study.study}`: SAM `{study.sam.backbone}` at {study.sam.image_size} px, "
-        f"checkpoint {study.sam.checkpoint}; {study.epochs_text()} of batches of "
+        f"checkpoint {study.sam.checkpoint}; {study.epochs_text(tasks)} of batches of "
         f"{training.batch_size}; seeds {seeds}; evaluated at {size}."
     ]
     lines.append(
@@ -86,8 +96,7 @@ def what_was_run(
         if training.architecture.data != "val"
         else "The weights after the last epoch are evaluated; validation images train alpha."
     )
-    tasks = {column.task for column in columns}
-    lines += settings_of_runs(study, rows)
+    lines += settings_of_runs(study, tasks, rows)
     lines += [
         f"All rows on {task}: {_settings_text({'training': own})}."
         for task, own in study.task_training.items()
@@ -95,7 +104,7 @@ def what_was_run(
     ]
     shown = records.runs["task"].isin(tasks) & records.runs["variant"].isin(r.name for r in rows)
     made_by = sorted(set(records.runs.loc[shown, "code"]))
-    mixed = " Records of different code are mixed here." if len(made_by) > 1 else ""
+    mixed = " These revisions of the code differ." if len(made_by) > 1 else ""
     lines += [f"Computed by {'; '.join(made_by)}.{mixed}"] if made_by else []
     lines += images_of(study, records, columns)
     lines.append(
@@ -136,8 +145,14 @@ _WHY_SCRATCH = dict.fromkeys(
 )
 
 
-def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
-    """How the rows were trained, and how methods and variants differ from their defaults."""
+def settings_of_runs(study: Study, tasks: Sequence[str], rows: tuple[Row, ...]) -> list[str]:
+    """How the rows were trained, and how methods and variants differ from their defaults.
+
+    Args:
+        study: the study.
+        tasks: those of the table.
+        rows: of the table.
+    """
     training, alpha = study.training, study.training.architecture
     rate = rate_text(training.learning_rate, training.decay_start)
     lines = [
@@ -147,8 +162,9 @@ def settings_of_runs(study: Study, rows: tuple[Row, ...]) -> list[str]:
     methods = {study.variants[r.name].method if r.name in study.variants else r.name for r in rows}
     if searched := sorted(methods & set(PAPER_CELLS)):
         lines += _cells(study, searched)
+        starts = [study.training_of(task).architecture.start_epoch for task in tasks]
         lines.append(
-            f"Alpha: T_B = {alpha.start_epoch} epochs without it, then "
+            f"Alpha: T_B = {range_of(starts, 'epoch')} without it, then "
             f"{alpha.alternation.replace('_', '-')}, on {_ALPHA_DATA[alpha.data]}; Adam, learning "
             f"rate {alpha.learning_rate:g}, weight decay {alpha.weight_decay:g}."
         )
@@ -258,7 +274,11 @@ def incomparable(
 
 
 def what_to_beat(
-    study: Study, columns: tuple[Column, ...], rows: tuple[Row, ...], found: Sequence[Comparison]
+    spec: TableSpec,
+    study: Study,
+    columns: tuple[Column, ...],
+    rows: tuple[Row, ...],
+    found: Sequence[Comparison],
 ) -> list[str]:
     """The best control and network of each column, rows that beat none, and scratch if ahead."""
     if not found:
@@ -267,7 +287,8 @@ def what_to_beat(
         "A row is better than another where both intervals of the difference of their means "
         "exclude zero: over seeds (t, with the variance pooled over the methods that adapt; "
         "against a network Welch's t, which needs more seeds) and over test images (bootstrap). "
-        "The level is 5 %.",
+        "The level is 5 %. A row is no better than another if it is better in none of the columns"
+        + (" with the main metric of a task." if spec.main_metrics else "."),
         *_best(_BEST_CONTROL, "control", columns, rows, found),
         *_best(_BEST_NETWORK, "network", columns, rows, found),
     ]
@@ -287,7 +308,7 @@ def what_to_beat(
     return lines
 
 
-_BEST_CONTROL = "Best prediction that looks at no image"
+_BEST_CONTROL = "Best prediction that does not use the image"
 _BEST_NETWORK = "Best network trained from scratch"
 
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from naslora.core.wording import joined
 from naslora.paper.published import NOT_PEFT
 from naslora.report.tables.model import Column, Mark, Row, RowKind, Table
-from naslora.results.comparison import LEVEL, Comparison, Comparisons, Difference
+from naslora.results.comparison import Comparison, Comparisons, Difference
 
 DECODER = "decoder_only"
 SCRATCH = "scratch"
@@ -21,7 +22,7 @@ def compared(columns: Sequence[Column], comparisons: Comparisons) -> list[Compar
 
 
 def best_and_second(comparison: Comparison, rows: Sequence[Row]) -> Mapping[str, Mark]:
-    """The best row and the second, where they are significantly better than all rows below them.
+    """The best ranked row and the second, where they are significantly better than all others.
 
     The two may not differ significantly from each other. Of only two rows, the best is marked
     where it is significantly better. The level of 5 % is shared among the comparisons of a row.
@@ -50,7 +51,7 @@ def best_of(kind: RowKind, comparison: Comparison, rows: Sequence[Row]) -> Row |
     """The row of a kind with the best mean; None where none has one.
 
     Args:
-        kind: `control` for predictions that look at no image; `network` for networks other than
+        kind: `control` for predictions that do not use the image; `network` for networks other than
             SAM, which are trained from scratch.
         comparison: of a column.
         rows: of the table.
@@ -66,10 +67,9 @@ def with_standing(
     """The rows, with remarks on those that are no better than what they must beat.
 
     In a column, a row is no better than the best control, or the best network, unless it is
-    significantly better. As a whole, it is no better if it is significantly better in none of its
-    columns, which share the level of 5 %; against a network, this is not said where the test images
-    show an advantage and only the seeds are too few. A parameter-efficient method must also beat
-    the mask decoder alone.
+    significantly better, at 5 %. As a whole, it is no better if this is so in all of its columns;
+    against a network, this is not said where the test images show an advantage and only the seeds
+    are too few. A parameter-efficient method must also beat the mask decoder alone.
 
     Args:
         rows: of the table.
@@ -106,16 +106,22 @@ def mark_notes(
         second: the style of the second-best row in it.
     """
     notes = []
+    unranked = [row.title for row in table.methods if not row.ranked and row.kind == "method"]
     if styled and any(table.marks(index) for index in range(len(table.columns))):
         notes.append(
-            f"Bold: the best, {second}: the second, where they differ significantly from all rows "
-            "below them."
+            f"Bold: the best parameter-efficient row, {second}: the second, where they are "
+            "significantly better than all such rows from the third on."
+            + (f" {joined(unranked)}: trained as a whole, so not ranked." if unranked else "")
         )
     elif styled and table.methods and table.marked:
-        notes.append("Nothing is bold: no best row is significantly better than the rows below it.")
+        notes.append(
+            "Nothing is bold: no best parameter-efficient row is significantly better than the "
+            "others."
+        )
     if any(row.no_better for row in table.rows):
         notes.append(
-            f"{DAGGER}: not significantly better than the best prediction that looks at no image."
+            f"{DAGGER}: not significantly better than the best prediction that does not use the "
+            "image."
         )
     return notes + _network_notes(table)
 
@@ -161,7 +167,7 @@ def _with_standing(
         texts.append("no better than the mask decoder alone")
     for differences in (controls, networks):
         judged = [differences[index] for index in deciding if index in differences]
-        if judged and not any(_may_beat(*one, len(deciding)) for one in judged):
+        if judged and not any(_may_beat(*one) for one in judged):
             title = Counter(other.title for other, _ in judged).most_common(1)[0][0]
             texts.append(f"no better than {_in_a_sentence(title)}")
     return replace(
@@ -190,17 +196,16 @@ def _not_better(differences: Mapping[int, tuple[Row, Difference]]) -> frozenset[
     return frozenset(i for i, (_, one) in differences.items() if one.significant_sign() <= 0)
 
 
-def _may_beat(other: Row, difference: Difference, comparisons: int) -> bool:
+def _may_beat(other: Row, difference: Difference) -> bool:
     """Whether a row is better than another; against a network, also if too few seeds show it."""
-    return difference.significant_sign(comparisons) > 0 or (
-        other.kind == "network" and _lacks_seeds(difference, comparisons)
+    return difference.significant_sign() > 0 or (
+        other.kind == "network" and _lacks_seeds(difference)
     )
 
 
-def _lacks_seeds(difference: Difference, comparisons: int = 1) -> bool:
+def _lacks_seeds(difference: Difference) -> bool:
     """Whether an advantage is significant over test images, but not over seeds."""
-    seeds = difference.over_seeds(LEVEL / comparisons)
-    images = difference.over_images(LEVEL / comparisons)
+    seeds, images = difference.over_seeds(), difference.over_images()
     return seeds is not None and images is not None and seeds[0] <= 0 < images[0]
 
 
@@ -209,7 +214,7 @@ def _is_no_better_than_the_decoder(row: Row, found: Sequence[Comparison]) -> boo
         return False
     differences = [one.difference(row.name, DECODER) for one in found]
     known = [one for one in differences if one is not None]
-    return bool(known) and all(one.significant_sign(len(known)) <= 0 for one in known)
+    return bool(known) and all(one.significant_sign() <= 0 for one in known)
 
 
 def _in_a_sentence(title: str) -> str:

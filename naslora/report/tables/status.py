@@ -9,7 +9,7 @@ import pandas as pd
 
 from naslora.core.files import write_text
 from naslora.report.tables.markdown import DASH, bullets, grid, plain
-from naslora.report.tables.model import run_title
+from naslora.report.tables.model import row_title
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS
@@ -53,7 +53,7 @@ def run_counts(study: Study, records: Aggregate) -> list[RunCounts]:
             seeds = [0] if name in CONTROLS else study.seeds
             ended = Counter(records.status(task, name, seed) for seed in seeds)
             counts = Counter({status: ended[status] for status in STATUSES})
-            found.append(RunCounts(task, name, run_title(records, name), counts))
+            found.append(RunCounts(task, name, row_title(study, records, name), counts))
     return found
 
 

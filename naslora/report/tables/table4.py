@@ -25,6 +25,13 @@ from naslora.paper.published import Printed, printed
 from naslora.report.tables.cells import CONFIDENCE, Cell
 from naslora.report.tables.comparability import why_not_comparable, why_sam_differs
 from naslora.report.tables.model import Column, Row, Table
+from naslora.report.tables.notes import (
+    NOT_COMPARABLE,
+    VERDICTS,
+    WHAT_WAS_MEASURED,
+    Sections,
+    has_verdicts,
+)
 from naslora.report.tables.writers import write_table
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
@@ -86,7 +93,7 @@ def table4(study: Study) -> Table:
         parameters=False,
         columns=_columns(),
         rows=tuple(rows),
-        sections=_sections(study, found, problems),
+        sections=_sections(study, found, problems, comparable=has_verdicts(rows)),
     )
 
 
@@ -212,12 +219,13 @@ def _why_not(study: Study, model: str) -> list[str]:
 
 
 def _sections(
-    study: Study, found: dict[str, Analysis], problems: dict[str, str]
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    study: Study, found: dict[str, Analysis], problems: dict[str, str], *, comparable: bool
+) -> Sections:
     parts = (
-        ("What was measured", _what(study, found)),
+        (WHAT_WAS_MEASURED, _what(study, found)),
         ("Conventions", _CONVENTIONS),
-        ("How to read the verdicts", _verdicts(study)),
+        (VERDICTS, (_VERDICT_RULE,) if comparable else ()),
+        (NOT_COMPARABLE, _incomparable(study)),
         ("Left out", tuple(f"{TABLE_MODELS[m]}: {what}." for m, what in problems.items())),
     )
     return tuple((title, lines) for title, lines in parts if lines)
@@ -265,13 +273,17 @@ _CONVENTIONS = (
 )
 
 
-def _verdicts(study: Study) -> tuple[str, ...]:
-    lines = [
-        f"Reproduced: the paper's number, unrounded, may lie in the {100 * CONFIDENCE:g} % "
-        "t-interval of our mean over images. The interval covers differences between images, not "
-        "between runs or data sets, of which the paper names none."
-    ]
+_VERDICT_RULE = (
+    f"Reproduced: the paper's number, unrounded, may lie in the {100 * CONFIDENCE:g} % t-interval "
+    "of our mean over images. The interval covers differences between images, not between runs or "
+    "data sets, of which the paper names none."
+)
+
+
+def _incomparable(study: Study) -> tuple[str, ...]:
+    """The rows of the paper's table that cannot be compared, by their reasons."""
+    by_reasons: dict[str, list[str]] = {}
     for model, paper in TABLE_MODELS.items():
         if reasons := _why_not(study, model):
-            lines.append(f"{paper} is not comparable: {'; '.join(reasons)}.")
-    return tuple(lines)
+            by_reasons.setdefault("; ".join(reasons), []).append(paper)
+    return tuple(f"{', '.join(rows)}: {reasons}." for reasons, rows in by_reasons.items())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from naslora.paper.published import METHOD_ROWS, Printed, printed
 from naslora.report.tables.comparability import changed_methods
 from naslora.report.tables.model import Column, Row, Table
+from naslora.report.tables.notes import has_verdicts
 from naslora.report.tables.table5_notes import sections
 from naslora.report.tables.timed_cells import timed_cell, why_rates_differ, why_ratios_differ
 from naslora.report.tables.writers import write_table
@@ -101,7 +102,7 @@ def table5(study: Study) -> Table:
         parameters=False,
         columns=COLUMNS,
         rows=tuple(rows),
-        sections=sections(study, timings, titles, problems),
+        sections=sections(study, timings, titles, problems, comparable=has_verdicts(rows)),
         statistic="median",
     )
 

@@ -7,6 +7,12 @@ from statistics import median
 from typing import Any
 
 from naslora.report.tables.comparability import changed_methods
+from naslora.report.tables.notes import (
+    NOT_COMPARABLE,
+    VERDICTS,
+    WHAT_WAS_MEASURED,
+    Sections,
+)
 from naslora.report.tables.timed_cells import TOLERANCE, why_rates_differ, why_ratios_differ
 from naslora.results.costs import (
     PAPER_EPOCHS,
@@ -17,7 +23,6 @@ from naslora.results.costs import (
 from naslora.study.settings import Study
 from naslora.timing.document import Form, Timing
 
-Sections = tuple[tuple[str, tuple[str, ...]], ...]
 INFERENCE_FORMS: Mapping[Form, str] = {
     "merged": "merged into plain layers, with the same outputs",
     "collapsed": "with each cell collapsed into one convolution and a max-pool, exactly",
@@ -30,6 +35,8 @@ def sections(
     timings: Mapping[str, Timing],
     titles: Mapping[str, str],
     problems: Mapping[str, str],
+    *,
+    comparable: bool,
 ) -> Sections:
     """All notes of the table; empty sections are left out.
 
@@ -38,13 +45,15 @@ def sections(
         timings: by file.
         titles: the hardware of each file, in words.
         problems: files that were left out, and why.
+        comparable: whether any cell has a verdict.
     """
     parts = (
-        ("What ran where", _what(study, timings, titles)),
+        (WHAT_WAS_MEASURED, _what(study, timings, titles)),
         ("How it was timed", _how(timings) if timings else []),
         ("The whole schedule", _schedules(study, timings, titles)),
         ("Batch sizes", _batches(timings, titles)),
-        ("How to read the verdicts", _verdicts(study, timings, titles)),
+        (VERDICTS, [_VERDICT_RULE] if comparable else []),
+        (NOT_COMPARABLE, _incomparable(study, timings, titles)),
         ("Left out", [f"{file}: {what}." for file, what in problems.items()]),
     )
     return tuple((title, tuple(lines)) for title, lines in parts if lines)
@@ -136,12 +145,14 @@ def _schedules(study: Study, timings: Mapping[str, Timing], titles: Mapping[str,
 
 
 def _batches(timings: Mapping[str, Timing], titles: Mapping[str, str]) -> list[str]:
-    """The fastest batch size of those tried."""
+    """The fastest batch size on each machine, where several were tried."""
     lines = []
     for file, timing in timings.items():
         tried = sorted(
             {size for m in timing.methods for p in m.passes.values() for size in p.batches}
         )
+        if len(tried) < 2:
+            continue
         found = []
         for measurement in timing.methods:
             best = [measurement.passes[name].best() for name in ("training", "inference")]
@@ -154,14 +165,19 @@ def _batches(timings: Mapping[str, Timing], titles: Mapping[str, str]) -> list[s
     return lines
 
 
-def _verdicts(study: Study, timings: Mapping[str, Timing], titles: Mapping[str, str]) -> list[str]:
-    lines = [
-        f"Reproduced (=): the paper's number lies within {100 * TOLERANCE:g} % of our median, "
-        "widened by the largest distance of a turn from it and by half a unit of the last printed "
-        "digit; differs (≠): it lies outside. Undecided (?): it lies inside, but turns scatter by "
-        f"more than {100 * TOLERANCE:g} %. The paper prints no ratios: they are computed from its "
-        "numbers, for training from minutes per epoch."
-    ]
+_VERDICT_RULE = (
+    f"Reproduced (=): the paper's number lies within {100 * TOLERANCE:g} % of our median, widened "
+    "by the largest distance of a turn from it and by half a unit of the last printed digit; "
+    "differs (≠): it lies outside. Undecided (?): it lies inside, but turns scatter by more than "
+    f"{100 * TOLERANCE:g} %. The paper prints no ratios: they are computed from its numbers, for "
+    "training from minutes per epoch."
+)
+
+
+def _incomparable(
+    study: Study, timings: Mapping[str, Timing], titles: Mapping[str, str]
+) -> list[str]:
+    lines = []
     for file, timing in timings.items():
         if reasons := why_ratios_differ(timing):
             lines.append(f"Nothing on {titles[file]} is comparable: {'; '.join(reasons)}.")

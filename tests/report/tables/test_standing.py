@@ -25,7 +25,7 @@ def test_standing_against_the_controls(study: Study, write_run) -> None:  # type
     text = markdown(study)
     lines = section(text, "What a method must beat")
     assert (
-        "- Best prediction that looks at no image: Mean training mask: Kvasir S 70.0, "
+        "- Best prediction that does not use the image: Mean training mask: Kvasir S 70.0, "
         "Kvasir E (mean) 73.0.\n"
     ) in lines
     assert "- Decoder-only: no better than mean training mask.\n" in lines
@@ -69,7 +69,9 @@ def test_a_network_is_no_prediction_without_an_image(  # type: ignore[no-untyped
     assert "‡" in rows["LoRA"]
     assert "†" not in rows["LoRA"]
     assert "no better than unet" in rows["LoRA"]
-    assert "†: not significantly better than the best prediction that looks at no image." in text
+    assert (
+        "†: not significantly better than the best prediction that does not use the image." in text
+    )
     assert "‡: not significantly better than the best network trained from scratch" in text
     assert "seeds are too few to tell" not in text
     latex = (Layout.of(study).table("table1", "tex")).read_text(encoding="utf-8")
