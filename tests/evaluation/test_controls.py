@@ -18,7 +18,7 @@ TASK = "kvasir"
 
 
 def masks(study: Study, split: str) -> list[np.ndarray]:
-    """Masks of a split read with nothing of the package: JPEG, thresholded at 128."""
+    """Masks of a split, read without the package's code: JPEG, thresholded at 128."""
     layout = Layout.of(study)
     manifest: Manifest = read_manifest(layout.manifest(TASK))
     return [
@@ -121,7 +121,7 @@ def test_the_least_balanced_error_by_hand() -> None:
 
 
 def test_controls_of_several_classes_by_hand() -> None:
-    """Classes are where pixels are, so that the mode differs from pixel to pixel."""
+    """The chances of the classes, and so the most frequent one, differ from pixel to pixel."""
     rng = np.random.default_rng(1)
     chances = rng.dirichlet([1.5, 1, 1, 0.3], (6, 6))
     seen = (chances.cumsum(-1)[None] < rng.random((40, 6, 6, 1))).sum(-1)

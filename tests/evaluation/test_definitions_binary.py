@@ -261,10 +261,10 @@ def balanced(images: list[Pair], by_image: bool) -> float:
 
 
 def test_balanced_error_of_edge_cases() -> None:
-    """As the library's, but for a class that an image lacks.
+    """As the library's, except for a class that an image lacks.
 
-    The library counts an absent class as missed, so that nothing found where nothing is costs
-    50 %. Here its rate is left out.
+    The library counts an absent class as missed, so that an empty prediction for an empty mask
+    costs 50 %. Here its rate is left out.
     """
     metrics = {by_image: BinaryMetrics(["BER_image" if by_image else "BER"]) for by_image in (1, 0)}
     for prediction, truth in EDGES.values():
@@ -309,7 +309,7 @@ def test_few_metrics_depend_on_positions(prediction, truth, turn) -> None:
 @settings(max_examples=20, deadline=None)
 @given(hnp.arrays(np.uint8, (6, 8), elements=st.integers(0, 1)), st.data())
 def test_a_worse_prediction_never_scores_better(truth: np.ndarray, data) -> None:  # type: ignore[no-untyped-def]
-    """One more wrong pixel lowers what is made from counts alone."""
+    """One more wrong pixel lowers all metrics that are computed from pixel counts."""
     index = data.draw(st.tuples(st.integers(0, 5), st.integers(0, 7)))
     right, wrong = truth.astype(float), truth.astype(float)
     wrong[index] = 1 - wrong[index]

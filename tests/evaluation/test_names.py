@@ -1,4 +1,4 @@
-"""Which metric stands for a benchmark, and which for one of its images."""
+"""The main metric of a benchmark, and that of one of its images."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def apply(sam, settings):
 
 @pytest.fixture
 def own(tmp_path: Path) -> Own:
-    """Train nothing, but move the weights: a SAM, its adapter's file and its checkpoint's."""
+    """Adapted SAMs with random trained weights, each with its adapter file and its checkpoint."""
 
     def make(method: str = "nas_pc_lora", classes: int = 1) -> tuple[Sam, Path, Path]:
         with torch.random.fork_rng(devices=[]):
@@ -83,7 +83,7 @@ def read(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("variant", ["lora", "nas_lora"])
-def test_they_are_the_evaluations(
+def test_masks_are_those_of_the_evaluation(
     variant: str, trained_study: Study, tmp_path: Path, naslora: Run
 ) -> None:
     layout = Layout.of(trained_study)

@@ -27,7 +27,7 @@ def scene(seed: int, highest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @given(SEEDS)
 @settings(max_examples=40, deadline=None)
 def test_counts_are_those_of_the_other_pixels(seed: int) -> None:
-    """The same numbers as of an image that consists of the pixels that are not void."""
+    """The values are those of an image that consists of the pixels that are not void."""
     labels, probability, void = scene(seed, 1)
     void.ravel()[:2] = False
     target = np.where(void, IGNORE, labels).astype(np.uint8)

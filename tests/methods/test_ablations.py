@@ -92,7 +92,7 @@ def test_the_paper_s_study_trains_the_cells_that_have_its_counts() -> None:
     ) == get_method("nas_lora").parse({})
 
 
-def test_what_the_cells_of_each_are(plain: Build) -> None:
+def test_the_cells_of_each_ablation(plain: Build) -> None:
     found: dict[str, tuple[list[int], set[tuple[Any, ...]]]] = {}
     for (study, name), run in OTHER_CELLS.items():
         if study == "rehearsal":

@@ -36,7 +36,7 @@ def test_trains_the_bias_of_every_layer(plain: Callable[..., Sam]) -> None:
 
 
 def test_every_bias_learns(plain: Callable[..., Sam], images: Callable) -> None:
-    """But a key's: it adds the same number to all logits of a query."""
+    """Except the keys' biases, which add the same number to all logits of a query."""
     sam = plain().train()
     adapt(sam, "bitfit")
     sam(images()).masks.square().mean().backward()

@@ -24,9 +24,9 @@ PATCH = BACKBONES["tiny"].patch_size
 Build = Callable[..., Sam]
 Draw = Callable[..., Tensor]
 
-# What a method trains of the SAM itself, beside the mask decoder. All others train new layers only.
+# Parameters of the SAM, besides the mask decoder, that a method trains. Others train new layers.
 TRAINS_OLD = {"bitfit": r"image_encoder\..*bias", "scratch": r".*", "full_finetuning": r".*"}
-# DoRA takes the norm of the changed weight for a constant, by definition.
+# DoRA treats the norm of the changed weight as a constant, by definition.
 INEXACT_GRADIENTS = {"dora"}
 
 
@@ -192,7 +192,7 @@ def test_seed_alone_decides_the_start(method: str, plain: Build) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_default_dtype_does_not_change_the_start(method: str, plain: Build) -> None:
-    """What a seed gives again when an adapter is loaded, persistent or not, is the same."""
+    """Parameters and buffers, persistent or not, depend on the seed alone."""
     states = []
     for default in (torch.float32, torch.float64, torch.bfloat16):
         sam = plain()
@@ -295,7 +295,7 @@ def test_gradients_are_those_of_the_outputs(method: str, adapted: Build, images:
 def test_gradient_checkpointing_changes_nothing(
     method: str, settings: dict[str, Any], adapted: Build, images: Draw
 ) -> None:
-    """Neither outputs, nor gradients, nor the state after a step: no batch counts twice."""
+    """Outputs, gradients and running statistics are the same: no batch is counted twice."""
     steps = []
     for checkpointing in (False, True):
         sam = adapted(method, settings).train()

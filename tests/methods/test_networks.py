@@ -1,4 +1,4 @@
-"""Networks other than SAM, in a SAM's place."""
+"""Networks other than SAM, which replace one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def network(plain: Build, name: str, seed: int = 0, **values: object) -> Sam:
     return sam
 
 
-def test_they_are_no_methods() -> None:
+def test_networks_are_not_listed_as_methods() -> None:
     assert not set(NETWORK_NAMES) & set(method_names())
     assert all(not get_method(name).pretrained for name in NETWORK_NAMES)
 

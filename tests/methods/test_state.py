@@ -276,7 +276,7 @@ def test_values_that_are_not_finite(value: float, plain: Build, saved: Path) -> 
 
 @pytest.mark.parametrize("method", ["lora", "bitfit", "decoder_only", "nas_pc_lora"])
 def test_a_merged_sam_is_no_base(method: str, adapted: Build, plain: Build, tmp_path: Path) -> None:
-    """Not even where no more than one weight differs from the base that the adapter had."""
+    """A single weight that differs from the adapter's base is enough for an error."""
     adapter, file = tmp_path / "adapter.safetensors", tmp_path / "sam.pth"
     save_checkpoint(plain(), file)
     sam = load_checkpoint_into(plain(seed=3), file)

@@ -1,4 +1,4 @@
-"""Methods of qkv on timm's vision transformers."""
+"""Methods that change qkv layers, on timm's vision transformers."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_the_same_in_timms_sam_as_in_ours(method: str) -> None:
 @pytest.mark.parametrize("prefix", [0, 1, 3])
 def test_patches_are_a_map_and_tokens_before_them_are_alone(prefix: int) -> None:
     class Sum(nn.Module):
-        """Adds what is above a position, so that neighbours show."""
+        """Adds the value above each position, so that the output depends on neighbours."""
 
         def forward(self, z: Tensor) -> Tensor:
             return z + nn.functional.pad(z, (0, 0, 0, 0, 1, 0))[:, :-1]

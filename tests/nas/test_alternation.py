@@ -1,4 +1,4 @@
-"""Algorithm 1: who moves, and when."""
+"""Algorithm 1: which parameters are updated, and when."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def alphas(model: Model) -> list[nn.Parameter]:
 
 
 def weight_parameters_all(model: Model) -> list[nn.Parameter]:
-    """Also while their gradient is switched off."""
+    """Including those whose gradient is switched off."""
     return [p for name, p in model.named_parameters() if name != "cell.alpha"]
 
 

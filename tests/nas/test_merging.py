@@ -1,4 +1,4 @@
-"""Matrices that stand for a cell."""
+"""Matrices that approximate a cell."""
 
 from __future__ import annotations
 

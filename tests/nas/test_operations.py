@@ -48,7 +48,7 @@ def loop_pointwise(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def loop_conv(x: np.ndarray, operation: nn.Module, dilation: int) -> np.ndarray:
-    """Both stages of a doubled convolution see what lies around the map, but the map alone ends."""
+    """The first stage of two also has outputs around the map, which the second stage reads."""
     assert isinstance(operation, LinearConv)
     weights = [
         (d.detach().numpy(), p.detach().numpy())

@@ -1,4 +1,4 @@
-"""Tests of user-supplied images register benchmarks, which are forgotten after each."""
+"""Tests of user-supplied images register benchmarks, which are removed after each test."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def forgotten(registries: Callable[[], None]) -> None:
-    """A benchmark's file may lie in a folder that is gone by then."""
+    """A benchmark's file may be in a folder that no longer exists then."""

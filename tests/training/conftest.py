@@ -18,12 +18,12 @@ Forked = Callable[[list[str]], int]
 
 
 class Run:
-    """A run of a variant, which attempts in processes of their own work on.
+    """A run of a variant. Each attempt trains it in a process of its own.
 
     Args:
         study: with images and backbone.
         variant: what to train.
-        options: of the command line, that lead to the study.
+        options: the command-line options that select the study.
         monkeypatch: of the test.
         forked: runs a command.
     """
@@ -47,7 +47,7 @@ class Run:
         self._forked = forked
 
     def attempt(self, fault: str = "", *more: str) -> int:
-        """Train in a process of its own, which a fault may hit; returns the exit code."""
+        """Train in a process of its own, in which a fault may occur; returns the exit code."""
         self._monkeypatch.setenv("NASLORA_TEST_FAULT", fault)
         return self._forked([*self.command, *more])
 

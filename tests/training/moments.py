@@ -1,8 +1,8 @@
-"""Sends a signal to its own process at a chosen moment: a fault that is the same every time.
+"""Sends a signal to its own process at a chosen moment: a reproducible fault.
 
 It is loaded as the file of a method, into the process that trains. `NASLORA_TEST_FAULT` names the
-signal, the kind of moment or `any`, and which of them: "SIGKILL replace 3" is the third renaming of
-a file. With "group" at the end, all processes of the group get the signal.
+signal, the kind of moment or `any`, and their count: "SIGKILL replace 3" kills the process at its
+third renaming of a file. With "group" at the end, all processes of the group get the signal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class NoSettings(Settings):
 
 @register("moments", title="Moments", settings=NoSettings)
 def apply(sam: Sam, settings: NoSettings) -> None:
-    """Never called: no run is of this method."""
+    """Never called: no run uses this method."""
 
 
 class Fault:
@@ -44,7 +44,7 @@ class Fault:
                 send(0 if self._group else os.getpid(), self._number)
 
     def watch(self, owner: Any, name: str, *, before: str = "", after: str = "") -> None:
-        """Let a function of a class or module tell when it is called, and when it has returned."""
+        """Make each call and each return of a function of a class or module a moment."""
         original: Callable[..., Any] = getattr(owner, name)
 
         def watched(*arguments: Any, **options: Any) -> Any:

@@ -30,7 +30,7 @@ def test_arithmetic_is_repeatable_and_threads_are_as_set() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize("accelerator", ["gpu", "cuda"])
-def test_a_missing_accelerator_is_an_error_for_people(accelerator: str) -> None:
+def test_a_missing_accelerator_is_an_error_with_a_remedy(accelerator: str) -> None:
     with pytest.raises(SettingsError, match=f"training.accelerator {accelerator}") as caught:
         launch_fabric(training(accelerator=accelerator))
     assert caught.value.remedy

@@ -51,16 +51,10 @@ def test_equal_loops_over_the_equations() -> None:
     logits, target = 2 * drawn(0, 3, 5, 7), (drawn(1, 3, 5, 7) > 0).float()
     target[2] = 0
     for index in range(3):
-        bce, dice = (
-            equation_9(logits[index], target[index]),
-            equation_10(*_at(logits, target, index)),
-        )
+        bce = equation_9(logits[index], target[index])
+        dice = equation_10(logits[index], target[index])
         assert bce_loss(logits, target)[index].item() == pytest.approx(bce, rel=1e-5)
         assert dice_loss(logits, target)[index].item() == pytest.approx(dice, rel=1e-5)
-
-
-def _at(logits: Tensor, target: Tensor, index: int) -> tuple[Tensor, Tensor]:
-    return logits[index], target[index]
 
 
 def test_the_denominators_of_dice_are_squared() -> None:
@@ -145,7 +139,7 @@ def best_loss(
     training: Any,
     class_weights: list[float] | None = None,
 ) -> float:
-    """The least over all assignments of as many classes as can be."""
+    """The minimum over all assignments of as many classes as possible."""
     present = labels[labels != IGNORE].unique().tolist()
     count = min(len(masks), len(present))
     return min(

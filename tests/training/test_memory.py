@@ -1,4 +1,4 @@
-"""What a run holds in memory does not grow from epoch to epoch."""
+"""The memory of a run does not grow from epoch to epoch."""
 
 from __future__ import annotations
 

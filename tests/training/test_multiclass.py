@@ -174,7 +174,7 @@ def test_predictions_are_class_numbers_at_native_size(learnt: Study) -> None:
 def test_metrics_are_of_any_batch_size_and_order(
     learnt: Study, make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same maps in other batches give the same numbers to the last bit."""
+    """The same maps in other batches give the same metrics, bit for bit."""
     layout = Layout.of(learnt)
     before = read_record(layout.record(V1, "decoder_only", 0))
     maps = {

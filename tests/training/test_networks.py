@@ -1,4 +1,4 @@
-"""A run of a network that is no SAM is a run like any other."""
+"""Runs of networks other than SAM work like all other runs."""
 
 from __future__ import annotations
 

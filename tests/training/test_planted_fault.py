@@ -1,4 +1,4 @@
-"""A method with a fault that no error shows: its scores must."""
+"""A method with a fault that raises no error is found by its scores."""
 
 from __future__ import annotations
 

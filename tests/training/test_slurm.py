@@ -1,4 +1,4 @@
-"""What a run makes of the variables of a SLURM allocation, with stand-ins for them."""
+"""How a run uses the variables of a SLURM allocation, which are simulated here."""
 
 from __future__ import annotations
 

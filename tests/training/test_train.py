@@ -129,7 +129,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
 
 
 def names(study: Study, split: str, batches: list[torch.Tensor]) -> list[str]:
-    """Which images of a split batches are made of; the others are left out."""
+    """The images of a split that batches contain; images of other splits are left out."""
     layout = Layout.of(study)
     images = SegmentationDataset(
         read_manifest(layout.manifest(TASK)), layout.prepared(TASK), split, study.sam.image_size

@@ -1,4 +1,4 @@
-"""Validation during training: its numbers, and what is chosen by them."""
+"""Validation during training: its scores, and the choices that depend on them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def without_seconds(receipt: Receipt) -> list[dict[str, float]]:
 
 
 def test_the_last_entry_is_what_the_saved_weights_have(trained_study: Study) -> None:
-    """Loss and IoU computed anew, from the files, by other code."""
+    """Loss and IoU are computed again, from the files, by other code."""
     layout = Layout.of(trained_study)
     receipt = read_receipt(layout.receipt(*RUN))
     sam = trained_sam(trained_study, get_benchmark("kvasir"), "lora", 0, receipt)
@@ -100,7 +100,7 @@ def test_every_other_epoch_on_some_of_the_images(copied: Copy, trained_study: St
 
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], None]:
-    """Let validations find given scores."""
+    """Replace validation by given scores."""
 
     def arrange(scores: list[float]) -> None:
         def validate(*_: Any) -> dict[str, float]:
@@ -141,7 +141,7 @@ def test_training_stops_early(copied: Copy, scored: Any, capsys: Any) -> None:
 def test_a_stop_changes_neither_the_choice_nor_the_end(
     copied: Copy, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """Scores are a function of the epoch; stops come in epochs and at their ends."""
+    """Scores are a function of the epoch; the run is stopped within epochs and at their ends."""
     scores = [0.3, 0.5, 0.4, 0.2, 0.6]
 
     def validate(fabric: Any, learner: Any, loader: Any) -> dict[str, float]:
@@ -201,7 +201,7 @@ def test_settings_that_contradict_each_other(copied: Copy) -> None:
 
 
 def test_classes_are_weighted(copied: Copy, trained_study: Study) -> None:
-    """Balanced weights are those of a count, and a foreground that weighs more is larger."""
+    """Balanced weights equal listed ones that are computed from the share of foreground."""
     balanced = copied({"training.class_weights": "balanced"}, folder="balanced")
     layout = Layout.of(balanced)
     manifest = read_manifest(layout.manifest("kvasir"))

@@ -1,4 +1,4 @@
-"""What goes wrong between a run's attempts, and what a person sees of it."""
+"""Faults within and between the attempts at a run, and their messages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CLEAN = ["adapter.safetensors", "training.json"]
 
 @pytest.fixture
 def at_step(monkeypatch: pytest.MonkeyPatch) -> At:
-    """Do something after the n-th step from now; by default, ask the run to stop."""
+    """Perform an action after the n-th step from now; by default, ask the run to stop."""
 
     def arrange(
         count: int, action: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM)
@@ -157,7 +157,7 @@ def test_a_folder_that_is_deleted_during_the_run(copied: Copy, at_step: At) -> N
 def test_an_attempt_that_only_finishes_writes_the_same_receipt(
     copied: Copy, at_step: At, trained_study: Study
 ) -> None:
-    """It computes no attention, and still knows how that was computed."""
+    """It computes no attention, but its receipt still says how attention was computed."""
     study = copied(SAVING)
     stop(study, at_step, 10)  # of 10
     receipt = train(study, *RUN)
@@ -217,7 +217,7 @@ def test_other_settings_begin_anew_and_the_old_go_on(
 def test_a_clock_that_jumps(
     copied: Copy, at_step: At, trained_study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a clock nor the age of a file decides anything."""
+    """Nothing depends on the clock or on the age of a file."""
     study = copied(SAVING)
     stop(study, at_step, 6)
     now = time.time()
@@ -248,7 +248,7 @@ def test_a_disk_that_fills_up_and_is_emptied(
     mounted: Callable[[int], Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Checkpoints fail, and training goes on; results fail, and the next attempt has them."""
+    """Training continues without checkpoints; results fail, and the next attempt writes them."""
     disk = mounted(32 * 1024)
     study = copied(SAVING, folder="disk")
     filler = disk / "filler"
@@ -295,7 +295,7 @@ def test_stopped_with_a_full_disk(
 def test_a_process_that_lost_the_run_stops(
     copied: Copy, at_step: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long before it writes; and it notes no error, since the run is not its own."""
+    """Long before it writes; and it records no error, since the run is not its own."""
     monkeypatch.setattr(saving, "_CHECK_LOCK_S", 0.0)
     study = copied()
 
@@ -311,7 +311,7 @@ def test_a_process_that_lost_the_run_stops(
 
 
 def test_saving_takes_a_hundredth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock of its own: steps of a second, and checkpoints that take seven."""
+    """With a simulated clock: steps of one second, and checkpoints that take seven."""
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     saved: list[float] = []

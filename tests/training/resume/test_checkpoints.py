@@ -19,7 +19,7 @@ RUN = {"settings": "a", "checkpoint": None}
 
 
 def state(value: float = 1.0) -> dict[str, Any]:
-    """The kinds of things that a run's state is made of."""
+    """All kinds of values that a run's state contains."""
     return {
         "model": {"a.weight": torch.full((2, 3), value), "b": torch.tensor(value)},
         "optimiser": {

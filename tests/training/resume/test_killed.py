@@ -1,4 +1,4 @@
-"""Runs that are killed, at any moment, end as if they had never been."""
+"""Runs that are killed at any moment end with the same result as if they had not been."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NewRun = Callable[..., Any]
 
 
 def ends_the_same(killed: Any, faults: list[str], reference: Any) -> None:
-    """Kill attempts one after the other, each by a fault, and let the next one end."""
+    """Kill one attempt after the other, each by a fault, and let the next one finish."""
     for number, fault in enumerate(faults, start=1):
         assert killed.attempt(fault) == KILLED, f"attempt {number} was not hit by {fault}"
         if killed.note.exists():  # or it was killed before it could write that
@@ -37,7 +37,7 @@ def ends_the_same(killed: Any, faults: list[str], reference: Any) -> None:
 
 @pytest.mark.parametrize("method", ["conv_lora", "nas_pc_lora", "unet"])
 def test_killed_at_random_moments(method: str, new_run: NewRun) -> None:
-    """At steps and stages of writing: six to each of the ten steps, and as many before."""
+    """At steps and stages of writing: six for each of the ten steps, and six before the first."""
     reference = new_run(method, "whole")
     assert reference.attempt() == 0
     draw = random.Random(method)
@@ -72,7 +72,7 @@ def test_interrupted_by_random_signals(method: str, new_run: NewRun) -> None:
 
 
 def test_killed_while_it_writes_its_results(new_run: NewRun) -> None:
-    """With few images for alpha, which go round several times, and whose place is found again."""
+    """With few images for alpha, which are repeated; a resumed run finds its place among them."""
     settings = {
         "workers": 1,
         "architecture": {"start_epoch": 0, "data": "val"},

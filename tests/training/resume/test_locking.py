@@ -1,4 +1,4 @@
-"""One process at a time on a run, and what happens where locks do not work."""
+"""One process at a time on a run, with and without file locks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def held(folder: Path) -> Iterator[RunLock]:
 
 
 def in_a_process(action: Callable[[], object]) -> int:
-    """Fork, do something there, and kill the process as it holds what it holds."""
+    """Fork, run an action in the child, and kill the child while it holds its locks."""
     child = os.fork()
     if child == 0:
         action()
@@ -211,7 +211,7 @@ def test_a_disk_too_full_for_the_owners_name(mounted: Callable[[int], Path]) -> 
 
 
 def halted(run: Any) -> tuple[subprocess.Popen[str], int]:
-    """A client, and its process that holds the run and has been halted after its third step."""
+    """A client, and its process that holds the run, halted after its third step."""
     client = subprocess.Popen(
         [sys.executable, "-m", "naslora", *run.command],
         env={**os.environ, "NASLORA_TEST_FAULT": "SIGSTOP step 3"},
@@ -252,7 +252,7 @@ def test_a_second_process_is_refused_and_does_no_harm(
 def test_a_run_that_was_taken_over_stops_and_harms_nothing(
     new_run: NewRun, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """As without locks: the first process lives on and wants to write when the second is done."""
+    """As without locks: the first process is still alive, and would write after the second."""
     whole, run = new_run("lora", "whole"), new_run("lora", "results", checkpoint_minutes=0)
     assert whole.attempt() == 0
     client, process = halted(run)
