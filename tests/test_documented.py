@@ -222,7 +222,7 @@ def test_the_pages_in_order(naslora: Run, tmp_path: Path) -> None:
                 see_the_page(tmp_path / page, words)
             elif "--estimator" in words:  # which merges NAS cells
                 places[page]["RUN"] = str(runs / "own")
-                assert "are off by" in run(page, words)  # the loss of the merge
+                assert "the median error of" in run(page, words)  # of the merge
             else:
                 if page.endswith("own_images.md") and words[0] == "predict":
                     words[words.index("DIR")] = "masks"
