@@ -2,11 +2,11 @@
 
     python benchmarks/aggregate.py --records 10000 --output benchmarks/results/aggregate-10000.json
 
-Records are synthetic and of full size: nine tasks, twelve methods and all ablations, as many seeds
-as it takes; 40 epochs of losses, the shares of eight operations in 32 cells after every epoch where
-a method has cells, and a per-image file with as many rows as the official test sets have images.
-They are written to a temporary folder first, so that the files are in the page cache when the
-command starts. It runs in a process of its own, and is measured from its start to its end.
+Records are synthetic and of full size: nine tasks, twelve methods and all ablations, with as many
+seeds as needed; 40 epochs of losses, the shares of eight operations in 32 cells after every epoch
+for methods with cells, and a per-image file with as many rows as the official test sets have
+images. They are written to a temporary folder first, so that the files are in the page cache when
+the command starts. The command runs in a separate process, and is measured from start to end.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--records", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         study, seeds = study_of(options.records, folder)
@@ -63,7 +63,7 @@ def main() -> None:
         check(study, options.records)
     for one in repeats:
         cpu = one["processor_seconds"]
-        print(f"{one['seconds']:6.2f} s, {cpu:6.2f} s of processors, {one['peak_gib']:.2f} GiB")
+        print(f"{one['seconds']:6.2f} s, {cpu:6.2f} s of CPU time, {one['peak_gib']:.2f} GiB")
     if options.output:
         settings: dict[str, Any] = {"records": options.records, "seeds": len(seeds), **sizes}
         settings["tables"] = tables_of(study)
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def study_of(records: int, folder: str) -> tuple[Study, range]:
-    """The study `paper` with as many seeds as it takes to have so many records."""
+    """The study `paper` with enough seeds for this number of records."""
     one = load_study("paper", {"seeds": [0]})
     controls = len(CONTROLS) * len(one.tasks)
     seeds = range(max(1, -(-(records - controls) // len(one.runs()))))
@@ -80,7 +80,7 @@ def study_of(records: int, folder: str) -> tuple[Study, range]:
 
 
 def write_records(study: Study, count: int) -> dict[str, int]:
-    """Write that many records; returns how many bytes of them, and of per-image files."""
+    """Write `count` records; returns the bytes of records and of per-image files."""
     layout = Layout.of(study)
     per_image = {task: per_image_file(task) for task in study.tasks}
     rng = np.random.default_rng(0)
@@ -98,7 +98,7 @@ def write_records(study: Study, count: int) -> dict[str, int]:
 
 
 def runs(study: Study) -> Iterator[tuple[str, str, int]]:
-    """Controls first, then all tasks and methods of a seed before the next seed's."""
+    """Controls first, then all tasks and methods seed by seed."""
     yield from ((task, control, 0) for task in study.tasks for control in CONTROLS)
     yield from sorted(study.runs(), key=lambda run: run[2])
 
@@ -106,7 +106,7 @@ def runs(study: Study) -> Iterator[tuple[str, str, int]]:
 def record(
     study: Study, task: str, variant: str, seed: int, rows: Path, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """What `naslora evaluate` writes for a run, with drawn numbers."""
+    """A record as `naslora evaluate` writes it, with random numbers."""
     benchmark = get_benchmark(task)
     one = Record(
         status="done",
@@ -158,7 +158,7 @@ def receipt(study: Study, task: str, variant: str, seed: int, rng: np.random.Gen
 
 
 def test_images(task: str) -> dict[str, int]:
-    """Images of each test set; where the paper counts two together, half of them each."""
+    """Images of each test set; if the paper counts two together, half of them each."""
     counts = {}
     for names, count in get_benchmark(task).expected.items():
         parts = names.split("+")
@@ -167,7 +167,7 @@ def test_images(task: str) -> dict[str, int]:
 
 
 def per_image_file(task: str) -> bytes:
-    """A per-image file of a task as Parquet, with drawn numbers."""
+    """A per-image file of a task as Parquet, with random numbers."""
     benchmark, images = get_benchmark(task), test_images(task)
     rng = np.random.default_rng(0)
     names = [name for name in benchmark.test_sets for _ in range(images[name])]
@@ -182,11 +182,11 @@ def per_image_file(task: str) -> bytes:
 
 
 def measure(command: list[str]) -> dict[str, float]:
-    """Seconds, processor seconds and peak memory of a command, from its start to its end.
+    """Wall time, CPU time and peak memory of a command, from its start to its end.
 
-    A small process starts it, since a process begins with the peak of the one it was forked from.
-    The command may read records in one process per core: the peak is that of the largest process
-    times their number and one, so that it is an upper bound.
+    A small process starts it, since a process inherits the peak of the one that it was forked from.
+    The command may read records in one process per core. The peak is an upper bound: that of the
+    largest process, times the number of cores plus one.
     """
     began = time.perf_counter()
     done = subprocess.run(
@@ -203,7 +203,7 @@ def measure(command: list[str]) -> dict[str, float]:
 
 
 def check(study: Study, count: int) -> None:
-    """See that every record was counted, so that nothing fast was wrong."""
+    """Check that every record was counted, so that a wrong result is not taken for a fast one."""
     with Layout.of(study).table("status", "csv").open() as file:
         done = sum(int(row["done"]) for row in csv.DictReader(file))
     if done != count:

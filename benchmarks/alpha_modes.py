@@ -2,11 +2,11 @@
 
     python benchmarks/alpha_modes.py --seeds 8 --output benchmarks/results/alpha_modes.json
 
-Against the paper's alternation (stage_wise) stand: one pass that both groups step on
-(simultaneous, after the same T_B), an update at every fourth step, and alpha that is never
-trained. The last one is the control: where not even that can be told from the paper's, the
-comparison cannot tell modes apart, and says only that alpha matters little here. What alpha itself
-becomes is compared too, in parts of the way that it goes under stage_wise.
+The paper's alternation (stage_wise) is compared with: one pass that updates both groups
+(simultaneous, after the same T_B), an update at every fourth step, and alpha that is never trained.
+The last one is the control: if even its scores do not differ from the paper's, the comparison
+cannot distinguish the modes, and only shows that alpha matters little here. The values of alpha are
+compared too, relative to the distance that they move under stage_wise.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from naslora.training.train import train
 
 TASK, METHOD, METRIC = "kvasir", "nas_pc_lora", "S_measure"
 EPOCHS, START = 8, 2  # T_B is a quarter of the epochs, as in the paper
-# The paper's alpha takes thousands of steps at 1e-3; it takes 66 here.
+# In the paper, alpha takes thousands of steps at 1e-3; here, it takes 66.
 ALPHA_RATE = 0.05
 MODES: dict[str, dict[str, Any]] = {
     "stage_wise": {},
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=8, choices=range(2, len(T_95) + 2))
     parser.add_argument("--images", type=int, default=60)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
     settings = {k: v for k, v in vars(options).items() if k != "output"}
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +105,7 @@ def study_of(options: argparse.Namespace, folder: str) -> Study:
 
 
 def measure(study: Study) -> tuple[dict[str, list[float]], dict[str, list[list[float]]]]:
-    """Of each mode and seed: the metric, and the shares of all cells' operations at the end."""
+    """For each mode and seed: the metric, and the final shares of the operations of all cells."""
     prepare(study, TASK)
     pretrain(study)
     found: dict[str, list[float]] = {mode: [] for mode in MODES}

@@ -1,12 +1,12 @@
-"""The ways to compute attention with relative positions, side by side; and which is the fastest.
+"""Compare the implementations of attention with relative positions, and find the fastest.
 
     python benchmarks/attention.py --backbone vit_h --image-size 1024 --batch-size 4 --device cuda \
         --precision bf16 --output build/attention.json
 
-The shapes are those of a backbone's windows and of its maps. A pass in training is forward and
-backward, of queries, keys and values alone, since the tables of positions are frozen. The time of a
-whole encoder is that of all its blocks. What `auto` takes on this device stands beside the fastest;
-to change it, edit `choose_backend` in naslora/sam/attention.py.
+The shapes are those of a backbone's windows and of its whole maps. A training pass is forward and
+backward, with gradients of queries, keys and values only, since the position embeddings are frozen.
+The time of an encoder is the sum over all its blocks. The choice of `auto` on this device is shown
+beside the fastest; to change it, edit `choose_backend` in naslora/sam/attention.py.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def blocks(backbone: str) -> dict[str, int]:
-    """How many blocks of the backbone attend over windows, and how many over the whole map."""
+    """The number of blocks of the backbone with attention in windows, and over the whole map."""
     sizes = BACKBONES[backbone]
     whole = len(sizes.global_attn_indexes)
     return {"window": sizes.depth - whole, "map": whole}
 
 
 def shape(options: argparse.Namespace) -> tuple[int, int, int]:
-    """Windows (or maps) of a batch, and rows and columns of each."""
+    """The number of windows (or maps) in a batch, and the rows and columns of each."""
     sizes = BACKBONES[options.backbone]
     side = options.image_size // sizes.patch_size
     if options.place == "map":
@@ -87,7 +87,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--precision", choices=list(DTYPES), default="fp32")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     Limits.add_options(parser, minutes=2)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     for name in ("way", "mode", "place"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def encoder_seconds(found: dict[str, dict[str, Any]], mode: str, backbone: str) -> dict[str, float]:
-    """Of each way that was measured undisturbed: seconds of the attention of all blocks."""
+    """Seconds of the attention of all blocks, for each way with enough undisturbed turns."""
     counts = blocks(backbone)
     sides = {place: found[f"{mode}, {place}"] for place in PLACES}
     return {

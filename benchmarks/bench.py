@@ -1,9 +1,9 @@
-"""Run all benchmarks whose answers are ratios, and write the table of them into README.md.
+"""Run all benchmarks whose results are ratios, and write the table of ratios into README.md.
 
     python benchmarks/bench.py
 
 Results go to `results/`, named after the hardware. With --table, nothing is run, and the table is
-made from the results that are there.
+made from the existing results.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from naslora.timing.document import hardware_tag
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 BEGIN, END = "<!-- ratios: begin -->", "<!-- ratios: end -->"
-# Result, script, arguments. Comparisons take turns for 10 minutes at most, and there are six.
+# Result, script, arguments. There are six comparisons, each of 10 minutes at most.
 RUNS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("encoder-512", "encoder.py", ("--image-size", "512")),
     (
@@ -52,7 +52,8 @@ def main() -> None:
     if not options.table:
         torch.set_num_threads(options.threads)
         tag = hardware_tag(hardware(torch.device("cpu")))
-        # Written in place, the first result would make the work tree of all others a changed one.
+        # Results are copied here at the end: written earlier, they would mark the work tree of
+        # later runs as changed.
         with tempfile.TemporaryDirectory() as folder:
             try:
                 for name, script, arguments in RUNS:
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def more(script: str, options: argparse.Namespace) -> list[str]:
-    """Arguments that depend on this run."""
+    """Arguments that depend on the options."""
     found = []
     if script in ("encoder.py", "cell.py", "decoder_only.py"):
         found += ["--threads", str(options.threads)]

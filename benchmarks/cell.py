@@ -1,11 +1,11 @@
-"""What a NAS cell costs: whole steps of nas_pc_lora against lora and conv_lora, and inference.
+"""The cost of a NAS cell: training steps of nas_pc_lora against lora and conv_lora, and inference.
 
     python benchmarks/cell.py --output benchmarks/results/cell-512.json
 
-A step is what training does with a batch of noise: the whole SAM, the task's loss, gradients and
-Adam. Steps with updates of alpha are taken in the mode that the paper describes (stage_wise, with
-a second pass) and in the one that shares a pass (simultaneous). The schedule is the paper's, 10
-epochs of 40 without alpha. All sides take turns, each in a process of its own.
+A step is a training step on a batch of noise: the whole SAM, the task's loss, gradients and Adam.
+Steps that update alpha are measured in the paper's mode (stage_wise, with a second pass) and in the
+mode with one shared pass (simultaneous). The schedule is the paper's, 10 epochs of 40 without
+alpha. All sides take turns, each in a separate process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from naslora.study.settings import load_study
 from naslora.training.losses import task_loss
 
 METHODS = ("lora", "nas_pc_lora", "conv_lora")
-MODES = {"stage_wise": None, "simultaneous": 1.1}  # and the target of the whole schedule
+MODES = {"stage_wise": None, "simultaneous": 1.1}  # with the target for the whole schedule
 TRAINING = (*METHODS, *(f"nas_pc_lora:{mode}" for mode in MODES))
 INFERENCE = ("plain", "collapsed", "merged")
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     Limits.add_options(parser)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
@@ -114,7 +114,7 @@ def main() -> None:
 def schedule(
     step: Mapping[str, Any], mode: str, target: float | None, where: str
 ) -> dict[str, Any]:
-    """The paper's schedule, a part of it without alpha, against as many steps of lora."""
+    """The paper's schedule, with its first part without alpha, against as many steps of lora."""
     paper = load_study("paper").training
     without = paper.architecture.start_epoch / paper.epochs
     rest, cell = step[f"nas_pc_lora:{mode}"], step["nas_pc_lora"]

@@ -1,9 +1,9 @@
-"""Decoder-only training from kept embeddings: its second epoch against its first.
+"""Decoder-only training from cached embeddings: later epochs against the first.
 
     python benchmarks/decoder_only.py --output benchmarks/results/decoder_only-512.json
 
 The loop and the loaders are those of training, on generated images. The first epoch embeds every
-image and its mirror image, which takes as long as two epochs would without keeping them.
+image and its mirror image, which takes as long as two epochs without the cache.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--backbone", default="vit_b")
     parser.add_argument("--image-size", type=int, default=512)
-    parser.add_argument("--images", type=int, default=16, help="to generate, for all splits")
+    parser.add_argument("--images", type=int, default=16, help="images to generate, of all splits")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
     settings = {k: v for k, v in vars(options).items() if k != "output"}
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def epochs(options: argparse.Namespace, folder: Path) -> list[float]:
-    """Seconds of each epoch, the first with the making of the embeddings."""
+    """Seconds of each epoch; the first computes the embeddings."""
     study = load_study(
         "rehearsal",
         {
@@ -97,7 +97,7 @@ def epochs(options: argparse.Namespace, folder: Path) -> list[float]:
 
 
 class Marks(EpochProgress):
-    """Notes the time after each epoch, whose losses have been waited for."""
+    """Records the time after each epoch, when its losses are known."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)

@@ -1,10 +1,10 @@
-"""Our image encoder against its peers: Meta's with HF peft, and HF transformers' with HF peft.
+"""Our image encoder against Meta's with HF peft, and HF transformers' with HF peft.
 
     python benchmarks/encoder.py --image-size 512 --output benchmarks/results/encoder-512.json
 
-A training step is forward, backward and an Adam step of the adapters alone, on one batch, with the
-mean square of the embedding as the loss: the decoder, which is the same for all, is left out. So
-is the data. Weights are random. All sides take turns, each in a process of its own.
+A training step is forward, backward and an Adam step of the adapters, on one batch, with the mean
+square of the embedding as the loss: the decoder, which is the same for all, is left out, and so is
+the data. Weights are random. All sides take turns, each in a separate process.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from naslora.sam.building import build_sam
 
 RANK = 3
 OURS = ("lora", "dora", "vera", "conv_lora", "nas_pc_lora", "darts")
-GEMM = "gemm"  # the side whose job is a product of matrices
+GEMM = "gemm"  # the side whose job is a matrix product
 PEERS = ("meta-lora", "meta-dora", "meta-vera", "transformers-lora", "autogluon-conv_lora")
 LORA_PEERS = ("meta-lora", "transformers-lora")
-# Where our defaults are the paper's and the peers' are others, ours are set to theirs.
+# Our defaults are the paper's; where the peers' differ, ours are set to theirs.
 SETTINGS: dict[str, dict[str, Any]] = {
     "dora": {"magnitude": "output"},
     "vera": {"rank": 256, "projections": None},
-    "darts": {"style": "darts"},  # cells with ReLU and batch normalisation, as DARTS has them
+    "darts": {"style": "darts"},  # cells with ReLU and batch normalisation, as in DARTS
 }
 # Time and memory of training and time of inference, against Meta's encoder with peft's LoRA.
 TARGETS: dict[tuple[str, int], tuple[float, float, float]] = {
@@ -112,7 +112,7 @@ def transformers(
 def autogluon(
     path: Path, backbone: str, image_size: int
 ) -> tuple[nn.Module, Callable[..., Tensor]]:
-    """Meta's encoder with the Conv-LoRA layer of a file of AutoGluon's."""
+    """Meta's encoder with the Conv-LoRA layer from AutoGluon's file."""
     spec = importlib.util.spec_from_file_location("adaptation_layers", path)
     assert spec is not None
     assert spec.loader is not None
@@ -142,7 +142,7 @@ def autogluon(
 
 
 def job(options: argparse.Namespace) -> Callable[[], object]:
-    """What a side repeats."""
+    """The job that a side repeats."""
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     if options.side == GEMM:
@@ -179,12 +179,12 @@ def job(options: argparse.Namespace) -> Callable[[], object]:
 
 
 def product_size(device: str) -> int:
-    """Rows and columns of the matrices whose product has the largest rate."""
+    """Rows and columns of the square matrices in the product that measures the peak rate."""
     return 8192 if device == "cuda" else 2048
 
 
 def product(options: argparse.Namespace) -> Callable[[], object]:
-    """A product of large matrices, whose rate is this machine's peak."""
+    """A product of large matrices, which measures this machine's peak rate."""
     n = product_size(options.device)
     dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
     a, b = (torch.randn(n, n, dtype=dtype, device=options.device) for _ in range(2))
@@ -192,7 +192,7 @@ def product(options: argparse.Namespace) -> Callable[[], object]:
 
 
 def flops(backbone: str, image_size: int, batch: int) -> float:
-    """Of a forward pass: products of the blocks' linear layers and of attention on real tokens."""
+    """FLOPs of a forward pass: the blocks' linear layers and attention, without padding tokens."""
     sizes = BACKBONES[backbone]
     tokens = (image_size // sizes.patch_size) ** 2
     linear = 12 * sizes.embed_dim**2
@@ -218,7 +218,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--autogluon", type=Path, help="a copy of AutoGluon's adaptation_layers.py, for its side"
     )
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     parser.add_argument("--mode", default="training", help=argparse.SUPPRESS)
     parser.add_argument("--side", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def pairs(sides: Sequence[str]) -> list[tuple[str, str]]:
-    """Ours and the peer of each comparison of these sides: the same method, or else LoRA."""
+    """Our side and the peer of each comparison: the peer with the same method, or else LoRA."""
     named = [(side.rpartition("-")[2], side) for side in sides if side in PEERS]
     found = [(mine, peer) for mine, peer in named if mine in sides]
     alone = [side for side in sides if side in OURS and side not in dict(found)]

@@ -1,15 +1,15 @@
-"""All that a GPU is needed for, in one command of 25 minutes, the parts of most worth first.
+"""Everything that needs a GPU, in one command of 25 minutes, the most important parts first.
 
     python benchmarks/gpu.py --minutes 25 --out build/gpu
 
-Each part (`gpu_parts.py`) is a command with a time limit of its own. Its result, `<part>.json` with
-the hardware, the versions, the missing packages and the end of its output, is written when it
-starts and again as soon as it ends, so that a machine that is taken away early loses no more than
-the part at work. A part that fails or takes too long says so in its result, and the next one
-begins. Measurements of a part lie beside it.
+Each part (`gpu_parts.py`) is a command with its own time limit. Its result, `<part>.json` with the
+hardware, the versions, the missing packages and the end of its output, is written when it starts
+and again when it ends, so that only the running part is lost if the machine is taken away early. If
+a part fails or takes too long, its result says so, and the next one starts. Measurements of a part
+are written beside its result.
 
-It needs torch, and of the other packages what each part needs. Packages that were brought along in
-a folder are found there: --packages. On a machine without a GPU, --dry-run tries all parts out.
+Only torch is needed to start; parts need further packages, which can be provided in a folder
+(--packages). On a machine without a GPU, --dry-run tries all parts.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from typing import Any
 import torch
 from gpu_parts import ROOT, Part, parts
 
-_TAIL = 6000  # characters of a part's output that its result keeps
-_LEAST = 30  # seconds that a part needs to be begun
-_GRACE = 20  # seconds that a part has to save its state
+_TAIL = 6000  # characters of a part's output that its result contains
+_LEAST = 30  # a part is not started with fewer seconds left
+_GRACE = 20  # seconds for a part to save its state
 
 
 def run(part: Part, seconds: float, folder: Path, packages: Path, about: dict[str, Any]) -> str:
-    """Run a part for so long at most; write its result, and return its status.
+    """Run a part for at most `seconds`; write its result, and return its status.
 
-    The status is `done`, `failed` or `out of time`. While the part is at work, it is `running`.
+    The status is `done`, `failed` or `out of time`, and `running` until the part ends.
     """
     result = {
         **{"part": part.name, "about": part.about, "command": part.command[1:]},
@@ -59,7 +59,7 @@ def run(part: Part, seconds: float, folder: Path, packages: Path, about: dict[st
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that its own processes end with it
+            start_new_session=True,  # so that its child processes are ended too
         )
         try:
             code: int | None = process.wait(timeout=seconds)
@@ -77,7 +77,7 @@ def run(part: Part, seconds: float, folder: Path, packages: Path, about: dict[st
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a part with all of its processes: trainings save a checkpoint first."""
+    """End a part with all of its processes; trainings save a checkpoint first."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -88,7 +88,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _tests(path: Path) -> dict[str, Any] | None:
-    """How many tests passed, failed and were left out, and the names of those that failed."""
+    """The numbers of tests that passed and were skipped, and the names of those that failed."""
     if not path.is_file():
         return None
     cases = list(ElementTree.parse(path).iter("testcase"))
@@ -134,7 +134,7 @@ def _revision() -> dict[str, Any]:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a result whole. Not by naslora.core, so that it works whatever packages are missing."""
+    """Write a result atomically; without naslora.core, so that no other package is needed."""
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     temporary.replace(path)
@@ -150,7 +150,7 @@ def main() -> None:
         type=Path,
         default=ROOT / "build" / "gpu-packages",
         metavar="FOLDER",
-        help="packages that were brought along (build/gpu-packages)",
+        help="packages that are not installed (build/gpu-packages)",
     )
     parser.add_argument(
         "--archives",
@@ -164,18 +164,18 @@ def main() -> None:
     if not options.dry_run and not torch.cuda.is_available():
         sys.exit(
             "error: torch sees no CUDA device on this machine\n"
-            "  what to do: run this on a machine with an NVIDIA GPU; --dry-run tries all parts out"
-            " on the CPU"
+            "  what to do: run this on a machine with an NVIDIA GPU; --dry-run tries all parts on"
+            " the CPU"
         )
     folder = options.out.absolute()
     known = parts(folder, options.archives.absolute(), dry_run=options.dry_run)
     names = [part.name for part in known]
     if unknown := sorted(set(options.parts or ()) - set(names)):
-        sys.exit(f"error: no part {', '.join(unknown)}\n  what to do: take {', '.join(names)}")
+        sys.exit(f"error: no part {', '.join(unknown)}\n  what to do: choose {', '.join(names)}")
     folder.mkdir(parents=True, exist_ok=True)
     packages = options.packages.absolute()
     if packages.is_dir():
-        sys.path.append(str(packages))  # their versions are found there
+        sys.path.append(str(packages))  # so that `describe` finds their versions
     about = describe(torch.device("cpu" if options.dry_run else "cuda"))
     if about["missing_packages"]:
         print(f"missing here: {', '.join(about['missing_packages'])}", flush=True)

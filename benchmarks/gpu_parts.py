@@ -1,4 +1,4 @@
-"""The parts of `gpu.py`: what each runs, for how long at most, and in miniature on a CPU."""
+"""The parts of `gpu.py`: their commands and time limits, also in miniature on a CPU."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _MINIATURE = {
 
 @dataclass(frozen=True)
 class Part:
-    """A command, and the most minutes that it may take.
+    """A command with a time limit.
 
     Attributes:
-        name: of its result.
+        name: the name of its result.
         minutes: its time limit.
-        command: what is run, in the repository's root.
-        about: the question.
+        command: the command, run in the repository's root.
+        about: the question that it answers.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Part:
 
 
 def parts(output: Path, archives: Path, *, dry_run: bool) -> list[Part]:
-    """All parts, those of most worth first.
+    """All parts, the most important first.
 
     Args:
         output: the folder for their results.
@@ -63,7 +63,7 @@ def parts(output: Path, archives: Path, *, dry_run: bool) -> list[Part]:
             "attention",
             3,
             _attention(output, dry_run),
-            "Which way to compute attention is the fastest on this device?",
+            "Which implementation of attention is the fastest on this device?",
         ),
         Part(
             "encoder",
@@ -75,7 +75,7 @@ def parts(output: Path, archives: Path, *, dry_run: bool) -> list[Part]:
             "encoder-one",
             3,
             _encoder(output, dry_run, "encoder-batch-1", 1),
-            "The same with one image, should a batch of the peers be too large for this device",
+            "The same with one image, in case a batch of the peers is too large for this device",
         ),
         Part(
             "table5",
@@ -93,7 +93,7 @@ def parts(output: Path, archives: Path, *, dry_run: bool) -> list[Part]:
             "pretrain",
             10,
             _pretrain(output, dry_run),
-            "How far the pretraining of the backbone small comes in ten minutes",
+            "How far does the pretraining of the backbone small get in ten minutes?",
         ),
         Part(
             "sample",
@@ -109,7 +109,7 @@ def _tests(output: Path, dry_run: bool) -> list[str]:
     if dry_run:
         where = "tests/training/test_devices.py"
         return [*_PYTEST, report, where, "-k", "multiclass and cpu"]
-    # By name: other test files import what a bare machine may lack.
+    # By name: other test files import packages that this machine may lack.
     marked = [
         str(path.relative_to(ROOT))
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
@@ -119,7 +119,7 @@ def _tests(output: Path, dry_run: bool) -> list[str]:
 
 
 def _sizes(dry_run: bool, batch: int) -> list[str]:
-    """Options of the comparisons: the model, the device, and how long they go on."""
+    """Options of the comparisons: the model, the device, and in miniature the number of turns."""
     tiny = "--backbone tiny --image-size 64 --batch-size 1 --threads 1 --device cpu"
     if dry_run:
         return f"{tiny} --one-process --turns 1".split()
@@ -154,7 +154,7 @@ def _layouts(output: Path, dry_run: bool) -> list[str]:
 
 
 def _table5(output: Path, dry_run: bool) -> list[str]:
-    # Fewer repeats than the study has, which would take half an hour.
+    # Fewer repeats than in the study, which would take half an hour.
     settings: dict[str, Any] = {"timing": {"repeats": 2, "warm_up": 1, "steps": 2}}
     if dry_run:
         settings = {**_MINIATURE, "timing": {"repeats": 1, "warm_up": 1, "steps": 1}}
@@ -173,7 +173,7 @@ def _pretrain(output: Path, dry_run: bool) -> list[str]:
     }
     if dry_run:
         return [*_NASLORA, "pretrain", "--study", "rehearsal", *_set({**_MINIATURE, **settings})]
-    # A part of the scenes: drawing them all takes longer than the part.
+    # Fewer scenes: drawing all of them would take longer than this part.
     settings |= {"training.accelerator": "gpu", "pretraining.precision": "bf16-mixed"}
     settings |= {"pretraining.scenes": 2000, "pretraining.checkpoint_minutes": 1}
     return [*_NASLORA, "pretrain", "--study", "sample", *_set(settings)]

@@ -3,12 +3,12 @@
     python benchmarks/layouts.py --backbone vit_h --image-size 1024 --batch-size 4 --device cuda \
         --precision bf16 --output build/layouts.json
 
-A step is forward, loss and backward, on a batch that is on the device already; the optimiser's part
-is left out, as a graph does not cover the alternation between the weights and alpha. The forms of
+A step is forward, loss and backward, on a batch that is already on the device; the optimiser is
+left out, because a graph does not cover the alternation between the weights and alpha. The forms of
 a method take turns:
 
 plain
-    as training does it now: every tensor is contiguous.
+    as in training: every tensor is contiguous.
 channels_last
     weights and activations of convolutions are stored with their channels last.
 graph
@@ -57,8 +57,8 @@ def job(options: argparse.Namespace) -> Callable[[], object]:
     dtype = DTYPES[options.precision]
 
     def step() -> tuple[Tensor | None, ...]:
-        # Without the cache of cast weights, which a graph must not hold on to; in no form, so
-        # that all do the same.
+        # Without autocast's cache of cast weights, which a graph must not keep; in all forms, so
+        # that they do the same.
         with torch.autocast(
             options.device, dtype, enabled=dtype != torch.float32, cache_enabled=False
         ):
@@ -69,7 +69,7 @@ def job(options: argparse.Namespace) -> Callable[[], object]:
 
 
 def _captured(step: Callable[[], object]) -> Callable[[], object]:
-    """A step whose kernels are launched all at once."""
+    """A step whose kernels are launched together, by a CUDA graph."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -82,7 +82,7 @@ def _captured(step: Callable[[], object]) -> Callable[[], object]:
 
     def replay() -> object:
         graph.replay()
-        return kept  # the gradients' memory is the graph's
+        return kept  # the graph owns the gradients' memory
 
     return replay
 
@@ -97,7 +97,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--precision", choices=list(DTYPES), default="fp32")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     Limits.add_options(parser, minutes=2)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     for name in ("method", "form"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

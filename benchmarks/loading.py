@@ -1,11 +1,11 @@
-"""Images per second of the data loader, against those of the method that trains fastest.
+"""Images per second of the data loader, compared with the method that trains fastest.
 
     python benchmarks/loading.py --backbones vit_b --image-size 1024
 
-For images of a typical size, stored as their data set stores them: the loader that decodes every
-image in every epoch, what it takes to write the file of resized images once, the loader that reads
-from it, and the memory of all its processes after each epoch. Then steps of decoder-only training
-on the same machine. Weights are random and images drawn: neither matters for the time.
+For images of the size and format of some data sets: the loader that decodes every image in every
+epoch, the time to write the file of resized images once, the loader that reads from it, and the
+memory of all its processes after each epoch. Then steps of decoder-only training on the same
+machine. Weights are random and images synthetic, which does not affect the time.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def prepared(folder: Path, count: int, size: tuple[int, int]) -> Manifest:
 
 
 def resident_mib() -> float:
-    """Memory of this process and its workers; pages that they share count once for each."""
+    """Memory of this process and its workers in MiB; shared pages count once per process."""
     own = Path(f"/proc/self/task/{os.getpid()}/children")
     pids = [os.getpid(), *map(int, own.read_text().split())]
     pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
@@ -86,7 +86,7 @@ def resident_mib() -> float:
 
 
 def epochs(data: SegmentationDataset, workers: int) -> dict[str, list[float]]:
-    """Images per second in each epoch, and MiB of memory after it."""
+    """Images per second in each epoch, and memory in MiB after it."""
     sampler = EpochSampler(range(len(data)), seed=0, horizontal_flip=0.5)
     loader = training_loader(FlippedImages(data), sampler, batch_size=BATCH, workers=workers)
     rates, memory = [], []
@@ -116,7 +116,7 @@ def loading(count: int, size: tuple[int, int], image_size: int, workers: int) ->
 
 
 def training(backbone: str, image_size: int, steps: int) -> float:
-    """Images per second of training steps, the first left out."""
+    """Images per second of training steps, without the first."""
     settings = load_study("paper").training
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batch = BATCH if device.type == "cuda" else 1
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
     loader = {}
     slowest = dict.fromkeys(("decoded", "cached"), float("inf"))

@@ -1,9 +1,9 @@
-"""How long Snakemake plans the study `paper`, and a study of ten times as many runs.
+"""The time that Snakemake needs to plan the study `paper`, and one with ten times as many runs.
 
     python benchmarks/plan.py --output benchmarks/results/plan.json
 
-Each plan is `snakemake -n --profile PROFILE all_tables` in a process of its own, from its start to
-its end, in an empty copy of the workflow: so every job is to be done, and nothing is read.
+Each plan is `snakemake -n --profile PROFILE all_tables` in a separate process, from its start to
+its end, in a copy of the workflow without results: every job has to be done, and nothing is read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 30])
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name in WORKFLOW:
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def measure(folder: Path, profile: str, seeds: int) -> dict[str, Any]:
-    """Plan once; returns jobs, seconds, and seconds of processors."""
+    """Plan once; returns the number of jobs, wall time and CPU time."""
     command = [sys.executable, "-m", "snakemake", "-n", "--profile", profile, "all_tables"]
     command += ["--config", "study=paper", f"seeds={json.dumps(list(range(seeds)))}"]
     before, load = resource.getrusage(resource.RUSAGE_CHILDREN), os.getloadavg()[0]
@@ -64,7 +64,7 @@ def measure(folder: Path, profile: str, seeds: int) -> dict[str, Any]:
     counted = re.search(r"^(\d+) jobs to do", done.stdout, re.MULTILINE)
     assert counted is not None
     jobs = int(counted[1])
-    print(f"{profile:5} {jobs:5} jobs: {seconds:6.2f} s, {cpu:6.2f} s of processors", flush=True)
+    print(f"{profile:5} {jobs:5} jobs: {seconds:6.2f} s, {cpu:6.2f} s of CPU time", flush=True)
     return {
         "profile": profile,
         "jobs": jobs,

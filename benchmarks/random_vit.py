@@ -2,11 +2,12 @@
 
     python benchmarks/random_vit.py --study sample --task kvasir --images 100 --native-images 3
 
-The images are drawn from a prepared task, whatever its split: nothing is trained. At 224 px every
+The images are drawn from all splits of a prepared task, since nothing is trained. At 224 px every
 block attends over 14 x 14 patches; at 1024 px, SAM's own size, blocks have windows of 14 x 14
-patches but for four, which see all of 64 x 64. A pass at 1024 px takes a minute or more on a few
-cores, so it gets fewer images. The paper names neither its initialisation nor its input size; this
-prints both sizes beside the paper's numbers, with layers counted from 1 and from 0.
+patches, except for four with global attention over 64 x 64. A pass at 1024 px takes a minute or
+more on a few cores, so fewer images are used. The paper states neither its initialisation nor its
+input size; the numbers of both sizes are printed beside the paper's, with layers counted from 1 and
+from 0.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ SHARES = (0.4, 0.6, 0.8)
 def measure(
     study: Study, task: str, backbone: str, size: int, count: int, seed: int
 ) -> tuple[LayerStatistics, dict[str, Any]]:
-    """Statistics of a random ViT on so many images; and what to keep of them."""
+    """Statistics of a random ViT on `count` images, and the part of them that is written."""
     began = time.perf_counter()
     layout = Layout.of(study)
     samples = read_manifest(layout.manifest(task)).samples
@@ -72,14 +73,14 @@ def row(statistics: LayerStatistics, first: int) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--study", default="sample", help="whose prepared images")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="their folder")
+    parser.add_argument("--study", default="sample", help="study of the prepared images")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results")
     parser.add_argument("--task", default="kvasir")
     parser.add_argument("--backbone", default="vit_h", choices=("vit_h", "vit_l"))
-    parser.add_argument("--images", type=int, default=100, help="at 224 px")
-    parser.add_argument("--native-images", type=int, default=4, help="at 1024 px")
+    parser.add_argument("--images", type=int, default=100, help="number of images at 224 px")
+    parser.add_argument("--native-images", type=int, default=4, help="number of images at 1024 px")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
     study = load_study(options.study, {"results": str(options.results)})
     sizes = {224: options.images, 1024: options.native_images}

@@ -1,8 +1,8 @@
-"""Ratios of two sides that took turns: their median, its interval, and which are refused.
+"""Ratios of two sides that took turns: their median, its interval, and when there is none.
 
-A turn on processors is kept if hardly anything else ran on them during the jobs of both sides. The
-interval is of the median, from order statistics, and assumes no distribution. Since it is looked at
-after every turn, until it is narrow enough, it covers the median somewhat less often than 95 % say.
+A turn on a CPU counts if other processes used at most `QUIET` of it during the jobs of both sides.
+The interval of the median is from order statistics and assumes no distribution. Turns are added
+until the interval is narrow enough, so it covers the median slightly less often than 95 %.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch
 from naslora.core.files import write_json
 from naslora.study.provenance import provenance
 
-# The share of the machine's processors that others may use during a job that counts.
+# The largest share of the machine's processors that other processes may use during a job.
 QUIET = 0.05
-# With fewer, the smallest and the largest value are no 95 % interval of the median.
+# With fewer values, the smallest and the largest are not a 95 % interval of the median.
 LEAST = 6
 Line = dict[str, Any]
 Figures = Mapping[str, Any]
@@ -29,18 +29,19 @@ Figures = Mapping[str, Any]
 def median_interval(
     values: Sequence[float], confidence: float = 0.95
 ) -> tuple[float, float] | None:
-    """Two of the values between which the median lies, with at least so much confidence.
+    """A confidence interval of the median, between two of the values.
 
-    The number of values below the median is binomial, whatever their distribution: for sorted
-    values x[1..n], it lies between x[k] and x[n+1-k] but for twice the chance of fewer than k.
+    The number of values below the median is binomial, whatever their distribution. For sorted
+    values x[1..n], the median is outside of x[k]..x[n+1-k] with twice the probability that fewer
+    than k values are below it.
 
     Returns:
-        The interval; None where there are too few values.
+        The interval; None if there are too few values.
     """
-    n, low, chance = len(values), 0, 0.0
+    n, low, probability = len(values), 0, 0.0
     while low < n // 2:
-        chance += math.comb(n, low) / 2**n
-        if 2 * chance > 1 - confidence:
+        probability += math.comb(n, low) / 2**n
+        if 2 * probability > 1 - confidence:
             break
         low += 1
     if low == 0:
@@ -50,7 +51,7 @@ def median_interval(
 
 
 def quiet_turns(*sides: Figures) -> list[int]:
-    """Of the turns that all of these sides took, those that nothing else disturbed."""
+    """The turns of these sides that no other process disturbed."""
     turns = zip(*(side["outside"] for side in sides), strict=True)
     return [turn for turn, outside in enumerate(turns) if max(outside) <= QUIET]
 
@@ -61,17 +62,17 @@ def ratios_of_turns(ours: Figures, theirs: Figures, what: str = "seconds") -> li
 
 
 def is_narrow(ratios: Sequence[float], width: float) -> bool:
-    """Whether the interval of the median is at most so wide, as a share of the median."""
+    """Whether the interval of the median is at most `width` wide, as a share of the median."""
     interval = median_interval(ratios)
     return interval is not None and interval[1] - interval[0] <= width * statistics.median(ratios)
 
 
 def time_ratio(question: str, ours: Figures, theirs: Figures, target: float | None) -> Line:
-    """The median of the ratios of wall time of single turns, and its interval.
+    """The median ratio of the wall times of single turns, and its interval.
 
     In a turn, both sides ran one right after the other, so that a machine that is slow for some
-    minutes is slow for both. Seconds of processor time, which waiting does not add to, are quoted
-    beside it. Where too few turns were undisturbed, there is no ratio.
+    minutes is slow for both. Processor time, which excludes waiting, is reported next to wall time.
+    There is no ratio if too few turns were undisturbed.
     """
     if reason := failure(ours, theirs):
         return ratio(question, None, target, reason)
@@ -89,20 +90,20 @@ def time_ratio(question: str, ours: Figures, theirs: Figures, target: float | No
 
 
 def failure(*sides: Figures) -> str | None:
-    """Why one of these sides has no figures; None where all have."""
+    """Why one of these sides has no figures; None if all have."""
     return next((str(side["failed"]) for side in sides if "failed" in side), None)
 
 
 def memory_ratios(
     question: str, what: str, ours: Figures, theirs: Figures, target: float | None
 ) -> list[Line]:
-    """The ratio of the peaks of memory of whole processes, and that of what a job adds to them.
+    """The ratio of the peak memory of whole processes, and that of the memory that a job adds.
 
     Args:
         question: what is measured, such as "step memory".
-        what: which sides they are.
-        ours: figures of the side above.
-        theirs: of the one below.
+        what: the names of the sides.
+        ours: figures of the numerator.
+        theirs: figures of the denominator.
         target: of the first ratio.
     """
     beyond = f"{question} beyond code and weights: {what}"
@@ -120,12 +121,12 @@ def memory_ratios(
 
 
 def share_of_peak(question: str, rate: float | None, peak: float | None) -> Line:
-    """A rate as a share of the largest that was measured, which it cannot exceed.
+    """A rate as a share of the measured peak rate, which it cannot exceed.
 
     Args:
-        question: what it is the share of.
-        rate: None where it was not measured, and so is the next.
-        peak: in the same unit.
+        question: what is measured.
+        rate: the rate; None if it was not measured.
+        peak: the peak rate in the same unit; None if it was not measured.
     """
     if not rate or not peak:
         return ratio(question, None, None, "not measured: too few turns undisturbed")
@@ -140,8 +141,8 @@ def ratio(question: str, value: float | None, target: float | None, note: str = 
     """One line of the table of all ratios.
 
     Args:
-        question: what is above and below.
-        value: None where it could not be measured, which the note explains.
+        question: the numerator and the denominator.
+        value: the ratio; None if it could not be measured, which the note explains.
         target: the largest value that is good enough, if there is one.
         note: how it was measured.
 
@@ -154,13 +155,13 @@ def ratio(question: str, value: float | None, target: float | None, note: str = 
 
 
 def verdict(line: Line) -> str:
-    """What a line says about its target, by the interval where there is one."""
+    """Whether a line meets its target, and whether the target is within its interval."""
     value, target = line["value"], line["target"]
     if value is None:
         return "not measured"
     if target is None:
         return ""
-    found = "met" if round(value, 3) <= target else "missed"  # as it is printed
+    found = "met" if round(value, 3) <= target else "missed"  # rounded as it is printed
     bounds = line.get("interval") or line.get("spread")
     if bounds and bounds[0] <= target <= bounds[1]:
         found += ", within the interval" if "interval" in line else ", within the spread"
@@ -168,7 +169,7 @@ def verdict(line: Line) -> str:
 
 
 def write(path: Path | None, settings: Mapping[str, Any], **content: Any) -> None:
-    """Write what was found, with the machine that it was found on; print the ratios."""
+    """Write the results, with the machine that they were measured on; print the ratios."""
     for line in content["ratios"]:
         value = "-" if line["value"] is None else f"{line['value']:.3f}"
         wanted = "" if line["target"] is None else f"  (target {line['target']:g})"

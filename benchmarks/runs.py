@@ -1,9 +1,9 @@
-"""The runs of a study, one after the other in one process, as many as there is time for.
+"""The runs of a study, one after the other in one process.
 
     python benchmarks/runs.py --study sample --set archives=FOLDER --output build/runs.json
 
-It needs neither Snakemake nor DVC. Runs that are done are left out, so that the same command goes
-on where it was stopped. The file is written anew after each run.
+It needs neither Snakemake nor DVC. Runs that are done are skipped, so that the same command resumes
+after an interruption. The output is rewritten after each run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def run(study: Study, task: str, variant: str, seed: int) -> dict[str, Any]:
-    """Prepare, train and evaluate, each unless it is done; what came of it."""
+    """Prepare, train and evaluate, each unless it is done; returns the outcome."""
     layout, began = Layout.of(study), time.perf_counter()
     found: dict[str, Any] = {"task": task, "variant": variant, "seed": seed}
     record = layout.record(task, variant, seed)

@@ -1,9 +1,9 @@
-"""Sides of a comparison: processes that each repeat one job, in turn, whenever they are told to.
+"""Sides of a comparison: processes that each repeat one job, in turns.
 
-All sides of a comparison are measured alternately, one job at a time, so that whatever else the
-machine does falls on all, and each in a process of its own, so that each has a peak of memory of
-its own. The peak is of the whole process, Python and torch included, as it would be in a job.
-Turns are taken until the ratios are known well enough; see `ratios.py`.
+All sides are measured alternately, one job at a time, so that other load on the machine affects all
+of them, and each in a separate process, so that each has its own peak memory. The peak is that of
+the whole process, including Python and torch, which is what a job has to request. Turns are taken
+until the intervals of the ratios are narrow enough; see `ratios.py`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ratios import LEAST, is_narrow, quiet_turns, ratios_of_turns
 
 from naslora.study.provenance import peak_memory_bytes
 
-# A job that takes less is repeated within its turn: the machine counts its load in hundredths of
-# a second.
+# A shorter job is repeated within its turn, because the system counts its load in hundredths of a
+# second.
 _LEAST_SECONDS = 0.25
 
 
 def busy_seconds() -> float:
-    """Seconds that all processors of this machine have worked, since it was started."""
+    """Seconds that all processors of this machine have been busy since it was started."""
     times = psutil.cpu_times()
     names = ("user", "nice", "system", "irq", "softirq", "steal")
     return float(sum(getattr(times, name, 0.0) for name in names))
@@ -40,13 +40,13 @@ def busy_seconds() -> float:
 
 @dataclass(frozen=True)
 class Clocks:
-    """Seconds, of three kinds, and the number of processors.
+    """Three clocks, in seconds, and the number of processors.
 
     Attributes:
-        wall: of the clock on the wall.
-        processor: that this process has used, all threads together.
-        busy: that all processors have worked.
-        processors: of this machine.
+        wall: wall time.
+        processor: processor time of this process, summed over its threads.
+        busy: busy time of the machine, summed over its processors.
+        processors: number of processors of the machine.
     """
 
     wall: Callable[[], float] = time.perf_counter
@@ -59,7 +59,7 @@ class Clocks:
 
 
 class Timer:
-    """Times a job, and what the machine does beside it."""
+    """Measures the time of a job, and the other load on the machine."""
 
     def __init__(
         self,
@@ -73,11 +73,11 @@ class Timer:
         self._times = 1
 
     def turn(self) -> dict[str, float]:
-        """Do the job, more than once if it is short.
+        """Do the job, several times if it is short.
 
         Returns:
             Wall and processor seconds of one job; and `outside`, the share of the machine's
-            processors that was used by others.
+            processors that other processes used.
         """
         before = self._clocks.now()
         for _ in range(self._times):
@@ -90,7 +90,7 @@ class Timer:
 
 
 def prepared(job: Callable[[], object], device: torch.device) -> Callable[[], dict[str, float]]:
-    """Make a function that does the job and returns what it took, memory included."""
+    """Make a function that does the job and returns its time and memory."""
 
     def whole() -> None:
         job()
@@ -100,11 +100,11 @@ def prepared(job: Callable[[], object], device: torch.device) -> Callable[[], di
     def turn() -> dict[str, float]:
         on_gpu = device.type == "cuda"
         if on_gpu:
-            whole()  # it has to get its memory back, see below
+            whole()  # allocates the memory again that was released below
         found = timer.turn()
         peak = peak_memory_bytes(device)
         if on_gpu:
-            found["outside"] = 0.0  # what others do on the processors does not disturb a GPU
+            found["outside"] = 0.0  # load on the processors does not disturb a GPU
             torch.cuda.empty_cache()  # the other sides need the GPU's memory in their turns
         return {**found, "peak_gib": peak / 2**30, "before_gib": before / 2**30}
 
@@ -114,14 +114,14 @@ def prepared(job: Callable[[], object], device: torch.device) -> Callable[[], di
 
 
 def serve(job: Callable[[], object], device: torch.device) -> None:
-    """Do a job for each line on the standard input; say what it took on the standard output."""
+    """Do a job for each line of standard input; write its time and memory to standard output."""
     turn = prepared(job, device)
     for _ in sys.stdin:
         print(json.dumps(turn()), flush=True)
 
 
 class Repeated(Protocol):
-    """What takes turns."""
+    """A side that takes turns."""
 
     def repeat(self) -> dict[str, float]: ...
 
@@ -129,11 +129,11 @@ class Repeated(Protocol):
 
 
 class SideError(Exception):
-    """A side that ended, with the last line that it said."""
+    """A side that ended, with the last line of its output."""
 
 
 class Here:
-    """A job in this process, to try a comparison out; its memory is not its own."""
+    """A job in this process, to try a comparison; its memory is not measured."""
 
     def __init__(self, job: Callable[[], object]):
         self._timer = Timer(job, least_seconds=0)
@@ -141,7 +141,7 @@ class Here:
     def repeat(self) -> dict[str, float]:
         try:
             return {**self._timer.turn(), "peak_gib": 0.0, "before_gib": 0.0}
-        except Exception as error:  # as a process of its own would end
+        except Exception as error:  # which would end a separate process
             raise SideError(str(error).partition("\n")[0]) from error
 
     def close(self) -> None:
@@ -162,14 +162,14 @@ class Side:
         )
 
     def repeat(self) -> dict[str, float]:
-        """Do the job once more; returns what it took.
+        """Do the job once more; returns its time and memory.
 
         Raises:
             SideError: the process has ended, because of an error or for lack of memory.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended, which is said below
+        with contextlib.suppress(BrokenPipeError):  # the process has ended, which is reported below
             self._process.stdin.write("again\n")
             self._process.stdin.flush()
         for line in self._process.stdout:
@@ -191,13 +191,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Limits:
-    """When enough turns were taken.
+    """When to stop taking turns.
 
     Attributes:
-        width: of the interval of each ratio that is narrow enough, as a share of the ratio.
-        turns: at most so many.
-        minutes: at most so long.
-        warm_up: turns before, which do not count.
+        width: width of each ratio's interval at which to stop, as a share of the ratio.
+        turns: maximum number of turns.
+        minutes: maximum time.
+        warm_up: turns at the start that do not count.
     """
 
     width: float = 0.05
@@ -208,19 +208,19 @@ class Limits:
     @staticmethod
     def add_options(parser: argparse.ArgumentParser, minutes: float = 10) -> None:
         for name, default, text in (
-            ("width", 0.05, "of the interval of a ratio that is narrow enough, as a share of it"),
-            ("turns", 40, "at most so many for each comparison"),
-            ("minutes", minutes, "at most so long for each comparison"),
+            ("width", 0.05, "stop if the intervals are this narrow, as a share of their ratios"),
+            ("turns", 40, "maximum number of turns of each comparison"),
+            ("minutes", minutes, "maximum time of each comparison"),
         ):
             kind = type(default)
             parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} ({default})")
         parser.add_argument(
-            "--one-process", action="store_true", help="to try it out: memory is not measured"
+            "--one-process", action="store_true", help="for a trial: memory is not measured"
         )
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Limits:
-        warm_up = 1 if options.device == "cpu" else 3  # kernels are chosen in the first calls
+        warm_up = 1 if options.device == "cpu" else 3  # the first calls choose kernels
         return cls(options.width, options.turns, options.minutes, warm_up)
 
 
@@ -232,20 +232,20 @@ def alternate(
     start: Callable[[Sequence[str]], Repeated] = Side,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, dict[str, Any]]:
-    """Let sides take turns until the ratios of all pairs are known well enough.
+    """Let sides take turns until the intervals of all pairs' ratios are narrow enough.
 
     Every other turn goes backwards through the sides, so that a steady drift favours none.
 
     Args:
-        commands: by name, what each side runs.
+        commands: the command of each side, by name.
         pairs: names of the sides whose ratios are wanted.
         limits: when to stop.
         start: starts a side.
         clock: seconds.
 
     Returns:
-        The figures of each side, with a number per turn: see `figures`. Of a side that ended early,
-        `failed` alone: why.
+        The figures of each side, with a number per turn: see `figures`. For a side that ended
+        early, only `failed`, the reason.
     """
     sides: dict[str, Repeated] = {}
     failed: dict[str, str] = {}
@@ -291,7 +291,7 @@ def alternate(
 
 
 def figures(turns: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """A side's numbers per turn; the median of its undisturbed turns; and its peak of memory."""
+    """A side's numbers per turn, the median of its undisturbed turns, and its peak memory."""
     found: dict[str, Any] = {
         name: [turn[name] for turn in turns] for name in ("seconds", "cpu_seconds", "outside")
     }

@@ -1,9 +1,9 @@
-"""How long a run takes from the start of its process to its first step, with a tiny model.
+"""Time from the start of a run's process to its first training step, with a tiny model.
 
     python benchmarks/startup.py --output benchmarks/results/startup.json
 
-The first step is over when its checkpoint is there, which a setting asks for. A batch of runs
-(`naslora batch`) pays for the imports once.
+The first step is over when its checkpoint exists: here, one is written after every step. A batch of
+runs (`naslora batch`) pays for the imports only once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIMIT_S = 120
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
     settings = {k: v for k, v in vars(options).items() if k != "output"}
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def first_step(command: list[str], run: Path) -> float:
     process = subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # it says that it was stopped
+        stderr=subprocess.DEVNULL,  # the message that it was stopped
     )
     try:
         while not any(run.glob("checkpoint-*")):

@@ -1,10 +1,10 @@
-"""Peak memory and time of one optimiser step of every method, each in a process of its own.
+"""Peak memory and time of one optimiser step of every method, each in a separate process.
 
     python benchmarks/step_memory.py --backbone vit_b --image-size 512
 
-Weights are random: neither memory nor time depends on them. The peak is that of the whole
-process, Python and torch included. The time is of the second step of two; it is a single
-measurement on whatever machine this is, and no benchmark of speed.
+Weights are random: neither memory nor time depends on them. The peak is that of the whole process,
+including Python and torch. The time is that of the second of two steps; it is a single measurement,
+not a benchmark of speed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="vit_b")
     parser.add_argument("--image-size", type=int, default=512)
     parser.add_argument("--batch-size", type=int, default=1)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument("--output", type=Path, help="write the results to this JSON file")
     options = parser.parse_args()
     figures = {}
     for method in method_names():

@@ -1,4 +1,4 @@
-"""What tests share: a small study, and leaving out, with a reason, what this machine cannot run."""
+"""Shared fixtures, such as a small study; tests that this machine cannot run are skipped."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-# A shell starts commands in the background with this signal ignored, which children inherit.
+# A shell starts background commands with this signal ignored, which child processes inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The rehearsal, smaller still: seconds for all of it.
+# The rehearsal, reduced to seconds.
 SMALL = {
     "tasks": ["kvasir"],
     "methods": ["lora", "nas_lora"],
@@ -64,7 +64,7 @@ def _small(results: Path, overrides: Mapping[str, Any]) -> Study:
 
 @pytest.fixture(scope="session")
 def prepared_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """24 generated images and a tiny SAM that was trained for a step. Not to be written to."""
+    """24 generated images and a tiny SAM that was trained for one step. Do not write to it."""
     from naslora.data.prepare import prepare
     from naslora.training.pretraining.run import pretrain
 
@@ -76,7 +76,7 @@ def prepared_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture(scope="session")
 def trained_study(prepared_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The same with its runs and controls trained and evaluated. Not to be written to."""
+    """The same with its runs trained, and runs and controls evaluated. Do not write to it."""
     from naslora.evaluation.controls import evaluate_controls
     from naslora.evaluation.evaluate import evaluate
     from naslora.training.train import train
@@ -91,7 +91,7 @@ def trained_study(prepared_study: Study, tmp_path_factory: pytest.TempPathFactor
     return study
 
 
-# What commands import that train and evaluate.
+# Imports of the commands that train and evaluate.
 _PRELOADED = [
     "lightning_fabric",
     "py_sod_metrics",
@@ -106,7 +106,7 @@ _PRELOADED = [
 def forked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], int]:
     """Run a `naslora` command in a process that has imported torch; returns its exit code.
 
-    It has this process's folder, environment and output, and shares nothing else with it.
+    The process has the folder, environment and output of this one, and shares nothing else with it.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
@@ -124,7 +124,7 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], in
             target=runpy.run_path, args=(script,), kwargs={"init_globals": {"REQUEST": request}}
         )
         with pytest.MonkeyPatch.context() as patch:
-            # Or the process would import pytest's main module again.
+            # Otherwise the process would import pytest's main module again.
             patch.setattr(sys.modules["__main__"], "__spec__", None)
             patch.delattr(sys.modules["__main__"], "__file__", raising=False)
             process.start()
@@ -140,12 +140,12 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], in
 
 @pytest.fixture
 def registries(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """The test may register methods and benchmarks; they are forgotten after it, or by a call."""
+    """Let a test register methods and benchmarks; the test's end, or a call, removes them again."""
     from naslora.core import registry as registry_module
     from naslora.data.benchmarks.contract import BENCHMARKS
     from naslora.methods.registry import METHODS
 
-    for registry in (METHODS, BENCHMARKS):  # a module registers what it holds only once
+    for registry in (METHODS, BENCHMARKS):  # a module registers its objects only once
         for name in registry.names():
             registry.get(name)
     declared = dict(registry_module._DECLARED)
@@ -167,7 +167,7 @@ StudyCopy = Callable[..., "Study"]
 
 @pytest.fixture
 def copied(prepared_study: Study, tmp_path: Path) -> StudyCopy:
-    """Copy the prepared study, or another, to a folder of the test's own, with overrides."""
+    """Copy the prepared study, or another, to the test's own folder, with overrides."""
 
     def copy(
         overrides: Mapping[str, Any] | None = None,
@@ -239,14 +239,14 @@ def browser(tmp_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mount a file system of so many KiB, and return its folder."""
+    """Mount a file system of a given size in KiB, and return its folder."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
     def mount(kib: int) -> Path:
         command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
         if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("a small file system needs the right to mount one")
+            pytest.skip("mounting a small file system needs root")
         return folder
 
     yield mount
@@ -255,12 +255,12 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 
 class FileServer(http.server.ThreadingHTTPServer):
-    """Serves `body`; each request gets the next of `answers`, the last again and again.
+    """Serves `body`; each request gets the next of `answers`, and all further ones the last.
 
-    An answer is a status, or a dictionary of: status, headers, body (another one), etag, modified,
-    ranges and if_range (False: ignored), place (a Content-Range of its own), length (False: not
-    sent), pause (seconds before it), cut (break off after so many bytes), stall (seconds before
-    breaking off).
+    An answer is a status, or a dictionary of: status, headers, body (instead of the server's),
+    etag, modified, ranges and if_range (False: ignored), place (the Content-Range), length (False:
+    not sent), pause (seconds before the answer), cut (bytes after which it breaks off), stall
+    (seconds before it breaks off).
     """
 
     daemon_threads = True
@@ -310,7 +310,7 @@ class _FileHandler(http.server.BaseHTTPRequestHandler):
         time.sleep(answer.get("stall", 0))
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # the client had enough
+        with contextlib.suppress(ConnectionError):  # the client closed the connection
             super().handle()
 
     def log_message(self, *_: object) -> None:

@@ -22,7 +22,7 @@ def text_of(page: str) -> str:
 def commands(page: str) -> list[str]:
     """The commands in the code blocks of a page, in order, each on one line without comments.
 
-    Commands of naslora that are joined by && count one by one.
+    Commands of naslora that are joined by && are listed separately.
     """
     lines = [
         " ".join(line.split())

@@ -1,4 +1,4 @@
-"""Copies of the project's workflow and settings, for tests that run Snakemake in one."""
+"""Copies of the project's workflow and settings, for tests that run Snakemake."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FILES = ("Snakefile", "workflow", "config", "environment.yml", "local", "slurm")
 
 
 def copy_project(folder: Path) -> None:
-    """Make a folder that holds what Snakemake needs, with symbolic links as they are here."""
+    """Create a folder with the files that Snakemake needs; symbolic links stay links."""
     folder.mkdir()
     for name in FILES:
         source = ROOT / name

@@ -24,7 +24,7 @@ def plain_sam(
         sam = build_sam(backbone, size, **values)
         sam.image_encoder.blocks = sam.image_encoder.blocks[:depth]
         with torch.no_grad():
-            # Zero at the start, and then nothing would depend on them.
+            # They are initialised with zeros, and nothing would depend on them.
             for block in sam.image_encoder.blocks:
                 block.attn.rel_pos_h.normal_(std=0.1)
                 block.attn.rel_pos_w.normal_(std=0.1)

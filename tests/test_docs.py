@@ -1,4 +1,4 @@
-"""The documentation: what it says of settings, claims and one number is so."""
+"""The documentation is correct about settings, claims and one number."""
 
 from __future__ import annotations
 

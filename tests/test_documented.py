@@ -1,4 +1,4 @@
-"""Every command of the documentation is run by a test; those that none can run are listed here."""
+"""Every command of the documentation is run by a test, or listed here with the reason why not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.documented import PAGES, all_commands, arguments, commands, in_senten
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., tuple[int, str, str]]
 
-# Pages whose commands on images of one's own are run here, in this order, as they stand there.
+# Pages whose commands on the user's own images are run here, in this order and unchanged.
 RUN_HERE = {
     page: [
         command
@@ -36,7 +36,7 @@ RUN_HERE = {
         "docs/how-to/export.md",
     )
 }
-# Added to them: fewer images, one epoch, one seed. The last of two options of a name counts.
+# Added to them: fewer images, one epoch, one seed. If an option occurs twice, the last one counts.
 QUICK = shlex.split("--backbone tiny --image-size 64 --epochs 1 --set training.accelerator=cpu")
 ADDED = {"example": ["--count", "14"], "fit": QUICK, "compare": [*QUICK, "--seeds", "1"]}
 
@@ -69,7 +69,7 @@ RUN_ELSEWHERE = {
         ),
         "tests/workflow/test_dvc_shows.py::test_numbers_and_pictures_without_a_network",
     ),
-    # With other images and methods than the guide's; the guide's are run by the same two files.
+    # Tested with other images and methods; those of the guide are run by the same two files.
     "naslora prepare --task coins --study rehearsal --set tasks=[my_data/coins.py]"
     " --set generated.coins=40": (
         "tests/data/benchmarks/test_recipe.py::test_it_is_generated_prepared_audited_and_evaluated"
@@ -130,7 +130,7 @@ def test_every_command_is_run_or_listed() -> None:
 
 
 def of_a_study(command: str) -> str:
-    """A command without the name of the study that it is about."""
+    """A command without the name of its study."""
     return re.sub(r"(--study |study=)\w+", r"\1STUDY", command)
 
 
@@ -145,7 +145,7 @@ def test_every_command_can_be_read() -> None:
         elif program == "snakemake":
             from snakemake.cli import get_argument_parser
 
-            # Of the plugin's options, Snakemake's own parser knows nothing.
+            # Snakemake's parser, which does not know the options of plugins.
             get_argument_parser().parse_args(words)
         elif program == "make":
             makefile = (ROOT / "Makefile").read_text("utf-8")
@@ -191,7 +191,7 @@ def test_doctor_and_plan(naslora: Run, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_pages_in_order(naslora: Run, tmp_path: Path) -> None:
-    """Each page in a folder of its own; those with DATA and RUN take the tutorial's."""
+    """Each page in its own folder; pages with DATA and RUN use the tutorial's."""
     tutorial = tmp_path / "docs" / "tutorial.md"
     leaves, runs = tutorial / "leaves", tmp_path / "runs"
     places = {
@@ -213,7 +213,7 @@ def test_the_pages_in_order(naslora: Run, tmp_path: Path) -> None:
         return output
 
     for page, listed in RUN_HERE.items():
-        if page == "docs/how-to/export.md":  # of a run that all three formats take
+        if page == "docs/how-to/export.md":  # needs a run that all three formats support
             kept = ["--method", "lora", "--set", "sam.decoder=original"]
             run(page, ["fit", str(leaves), "--out", str(runs / "lora"), *kept])
         for command in listed:
@@ -238,8 +238,8 @@ def test_the_pages_in_order(naslora: Run, tmp_path: Path) -> None:
     for name in ("exported/adapter_config.json", "model.onnx", "sam.pth", "dense.onnx"):
         assert (exported / name).is_file()
 
-    # The task's file that docs/how-to/own_data.md speaks of: that of the last run, since a process
-    # knows one task of a name.
+    # The task's file in docs/how-to/own_data.md: that of the last run, since a process can have one
+    # task of a name only.
     task = runs / "lora" / "leaves.py"
     study = ["--study", "rehearsal", "--set", f"tasks=[{task}]", "--set", f"results={runs}"]
     (command,) = in_sentences("docs/how-to/own_data.md")

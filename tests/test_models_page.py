@@ -1,4 +1,4 @@
-"""What docs/how-to/models.md shows runs as it stands there, on small models."""
+"""The examples of docs/how-to/models.md run unchanged, on small models."""
 
 from __future__ import annotations
 

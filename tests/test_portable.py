@@ -14,7 +14,7 @@ from naslora.own.example import write_example
 
 ROOT = Path(__file__).parents[1]
 UNIX_ONLY = {"fcntl", "grp", "pwd", "resource", "termios", "tty"}
-# Run before anything else: this interpreter then has no more of Unix than one on Windows.
+# Run first, to remove the Unix features that Python lacks on Windows.
 AS_ON_WINDOWS = """
 import os, signal, sys
 import psutil  # its code for Linux imports resource
@@ -25,7 +25,7 @@ for name in ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGALRM", "SIGKILL"):
 for name in ("fork", "getuid", "geteuid", "setsid", "killpg", "sched_getaffinity"):
     delattr(os, name)
 """
-# What the ways to train and to predict import, besides what these import.
+# The packages that training and prediction import.
 ROOMS = ("core", "study", "sam", "nas", "methods", "data", "training", "evaluation", "own", "cli")
 
 

@@ -1,4 +1,4 @@
-"""What README.md and docs/methods.md show is true: commands, counts, links."""
+"""Commands, counts and links in README.md and docs/methods.md are correct."""
 
 from __future__ import annotations
 

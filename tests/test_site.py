@@ -1,4 +1,4 @@
-"""The site of the documentation: it builds, and works without a network, from files."""
+"""The documentation's site builds, and works without a network, opened from files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from naslora.methods.registry import METHODS, get_method
 from naslora.study.settings import Variant, load_study
 
 ROOT = Path(__file__).parents[1]
-# One process builds the site and makes all tests of it.
+# One process builds the site and runs all of its tests.
 pytestmark = pytest.mark.xdist_group("site")
 _SECONDS = 60
 SECTIONS = {"sam", "pretraining", "data", "training", "evaluation", "analysis", "timing"} | {
@@ -111,7 +111,7 @@ def test_every_command_is_on_its_page(site: Path) -> None:
 
 
 class _Loaded(HTMLParser):
-    """Addresses of everything that a page loads; those of links are not among them."""
+    """Addresses of everything that a page loads, without those of links."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Analyses of a study's models, from the command and back from the file."""
+"""Analyses of a study's models, by the command and read from the file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TASK = "kvasir"
 
 
 def test_a_trained_run(trained_study: Study, copied: Copy) -> None:
-    """The numbers in the file, against the model asked directly."""
+    """The numbers in the file, against direct measurements of the model."""
     study = copied(of=trained_study)
     layout = Layout.of(study)
     made = analyse(study, "nas_lora")

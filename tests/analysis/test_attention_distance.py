@@ -23,9 +23,9 @@ LAW = settings(max_examples=8, deadline=None, database=None)
 
 
 def by_loops(layer: Attention, x: Tensor, patch: int = 16) -> Tensor:
-    """Raghu's definition read aloud, window by window, head by head, pair by pair.
+    """Raghu's definition as loops over windows, heads and pairs of patches.
 
-    Shares nothing with the implementation but the layer's weights.
+    It shares only the layer's weights with the implementation.
     """
     B, H, W, C = x.shape
     size = layer.window_size or max(H, W)
@@ -147,7 +147,7 @@ def test_positions_are_row_major_pixels() -> None:
     assert patch_positions(2, 3, 16).tolist() == expected
 
 
-def test_an_adapted_layer_is_asked_as_the_model_asks_it() -> None:
+def test_an_adapted_layer_is_called_as_in_the_model() -> None:
     """A layer that looks at neighbours gets windows with their padding, as in the forward pass."""
 
     class Neighbours(nn.Module):

@@ -1,4 +1,4 @@
-"""Grad-CAM against the package `grad-cam` 1.5.7, whose numbers are written down here."""
+"""Grad-CAM against the package `grad-cam` 1.5.7, whose values are stored here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ GOLDEN = {
 
 def wavy_sam(classes: int) -> Sam:
     """A SAM whose weights are waves, the same with every version of torch."""
-    # As when they were written down.
+    # The sizes with which the golden values were computed.
     sizes = replace(BACKBONES["tiny"], embed_dim=64, num_heads=2, patch_size=16, window_size=4)
     with patch.dict(BACKBONES, tiny=sizes):
         sam = build_sam("tiny", 64, classes=classes, hypernetworks="per_token").eval()
@@ -103,7 +103,7 @@ def test_the_model_is_left_as_it_was() -> None:
 
 def test_score_of_a_binary_prediction() -> None:
     masks = torch.tensor([[[[2.0, -1.0], [3.0, -4.0]]], [[[-2.0, -1.0], [-3.0, -4.0]]]])
-    # Foreground alone; all pixels where there is none.
+    # Foreground pixels only; all pixels if there are none.
     assert predicted_score(Prediction(masks)).tolist() == [5.0, -10.0]
 
 

@@ -88,7 +88,7 @@ def test_a_random_vit_looks_everywhere_alike() -> None:
     fresh = build_sam("tiny", 224).eval()
     found = probe(fresh, images(224)).distances.mean((0, 2)).numpy()
     window, whole = uniform_distance(6, 6, PATCH), uniform_distance(28, 28, PATCH)
-    # 28 patches are no multiple of 6: in windows at the border fewer queries count.
+    # 28 is not a multiple of 6: windows at the border have fewer queries.
     np.testing.assert_allclose(found[[1, 3]], whole, rtol=0.02)
     np.testing.assert_allclose(found[[0, 2]], window, rtol=0.06)
 

@@ -1,4 +1,4 @@
-"""The benchmark for GPUs: what becomes of its parts, and each of them in miniature on a CPU."""
+"""The benchmark for GPUs: the results of its parts, and each part in miniature on a CPU."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_without_a_gpu_it_ends_with_one_message(
 
 
 def test_an_unknown_part_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="no part encode\n  what to do: take tests, attention"):
+    with pytest.raises(SystemExit, match="no part encode\n  what to do: choose tests, attention"):
         call("--dry-run", "--out", str(tmp_path), "--parts", "encode")
 
 
@@ -100,7 +100,7 @@ def test_what_there_is_no_time_for_says_so(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_a_part_at_work_is_noted_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What is left of it when the machine is taken away."""
+    """The result that remains if the machine is taken away."""
     seen = []
     original = gpu.subprocess.Popen
 

@@ -1,4 +1,4 @@
-"""Medians with intervals that keep their word, and ratios that are refused."""
+"""Medians with intervals that cover as often as they should, and ratios that are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns of two sides with synthetic clocks: what is measured, and when it is enough."""
+"""Turns of two sides with simulated clocks: what is measured, and when to stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROCESSORS = 2
 
 
 class Machine:
-    """Clocks of a machine of two processors, which jobs and others set forward."""
+    """Clocks of a machine with two processors, which jobs and other load advance."""
 
     def __init__(self) -> None:
         self.wall = self.own = self.busy = 0.0
@@ -22,7 +22,7 @@ class Machine:
         )
 
     def work(self, seconds: float, others: float = 0.0) -> None:
-        """Both processors for so long; others take a share of them, and it takes longer."""
+        """Use both processors for `seconds`; it takes longer if others use a share of them."""
         self.own += PROCESSORS * seconds
         self.wall += seconds / (1 - others)
         self.busy += PROCESSORS * seconds / (1 - others)
@@ -60,7 +60,7 @@ def test_the_machine_says_how_long_it_worked() -> None:
 
 
 class Scripted:
-    """A side whose jobs take what a machine and a list of others' loads say."""
+    """A side on a simulated machine, with a list of the other load in each turn."""
 
     machine: Machine
     loads: list[float]
@@ -119,7 +119,7 @@ def test_noise_needs_more_turns_until_the_interval_is_narrow(scripted: type[Scri
 
 
 def test_turns_beside_other_work_are_taken_again(scripted: type[Scripted]) -> None:
-    """Others are at work for some turns, and favour neither side in the end."""
+    """Other load in some turns does not change the ratio."""
     scripted.loads = [0, 0, 0.6, 0, 0, 0.5, 0.5, 0.5, *(0.3, 0) * 4]
     found = alternate(SIDES, PAIRS, Limits(), start=scripted)
     line = time_ratio("", found["ours"], found["theirs"], None)

@@ -1,4 +1,4 @@
-"""A real SLURM on this machine, and copies of the project to run on it."""
+"""A real SLURM on this machine, and copies of the project that run on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from naslora.study.records import Receipt, read_receipt
 from tests.project import ROOT, copy_project
 
 SLURM = Path(__file__).with_name("slurm.py")
-# The rehearsal on one task, smaller still.
+# The rehearsal, reduced to one small task.
 STUDY = {
     "tasks": ["kvasir"],
     "methods": ["decoder_only", "lora", "nas_lora"],
@@ -42,12 +42,12 @@ STUDY = {
     "analysis": {"images": 4},
     "timing": {"repeats": 2, "warm_up": 1, "steps": 1, "batch_sizes": [1]},
 }
-# Notes down which SLURM job each command is part of.
+# Records the SLURM job of each command.
 COMMAND = """#!/usr/bin/env bash
 echo "$1 ${{SLURM_JOB_ID:-none}} ${{SLURM_STEP_ID:-none}}" >> {calls}
 exec {python} -m naslora "$@"
 """
-# For this cluster, beside the profile `slurm`.
+# A second profile for this cluster, besides `slurm`.
 SITE = {
     "default-resources": {"slurm_partition": "gpu"},
     "set-resources": {"pretrain": {"mem_mb": 1900, "runtime": 17}},
@@ -56,7 +56,7 @@ SITE = {
     "slurm-keep-successful-logs": True,
 }
 LIMIT_S = 900
-# Waits for a run; its receipt, and the numbers of its SLURM jobs.
+# Waits for a run; returns its receipt, and the numbers of its SLURM jobs.
 Ending = Callable[[], tuple[Receipt, list[str]]]
 
 
@@ -67,27 +67,27 @@ class Slurm:
     orders: IO[str]
 
     def order(self, line: str) -> None:
-        """See `slurm.py`."""
+        """Send an order to `slurm.py`."""
         print(line, file=self.orders, flush=True)
 
     def ask(self, *command: str) -> list[str]:
-        """The lines that one of SLURM's commands says."""
+        """The output lines of one of SLURM's commands."""
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         return done.stdout.splitlines()
 
     def states(self) -> dict[str, str]:
-        """Of all jobs so far, by number."""
+        """The states of all jobs so far, by number."""
         lines = self.ask("squeue", "--noheader", "--states=all", "--format=%i %T")
         return dict(line.split() for line in lines)
 
     def shorten(self, job: str, seconds: int) -> None:
-        """Let a running job have no more than so many seconds from now."""
+        """Limit a running job to `seconds` from now."""
         self.ask("scontrol", "update", f"JobId={job}", f"EndTime=now+{seconds}seconds")
 
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """A SLURM for this session; nothing of it is left behind."""
+    """A SLURM for this session, which leaves nothing behind."""
     if obstacle := runpy.run_path(str(SLURM))["obstacle"]():
         pytest.skip(obstacle)
     folder = tmp_path_factory.mktemp("slurm")
@@ -141,7 +141,7 @@ class Project:
         return sorted({line.split()[1] for line in lines})
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start Snakemake; its words go to `output.txt`."""
+        """Start Snakemake; its output goes to `output.txt`."""
         command = self.root / "bin" / "naslora"
         command.parent.mkdir(exist_ok=True)
         text = COMMAND.format(calls=self.calls, python=sys.executable)
@@ -149,7 +149,7 @@ class Project:
         command.chmod(0o755)
         path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
         usual = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        usual["GIT_DIR"] = os.devnull  # somebody may be committing meanwhile; tables would say so
+        usual["GIT_DIR"] = os.devnull  # tables show the revision, which a commit would change
         with (self.root / "output.txt").open("w") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "snakemake", *arguments],
@@ -162,10 +162,10 @@ class Project:
             )
 
     def end(self, process: subprocess.Popen[str]) -> str:
-        """Wait for Snakemake to end well.
+        """Wait for Snakemake to end successfully.
 
         Returns:
-            What it said.
+            Its output.
         """
         try:
             code = process.wait(LIMIT_S)
@@ -184,7 +184,7 @@ class Project:
         return self.end(self.start(*arguments, **environment))
 
     def tables(self) -> dict[str, bytes]:
-        """All tables but that of timings, which no two runs have in common."""
+        """All tables except that of timings, which differ between runs."""
         paths = sorted((self.results / "tables").iterdir())
         varying = ("table5", "sources")
         return {path.name: path.read_bytes() for path in paths if path.stem not in varying}
@@ -200,27 +200,27 @@ class Project:
         return read_receipt(self.run(variant, seed) / "training.json")
 
     def owner(self, variant: str, seed: int) -> dict[str, Any]:
-        """Who holds a run, as its file says."""
+        """The owner of a run, from its file."""
         path = self.run(variant, seed) / "owner.json"
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
     @staticmethod
     def soon(condition: Callable[[], object], seconds: float = 400) -> None:
-        """Wait until something is so."""
+        """Wait until a condition is true."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end
             time.sleep(0.02)
 
     def catch(self, runs: Sequence[tuple[str, int]]) -> dict[tuple[str, int], dict[str, Any]]:
-        """Stop each training's process for the time being, as soon as it has saved a step.
+        """Pause each training's process as soon as it has saved a step.
 
         Args:
             runs: variant and seed of each.
 
         Returns:
-            Who holds each run.
+            The owner of each run.
         """
         owners: dict[tuple[str, int], dict[str, Any]] = {}
 
@@ -267,7 +267,7 @@ def distributed(
     local: Project,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Ending]]:
-    """One run in two processes: here, on one node, and on two; begun, with how to wait for it."""
+    """One run in two processes: here, on one node and on two nodes. The values wait for its end."""
     folder = tmp_path_factory.mktemp("distributed")
     run = ("lora", 0)
     begun = []
@@ -287,7 +287,7 @@ def distributed(
     yield {
         "alone": begin("alone", ("--profile", "local"), "{devices: 2}"),
         "one node": begin("one", Project.ON_SLURM, "{devices: 2}"),
-        # A real cluster's nodes have names that lead to them.
+        # On a real cluster, the nodes' names resolve to their addresses.
         "two nodes": begin("two", Project.ON_SLURM, "{num_nodes: 2}", MASTER_ADDR="127.0.0.1"),
     }
     for process in begun:

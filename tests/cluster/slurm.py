@@ -1,12 +1,12 @@
-"""A SLURM of two nodes on this machine: `python slurm.py FOLDER` holds it up while stdin is open.
+"""A SLURM of two nodes on this machine: `python slurm.py FOLDER` runs it until stdin is closed.
 
-It runs munge, slurmctld and two slurmd, each with two pretended GPUs, from Debian's packages
-slurm-wlm and munge; root is needed, systemd and control groups are not. When stdin ends, however
-the one that held it came to its end, everything stops that was started here, jobs included. A line
-`kill node2` kills a node's slurmd, and only that; `start node2` starts it again.
+It runs munge, slurmctld and two slurmd, each with two fake GPUs, from Debian's packages slurm-wlm
+and munge; it needs root, but neither systemd nor control groups. When stdin is closed, for whatever
+reason, everything that was started here is stopped, including jobs. A line `kill node2` kills only
+a node's slurmd; `start node2` starts it again.
 
-The configuration lies in /etc/slurm, the one place that also jobs know: the executor plugin of
-Snakemake takes SLURM_CONF from them. A configuration of another SLURM is left alone.
+The configuration is in /etc/slurm, where jobs find it too: Snakemake's executor plugin removes
+SLURM_CONF from their environment. A configuration of another SLURM is not changed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _START_S = 30
 
 
 def obstacle() -> str | None:
-    """Why this machine cannot run such a SLURM, if so."""
+    """The reason why this machine cannot run such a SLURM; None if it can."""
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         return f"no {', '.join(missing)} here (Debian packages slurm-wlm and munge)"
     if os.geteuid() != 0:
@@ -52,10 +52,10 @@ def _ours(path: Path) -> bool:
 
 
 def write_configuration(folder: Path) -> None:
-    """Write the files of `FILES`; state, logs and munge's socket lie in the folder.
+    """Write the files in `FILES`; state, logs and munge's socket are in the folder.
 
-    Memory is counted by looking at the processes twice a second, and a job that has more than it
-    asked for is killed, as it is on clusters that have control groups.
+    SLURM samples the memory of processes, and kills a job that uses more than it asked for, as on
+    clusters with control groups.
     """
     host = socket.gethostname().split(".")[0]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
@@ -115,12 +115,12 @@ PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 
 
 class Daemons:
-    """The daemons, and the jobs that they start; all are found as descendants of this process."""
+    """The daemons and the jobs that they start, all of which are descendants of this process."""
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
-        # Jobs detach from the daemons; they become this process's children, to be found again.
+        # Jobs that detach from the daemons become children of this process.
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
 
     def start(self) -> None:
@@ -171,7 +171,7 @@ class Daemons:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Kill every descendant of this process, whatever it does."""
+        """Kill all descendants of this process."""
         while processes := list(_descendants(os.getpid())):
             for process in processes:
                 with contextlib.suppress(ProcessLookupError):
@@ -181,7 +181,7 @@ class Daemons:
 
 
 def _reap() -> None:
-    """Let go of the descendants that have ended."""
+    """Reap the descendants that have ended."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
@@ -206,14 +206,14 @@ def _descendants(process: int) -> Iterator[int]:
 
 
 def main(folder: Path) -> None:
-    """Hold a SLURM up until stdin ends; says "ready" when it runs, or why it does not."""
+    """Run a SLURM until stdin is closed; prints "ready" when it runs, or why it does not."""
     with _LOCK.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print("another one runs here", flush=True)
             return
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; whoever gets it closes stdin
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest gets Ctrl-C too, and closes stdin
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         daemons = Daemons(folder)
         try:

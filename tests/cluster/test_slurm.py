@@ -1,4 +1,4 @@
-"""The profile `slurm` on a real SLURM: the tables are those of a run without it, to the byte."""
+"""The profile `slurm` on a real SLURM gives the same tables, byte for byte, as a local run."""
 
 from __future__ import annotations
 

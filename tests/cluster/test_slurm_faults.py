@@ -1,8 +1,8 @@
-"""Everything that goes wrong on a cluster, in one run, costs time and nothing else.
+"""Faults on a cluster, all in one run of the workflow, cost time but change no result.
 
-Six trainings are started anew. As soon as one has saved a step, its process is paused, so that the
-fault meets it in the middle; but one asks for so little memory that it does not come that far. Row
-by row, `docs/faults.md` tells what comes of each.
+Six trainings are started. As soon as one has saved a step, its process is paused, so that the fault
+occurs in the middle of it; one asks for so little memory that it does not get that far.
+`docs/faults.md` describes the outcome of each fault.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def of(run: tuple[str, int]) -> str:
 
 
 class Faults:
-    """The run of the workflow, and what was found out about it."""
+    """The run of the workflow, and what was recorded about it."""
 
     def __init__(self, slurm: Slurm, project: Project) -> None:
         self.slurm, self.project = slurm, project
@@ -57,8 +57,8 @@ class Faults:
         name = self.project.results / "logs" / "train" / "kvasir" / run[0] / f"seed{run[1]}.log"
         return name.read_text(encoding="utf-8")
 
-    def gone_on(self, run: tuple[str, int]) -> bool:
-        """Whether the last attempt began at a checkpoint of an earlier one."""
+    def resumed(self, run: tuple[str, int]) -> bool:
+        """Whether the last attempt resumed from a checkpoint of an earlier one."""
         return bool(re.search(r"attempt \d resumes after epoch \d, step \d", self.log(run)))
 
 
@@ -92,7 +92,7 @@ def faults(
         with contextlib.suppress(ProcessLookupError):
             os.kill(pids[WARNED], signal.SIGCONT)
         project.soon(lambda: slurm.states()[told.job(LOST_NODE)] == "PENDING")
-        # Its second incarnation, on the other node, waits for the first one to end.
+        # Its second start, on the other node, waits until the first process has ended.
         slurm.ask("scontrol", "update", f"JobId={told.job(LOST_NODE)}", "ReqNodeList=node1")
         project.soon(lambda: slurm.states()[told.job(LOST_NODE)] == "RUNNING")
         with contextlib.suppress(ProcessLookupError):
@@ -109,7 +109,7 @@ def faults(
 
 
 def warned(process: int, number: int) -> bool:
-    """Whether a signal waits for a process that is paused, or has ended it already."""
+    """Whether a signal is pending for a paused process, or has ended it already."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -132,7 +132,7 @@ def test_weights_and_losses_too(local: Project, faults: Faults, run: tuple[str, 
 @pytest.mark.parametrize("run", PAUSED)
 def test_nothing_is_done_twice(faults: Faults, run: tuple[str, int]) -> None:
     assert faults.project.receipt(*run).attempts >= 2
-    assert faults.gone_on(run)
+    assert faults.resumed(run)
 
 
 @pytest.mark.parametrize(

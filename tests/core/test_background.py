@@ -47,7 +47,7 @@ def test_background_map_overlaps_and_holds_at_most_two_items() -> None:
 
     def work(piece: int) -> int:
         working.set()
-        assert release.wait(5), "the next piece was waited for"
+        assert release.wait(5), "the next piece was not made in the meantime"
         return piece
 
     def pieces() -> Iterator[int]:

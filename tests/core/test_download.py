@@ -165,7 +165,7 @@ def test_redirections_stay_with_http(download, server, to, says):
 
 
 def test_redirections_keep_the_encryption(download, server, monkeypatch):
-    """From https to http, where anybody on the way could answer, none is followed."""
+    """A redirect from https to http, which a third party could answer, is not followed."""
 
     def redirecting(self: object, request: urllib.request.Request) -> urllib.response.addinfourl:
         headers = email.message_from_string(f"Location: {server.url}\n\n")

@@ -21,7 +21,7 @@ def test_one_at_a_time_and_no_file_is_left(tmp_path: Path) -> None:
 
 
 def test_a_lock_ends_with_its_process_and_is_not_its_childrens(tmp_path: Path) -> None:
-    """As that of a training whose processes that load images outlive it for a moment."""
+    """For example, the lock of a training whose loader processes outlive it for a moment."""
     ready, told = os.pipe()
     over, end = os.pipe()
     holder = os.fork()

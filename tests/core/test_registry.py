@@ -1,4 +1,4 @@
-"""A registry of objects by name, with modules that are imported late and files of a user's own."""
+"""A registry of objects by name, with modules that are imported late and a user's own files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pydantic's errors as one message for people."""
+"""Pydantic's errors as one readable message."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def plain() -> Callable[..., Sam]:
 
 @pytest.fixture
 def adapted(plain: Callable[..., Sam]) -> Callable[..., Sam]:
-    """Build an adapted tiny SAM whose trained weights have moved from where they start."""
+    """Build an adapted tiny SAM whose trained weights differ from their initial values."""
 
     def build(method: str, settings: Mapping[str, Any] | None = None, **values: Any) -> Sam:
         return adapted_sam(plain(**values), method, settings)

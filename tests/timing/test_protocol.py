@@ -1,4 +1,4 @@
-"""The timing protocol, with a clock that tells what it is told."""
+"""The timing protocol, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from naslora.timing.protocol import DroppedError, Samples, alternate
 
 
 class Machine:
-    """Calls take as long as it says, and it notes all that happens."""
+    """A simulated machine: it sets how long calls take, and records all events."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -23,7 +23,7 @@ class Machine:
         self.events.append("wait")
 
     def call(self, name: str, *seconds: float) -> Callable[[], None]:
-        """Takes the next of these seconds at each call; the last ones again and again."""
+        """A function that takes the next of `seconds` at each call, and then always the last."""
         left = list(seconds)
 
         def call() -> None:

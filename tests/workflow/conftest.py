@@ -1,4 +1,4 @@
-"""A copy of the workflow in which a stand-in for `naslora` writes files and does no work."""
+"""A copy of the workflow with a stand-in for `naslora` that writes files without doing any work."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import yaml
 
 from tests.project import FILES, ROOT, copy_project
 
-# With a job that trains the backbone, where the rehearsal has shipped weights.
+# With a job that trains the backbone; the rehearsal uses shipped weights.
 SAM = {"backbone": "tiny", "image_size": 128, "checkpoint": "pretrained"}
-# The rehearsal with fewer tasks, methods and seeds: a job of nothing takes its time too.
+# The rehearsal with fewer tasks, methods and seeds: even an empty job takes time.
 FEWER = {
     "tasks": ["kvasir", "leaf"],
     "methods": ["lora", "nas_lora", "nas_pc_lora"],
@@ -32,7 +32,7 @@ FEWER = {
 }
 
 
-# For DVC, the least that has every stage.
+# For DVC: the smallest study with every stage.
 LEAST = {
     "tasks": ["kvasir"],
     "methods": ["lora", "nas_lora"],
@@ -63,7 +63,7 @@ class Answer:
     text: str
 
     def planned(self) -> Counter[str]:
-        """Jobs by rule, from the lines of a dry run."""
+        """The number of planned jobs by rule, from the output of a dry run."""
         lines = [line.split() for line in self.text.splitlines()]
         return Counter(words[2] for words in lines if words[:2] == ["would", "run"])
 
@@ -86,7 +86,7 @@ class Project:
 
     @classmethod
     def in_git(cls, root: Path) -> Project:
-        """A new project in a repository of its own, with DVC's files."""
+        """A new project in its own repository, with DVC's files."""
         project = cls.new(root, LEAST)
         shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
         for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
@@ -123,7 +123,7 @@ class Project:
         return Answer(done.returncode, done.stdout)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Variables for commands: the stand-in is found first, and nothing of the user's own."""
+        """Environment of commands: the stand-in comes first, and user settings are not found."""
         own = self.root.parent / "dvc"
         programs = (self.root / "bin", Path(sys.executable).parent, os.environ["PATH"])
         return {
@@ -141,9 +141,9 @@ class Project:
         return Project(root)
 
     def snakemake(self, *arguments: str, fail: str = "", real: str = "") -> Answer:
-        """Run Snakemake here; a sub-command that `fail` names fails, one of `real` is no stand-in.
+        """Run Snakemake here; the sub-command `fail` fails, and `real` is not replaced.
 
-        `fail` may go on with the task, variant and seed that fail, as `calls` lists them.
+        `fail` may also name the task, variant and seed that fail, as in `calls`.
         """
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
@@ -158,7 +158,7 @@ class Project:
         return Answer(done.returncode, done.stdout)
 
     def plans(self, *lines: Sequence[str]) -> list[Counter[str]]:
-        """What each of these dry runs would run, as `Answer.planned` counts it."""
+        """The jobs that each of these dry runs would run; see `Answer.planned`."""
         answers = self.snakemakes(*([*line, "--dry-run"] for line in lines))
         assert not any(answer.code for answer in answers), answers
         return [answer.planned() for answer in answers]
@@ -187,11 +187,11 @@ class Project:
         ]
 
     def known_files(self) -> set[str]:
-        """Names of what lies in a project's folder before and besides its results."""
+        """Names of the files in a project's folder other than its results."""
         return {*FILES, "bin", "calls.txt", ".snakemake"}
 
     def calls(self) -> list[str]:
-        """The sub-commands that were run since the last call of this, with their arguments."""
+        """The sub-commands that were run since the last call of this method, with arguments."""
         path = self.root / "calls.txt"
         lines = path.read_text().splitlines() if path.is_file() else []
         path.unlink(missing_ok=True)
@@ -200,7 +200,7 @@ class Project:
 
 @dataclass(frozen=True)
 class History:
-    """A project after three runs: one whose last job failed, its repetition, and once more."""
+    """A project after three runs: one whose last job failed, its repetition, and another one."""
 
     project: Project
     failed: Answer
@@ -236,7 +236,7 @@ def least(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def single(tmp_path: Path) -> Project:
-    """A project with the results of a study of one run, which is no part of a batch."""
+    """A project with the results of a study of one run, which is not part of a batch."""
     large = {"sam": {"backbone": "vit_b", "image_size": 1024, "checkpoint": "random"}}
     project = Project.new(tmp_path / "project", {**LEAST, **large})
     answer = project.snakemake("--profile", "local")
@@ -257,7 +257,7 @@ def fresh_elsewhere(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose results `dvc repro` made from nothing, committed; take copies of it."""
+    """A project with the results of `dvc repro`, committed; tests must copy it."""
     project = Project.in_git(tmp_path_factory.mktemp("ledger") / "project")
     answer = project.dvc("repro", "repro")
     assert answer.code == 0, answer.text

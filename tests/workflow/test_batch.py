@@ -28,7 +28,7 @@ TASK = "kvasir"
 
 @pytest.mark.slow
 def test_a_batch_is_its_runs_one_by_one(copied: Copy, trained_study: Study) -> None:
-    """Weights and metrics are the same, bit for bit, and what is up to date is not made again."""
+    """Weights and metrics are the same, bit for bit, and up-to-date results are not made again."""
     study = copied({"analysis": {"images": 2}})
     told: list[str] = []
     assert run_batch(study, TASK, [0], told.append) == []
@@ -122,7 +122,7 @@ def test_a_batch_that_is_killed_goes_on_from_its_last_step(
 def test_runs_that_were_interrupted_come_last(
     copied: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that makes the process crash does not keep the others from being made."""
+    """A run that crashes the process does not prevent the others."""
     study = copied()
     first, second = study.run_names(TASK)
     note = Layout.of(study).attempt(TASK, first, 0)
@@ -152,7 +152,7 @@ print(peak_memory_bytes(torch.device("cpu")))
 
 
 def test_each_run_has_a_peak_of_memory_of_its_own() -> None:
-    """In a process of its own, whose peak is not that of other tests."""
+    """In a separate process, whose peak does not include that of other tests."""
     done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
     before, after = map(int, done.stdout.split())
     assert after < before - 200_000_000
@@ -160,7 +160,7 @@ def test_each_run_has_a_peak_of_memory_of_its_own() -> None:
 
 @pytest.mark.slow
 def test_freshness_follows_settings_and_contents(copied: Copy, trained_study: Study) -> None:
-    """What is asked of a study is compared with what its results say about themselves."""
+    """The study's settings are compared with what its results state about themselves."""
 
     def fresh(changes: dict[str, object] | None = None) -> tuple[bool, ...]:
         study = copied(changes, of=trained_study) if changes is not None else copy
@@ -174,7 +174,7 @@ def test_freshness_follows_settings_and_contents(copied: Copy, trained_study: St
 
     copy = copied(of=trained_study)
     assert fresh({}) == (True, True, True, True)
-    training = {"epochs": 2, "architecture": {"start_epoch": 1}}  # what it was trained with
+    training = {"epochs": 2, "architecture": {"start_epoch": 1}}  # as it was trained
     assert fresh({"training": {**training, "epochs": 3}}) == (True, False, False, True)
     assert fresh({"training": {**training, "workers": 2}}) == (True, True, True, True)
     assert fresh({"evaluation": {"size": "input"}}) == (True, True, False, False)

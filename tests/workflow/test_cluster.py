@@ -1,4 +1,4 @@
-"""The profile `slurm`, with stand-ins for SLURM: what is checked, and what is asked for."""
+"""The profile `slurm`, with stand-ins for SLURM: its checks, and the requested resources."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Asked = dict[str, dict[str, set[str]]]
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
-    """What the jobs of each rule ask for, by the lines of a dry run, for each of `LINES`."""
+    """The resources that each rule's jobs request in a dry run, for each of `LINES`."""
     kit = runpy.run_path(str(Path(__file__).with_name("conftest.py")))
     project: Project = kit["Project"].new(tmp_path_factory.mktemp("asked") / "project")
     (project.root / "site").mkdir()
@@ -94,7 +94,7 @@ def stand_in(project: Project, name: str, text: str) -> None:
 
 @pytest.fixture
 def with_slurm(fresh: Project) -> Project:
-    """A project that finds SLURM's commands, of which `sbatch` must not be reached."""
+    """A project that finds SLURM's commands; `sbatch` must not be called."""
     for name in ("sinfo", "sacct", "squeue", "scontrol"):
         stand_in(fresh, name, "exit 0")
     stand_in(fresh, "sbatch", "echo reached >> submitted.txt; exit 1")

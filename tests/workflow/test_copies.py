@@ -1,4 +1,4 @@
-"""Results that were copied here, in whatever order: only what was not, or has changed, is made."""
+"""Results that were copied here, in any order: only missing and changed ones are made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Project
 
-# One worker runs all of these, so that the ledger is made once.
+# One worker runs all of these tests, so that the ledger is made once.
 pytestmark = pytest.mark.xdist_group("dvc")
 
 FOLDERS = ("manifests", "backbone", "runs", "records", "tables", "metrics", "figures")
@@ -21,7 +21,7 @@ SIZE = ("--config", "evaluation={size: input}")
 
 
 def copy_results(here: Project, there: Project) -> None:
-    """Copy all but archives, images and logs; the newest files become the oldest."""
+    """Copy everything except archives, images and logs; reverse the order of file times."""
     source, target = here.records.parent, there.records.parent
     for name in FOLDERS:
         shutil.copytree(source / name, target / name, dirs_exist_ok=True)
@@ -38,7 +38,7 @@ def planned(ledger: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     folder = tmp_path_factory.mktemp("copies")
     copy = ledger.clone(folder / "copy")
     copy_results(ledger, copy)
-    # Made elsewhere with another setting.
+    # Results that were made elsewhere, with another setting.
     elsewhere, here = ledger.copy(folder / "elsewhere"), ledger.copy(folder / "here")
     assert elsewhere.snakemake("--profile", "local", *RANK).code == 0
     copy_results(elsewhere, here)
@@ -65,7 +65,7 @@ def test_a_copy_is_up_to_date(planned: dict[str, Counter[str]]) -> None:
 def test_a_changed_setting_reruns_what_depends_on_it(planned: dict[str, Counter[str]]) -> None:
     again = {"batch": 1, "tables": 1, "timing_tables": 1, "figures": 1, "pictures": 1, "report": 1}
     assert planned["copy, size"] == again
-    # What a method costs depends on its rank.
+    # The cost of a method depends on its rank.
     assert planned["copy, rank"] == planned["ahead, rank"] == {**again, "timing": 1}
 
 

@@ -1,4 +1,4 @@
-"""Results by way of `dvc push` and `dvc pull`: what is copied, and what runs where they arrive."""
+"""Results that are copied by `dvc push` and `dvc pull`, and the jobs that then remain."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from naslora.study.settings import load_study
 if TYPE_CHECKING:
     from conftest import Project
 
-# One worker runs all of these, so that the ledger is made once.
+# One worker runs all of these tests, so that the ledger is made once.
 pytestmark = pytest.mark.xdist_group("dvc")
 
-# What a study has that no command can make again from the rest of it.
+# Results that no command can make from a study's other results.
 RUNS = ("backbone", "runs", "records")
 COPIED = ("archives", "manifests", *RUNS, "tables", "metrics", "figures")
 

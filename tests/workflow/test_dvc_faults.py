@@ -1,4 +1,4 @@
-"""Kills, collisions and disks that cannot be written, around the pipeline and its ledger."""
+"""Kills, collisions and read-only disks, in the pipeline and in DVC."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Project
 
-# One worker runs all of these, so that the ledger is made once.
+# One worker runs all of these tests, so that the ledger is made once.
 pytestmark = pytest.mark.xdist_group("dvc")
 
 WEIGHTS = 400
@@ -77,7 +77,7 @@ def test_a_pull_that_was_killed_is_taken_up_again(ledger: Project, tmp_path: Pat
 
 
 def test_two_pipelines_at_once_and_a_kill(ledger: Project, tmp_path: Path) -> None:
-    """The second one ends at once; after the kill of the first, what it had made is kept."""
+    """The second one ends at once; after the first is killed, its results are kept."""
     project = ledger.copy(tmp_path / "project")
     project.calls()
     (project.records.parent / "runs" / "kvasir" / "lora" / "seed0" / "training.json").unlink()

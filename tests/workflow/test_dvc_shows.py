@@ -1,4 +1,4 @@
-"""What `dvc metrics`, `dvc params` and `dvc plots` show of a study, and what dvc.yaml names."""
+"""The output of `dvc metrics`, `dvc params` and `dvc plots`, and the contents of dvc.yaml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from naslora.study.settings import load_study
 if TYPE_CHECKING:
     from conftest import Project
 
-# One worker runs all of these, so that the ledger is made once.
+# One worker runs all of these tests, so that the ledger is made once.
 pytestmark = pytest.mark.xdist_group("dvc")
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Clusters that know GPUs as `gres` alone: the profile of the documentation, and its mistakes."""
+"""Clusters with GPUs as `gres` only: the documentation's profile, and mistakes in its use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run shows, from the events that Snakemake sends."""
+"""The output of a run, from the events that Snakemake sends."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_durations(seconds: float, text: str) -> None:
 def test_jobs_on_a_cluster_have_numbers_and_their_logs_names(
     tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its executor does not describe jobs; of a group's logs, the one with the error is shown."""
+    """A cluster's executor does not describe jobs; of a group, the log with the error is shown."""
     good = tmp_path / "logs" / "train" / "leaf" / "seed0.log"
     bad = tmp_path / "logs" / "evaluate" / "leaf" / "seed0.log"
     for path, text in ((good, "epoch 1/1\n"), (bad, "error: no such image\n")):

@@ -1,4 +1,4 @@
-"""What runs, and what runs again; see `fake_naslora` for what stands in for the real work."""
+"""The jobs that run, and those that run again; `fake_naslora` replaces the real work."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from naslora.study.settings import load_study
 if TYPE_CHECKING:
     from conftest import History, Project
 
-# One worker runs all of these, so that the finished projects are made once.
+# One worker runs all of these tests, so that the finished projects are made once.
 pytestmark = pytest.mark.xdist_group("workflow")
 
-# What the fixture's study, two tasks and three methods, comes to; leaf has ablations of its own.
+# The jobs of the fixture's study: two tasks and three methods; leaf also has ablations.
 TASKS, METHODS, SEEDS = ("kvasir", "leaf"), ("lora", "nas_lora", "nas_pc_lora"), (0, 1)
 ABLATIONS = ("layers_first_half", "layers_last_half", "channels_1_of_3")
 LEAF_RUNS = (len(METHODS) + len(ABLATIONS)) * len(SEEDS)
@@ -41,7 +41,7 @@ FIGURES = " ".join(figures_of(STUDY, weights=False))
 
 
 def write_records(root: Path) -> None:
-    """Records of all runs and controls of the study in this project, with scores of their own."""
+    """Write records of all runs and controls of the study in this project, with distinct scores."""
     kit = runpy.run_path(str(Path(__file__).parents[1] / "report" / "conftest.py"))
     study = load_study("rehearsal", {"results": str(root / "results")}, root / "config")
     runs = [(task, name, 0) for task in study.tasks for name in CONTROLS] + study.runs()
@@ -74,7 +74,7 @@ def test_finished_jobs_are_counted(history: History) -> None:
     left = r"(, about \d+ (s|min) left)?"
     counted = [re.match(rf"\[ *(\d+) of {JOBS}{left}\] ", line) for line in lines]
     assert all(counted)
-    # But both jobs for tables, which failed, and the report, which waits for them.
+    # Without both jobs for tables, which failed, and the report, which waits for them.
     assert [int(match[1]) for match in counted if match] == list(range(1, JOBS - 2))
     assert not any("left" in line for line in lines[:2])  # of no job that takes long
 
@@ -106,7 +106,7 @@ def test_second_run_does_nothing_wherever_archives_lie(history: History) -> None
 
 
 def test_training_setting_reruns_training_and_what_follows(finished: Project) -> None:
-    """Whether runs are there or only their records: those are of other settings too."""
+    """With runs, or with only their records, which are of other settings too."""
     changed = ["--config", "training={epochs: 7}"]
     again = {"batch": BATCHES, **SHOWN}
     (planned,) = finished.plans(changed)
@@ -118,7 +118,7 @@ def test_training_setting_reruns_training_and_what_follows(finished: Project) ->
 
 
 def test_batches_do_what_is_not_up_to_date(finished: Project) -> None:
-    """One variant has another training, of one run the record is gone, of one the weights."""
+    """A variant has other training settings; a record and the weights of a run are missing."""
     results = finished.records.parent
     (finished.records / "kvasir" / "lora" / "seed1.json").unlink()
     (results / "runs" / "leaf" / "lora" / "seed0" / "adapter.safetensors").unlink()
@@ -137,7 +137,7 @@ def test_batches_do_what_is_not_up_to_date(finished: Project) -> None:
 
 
 def test_what_fails_in_a_batch_leaves_the_rest(finished: Project) -> None:
-    """There are tables of what is there, and the next run makes what is missing."""
+    """Tables are made from the other records, and the next run makes the missing ones."""
     (finished.records / "kvasir" / "lora" / "seed1.json").unlink()
     (finished.records / "kvasir" / "nas_lora" / "seed1.json").unlink()
     (finished.tables / "status.md").unlink()
@@ -192,7 +192,7 @@ def test_another_variant_runs_alone(finished: Project) -> None:
 
 
 def test_long_runs_are_jobs_of_their_own(single: Project) -> None:
-    """Training and evaluation apart, each again when it has to be."""
+    """Training and evaluation are separate jobs, each of which reruns if necessary."""
     trained, evaluated = single.plans(
         ["--config", "training={epochs: 7}"], ["--config", "evaluation={size: input}"]
     )
@@ -233,7 +233,7 @@ def test_no_other_table_waits_for_a_timing(finished: Project) -> None:
 def test_tables_of_records_alone_are_the_same_to_the_byte(
     fresh: Project, fresh_elsewhere: Project
 ) -> None:
-    """With the real command for tables, and records as the real evaluation writes them."""
+    """With the real command for tables, and records like those of the real evaluation."""
     write_records(fresh.root)
     shutil.copytree(fresh.records, fresh_elsewhere.records)
     tables = []

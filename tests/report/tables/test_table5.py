@@ -235,7 +235,7 @@ def test_a_timing_of_other_models_or_settings_is_left_out(study: Study) -> None:
     table = table5(study)
     assert all(cell.status == "not timed" for one in table.rows for cell in one.cells)
     text = notes(table)
-    assert "small.json: of SAM vit_h at 512 px in batches of 4, and the study has" in text
+    assert "small.json: of SAM vit_h at 512 px in batches of 4, but the study now has" in text
     assert "newer.json: this timing has schema version 2" in text
     assert "half.json: this timing is damaged" in text
     assert "broken.json: this timing is invalid: wall_time_s:" in text
