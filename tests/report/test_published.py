@@ -10,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from naslora.report.tables.markdown import DASH
+from naslora.study.records import CONTROLS
 from tests.project import copy_project
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +76,21 @@ def test_pages_show_the_published_numbers(page: str) -> None:
     assert len(cells) >= 70
     for place, cell in cells.items():
         assert cell == re.sub(rf"^{DASH} \(.*\)$", DASH, published[place]), place
+
+
+@pytest.mark.parametrize("path", sorted((PUBLISHED / "tables").glob("*.csv")), ids=lambda p: p.stem)
+def test_remarks_on_rows_agree_with_the_daggers_of_their_cells(path: Path) -> None:
+    """A row is no better than the best control if this is so in each of its columns."""
+    table = pd.read_csv(path, dtype=str).fillna("")
+    flagged = [name for name in table if name.endswith("_no_better_than")]
+    if not flagged:
+        return
+    for _, row in table[table["group"] == "method"].iterrows():
+        cells = [row[name] for name in flagged if row[name.removesuffix("no_better_than") + "mean"]]
+        said = any(
+            f"no better than {title.lower()}" in row["standing"] for title in CONTROLS.values()
+        )
+        assert said == (bool(cells) and all("control" in cell for cell in cells)), row["title"]
 
 
 def test_the_difference_of_the_page_follows_from_the_records(

@@ -11,8 +11,19 @@ from pathlib import Path
 import pytest
 
 from naslora.report.tables.filling import fill
-from naslora.report.tables.latex import COLUMN_PT, TEXT_PT, block_width, column_blocks, latex_text
+from naslora.report.tables.latex import (
+    COLUMN_PT,
+    TEXT_PT,
+    block_width,
+    column_blocks,
+    escape,
+    latex_text,
+)
 from naslora.report.tables.model import TableSpec
+from naslora.report.tables.notes import NOT_COMPARABLE, WHAT_WAS_MEASURED
+from naslora.report.tables.overview import overview
+from naslora.report.tables.table4 import table4
+from naslora.report.tables.table5 import table5
 from naslora.results.aggregate import Aggregate, aggregate
 from naslora.study.settings import Study
 from tests.report.tables.test_tables import EVERY_SPEC, SPECS
@@ -56,9 +67,29 @@ def test_a_narrow_table_fits_one_column_of_a_page(every_task: Study, records: Ag
     assert wide.count(r"\begin{table*}") > 1
 
 
+def test_a_long_head_needs_its_width(every_task: Study, records: Aggregate) -> None:
+    table = fill(SPECS["table6"], every_task, records)
+    columns = tuple(replace(column, head="M" * 60) for column in table.columns[:1])
+    short, long = (
+        block_width(replace(table, columns=found), [0], first=False)
+        for found in (table.columns[:1], columns)
+    )
+    assert long > short
+    assert long > 60 * 4
+
+
+def test_tables_4_and_5_say_what_was_measured(every_task: Study) -> None:
+    for table in (table4(every_task), table5(every_task)):
+        sections, text = dict(table.sections), latex_text(table)
+        for line in (*sections[WHAT_WAS_MEASURED], *sections.get(NOT_COMPARABLE, ())[:1]):
+            assert escape(line) in text
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
 def test_all_of_them_compile(every_task: Study, records: Aggregate, tmp_path: Path) -> None:
-    tables = [latex_text(fill(spec, every_task, records)) for spec in SPECS.values()]
+    specs = [*SPECS.values(), overview(every_task)]
+    tables = [latex_text(fill(spec, every_task, records)) for spec in specs]
+    tables += [latex_text(table4(every_task)), latex_text(table5(every_task))]
     gap = TEXT_PT - 2 * COLUMN_PT
     head = (
         "\\documentclass[10pt,twocolumn]{article}\\usepackage{booktabs}\n"

@@ -180,7 +180,7 @@ def test_verdicts_need_the_paper_s_setting(
     write(small, "random", depth=6)
     cells = table4(small).rows[0].cells
     assert {cell.verdict for cell in cells} == {Verdict.NOT_COMPARABLE}
-    notes = " ".join(dict(table4(small).sections)["How to read the verdicts"])
+    notes = " ".join(dict(table4(small).sections)["Not comparable with the paper"])
     assert "the backbone is small, not vit_h" in notes
 
 
