@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from naslora.paper.published import NAS_METHODS
+from naslora.paper.published import METHOD_ROWS, NAS_METHODS
 from naslora.report.claims.claim import Judgement
 from naslora.report.claims.evidence import Evidence, repeats_text
 from naslora.report.tables.model import Column, run_title
@@ -95,8 +95,9 @@ def best_against_best(
 
 
 def against_baselines(evidence: Evidence, columns: Sequence[Column]) -> ColumnComparison | None:
-    """The better of NAS-LoRA and NAS-PC-LoRA against the best other method of the study."""
-    baselines = [name for name in evidence.study.methods if name not in NAS_METHODS]
+    """The better of NAS-LoRA and NAS-PC-LoRA against the best of the paper's other methods."""
+    methods = evidence.study.methods
+    baselines = [name for name in methods if name in METHOD_ROWS and name not in NAS_METHODS]
     return best_against_best(evidence, columns, NAS_METHODS, baselines)
 
 

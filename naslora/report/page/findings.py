@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from naslora.core.wording import counted, joined, signed
+from naslora.core.wording import counted, first_of, joined, signed
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric
 from naslora.paper.published import NOT_PEFT
@@ -51,12 +51,14 @@ def banner(study: Study, records: Aggregate) -> str:
     failed = [point for point in points if not point.passed]
     if not failed:
         return ""
-    shown = "; ".join(f"{one.name} ({one.where}: {one.found})" for one in failed[:3])
-    more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+    places: dict[str, list[str]] = {}
+    for one in failed:
+        places.setdefault(one.name, []).append(one.where)
+    lines = [f"{name} (not {first_of(found, 4)})" for name, found in places.items()]
     return (
         f"Read these scores with care: {len(failed)} of {len(points)} checks of the study fail, so"
-        f" a broken method might not stand out: {shown}{more}. `naslora check --study"
-        f" {study.study}` lists all."
+        f" a broken method might not stand out. Not fulfilled: {'; '.join(lines)}."
+        f" `naslora check --study {study.study}` lists all."
     )
 
 
