@@ -61,7 +61,7 @@ def measure(folder: Path, profile: str, seeds: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    counted = re.search(r"^(\d+) jobs to do", done.stdout, re.MULTILINE)
+    counted = re.search(r"^(\d+) jobs? to do", done.stdout, re.MULTILINE)
     assert counted is not None
     jobs = int(counted[1])
     print(f"{profile:5} {jobs:5} jobs: {seconds:6.2f} s, {cpu:6.2f} s of CPU time", flush=True)

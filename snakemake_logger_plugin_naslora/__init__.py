@@ -94,7 +94,8 @@ class LogHandler(LogHandlerBase):
         if not self.jobs.total:
             return
         counts = ", ".join(f"{n} {rule}" for rule, n in self.jobs.total.items())
-        self.show(f"{self.jobs.total.total()} jobs to do: {counts}")
+        total = self.jobs.total.total()
+        self.show(f"{total} job{'' if total == 1 else 's'} to do: {counts}")
         if self.console.is_terminal and not self.common_settings.dryrun:
             self.line = Progress(
                 MofNCompleteColumn(),

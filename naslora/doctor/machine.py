@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from naslora.core.files import gigabytes
 from naslora.core.processors import available_cores
@@ -20,21 +21,24 @@ from naslora.planning.disk import Disk
 from naslora.sam.backbones import BACKBONES
 from naslora.study.settings import Study
 
-_PYTHONS = ((3, 11), (3, 13))
 _SHOWN = ("torch", "lightning-fabric", "numpy", "pillow", "pandas", "snakemake")
 _INSTALL = "install the environment again: make env, or see the README"
 
 
 def environment_checks() -> list[Check]:
-    """Python, and the packages that pyproject.toml asks for."""
-    version = sys.version_info[:2]
-    fits = _PYTHONS[0] <= version <= _PYTHONS[1]
+    """Python and the packages, compared with what naslora's own package asks for."""
+    return [_python(), _packages()]
+
+
+def _python() -> Check:
     found = f"{platform.python_version()}, {short(Path(sys.executable))}"
-    remedy = None if fits else "use Python 3.11, 3.12 or 3.13"
-    return [
-        Check("machine", "Python", "ok" if fits else "problem", found, remedy),
-        _packages(),
-    ]
+    try:
+        wanted = importlib.metadata.metadata("naslora")["Requires-Python"]
+    except importlib.metadata.PackageNotFoundError:  # which is reported with the packages
+        return Check("machine", "Python", "note", found)
+    if SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
+        return Check("machine", "Python", "ok", found)
+    return Check("machine", "Python", "problem", found, f"use a Python that is {wanted}")
 
 
 def _packages() -> Check:
@@ -64,8 +68,8 @@ def _packages() -> Check:
 
 
 def memory_check(study: Study) -> Check:
-    """Memory, compared with what one job of the study is given."""
-    need = BACKBONES[study.sam.backbone].memory_mb * 1_000_000
+    """Memory, compared with what one job of the study is given: so much for each device."""
+    need = BACKBONES[study.sam.backbone].memory_mb * 1_000_000 * study.training.devices
     free = _available_memory()
     finding = f"{gigabytes(free)} available, {available_cores()} cores; a job asks for"
     finding = f"{finding} {gigabytes(need)}"

@@ -85,12 +85,12 @@ def _from_runs(study: Study, manifests: Mapping[str, Manifest]) -> dict[str, Rat
         if manifest is None or not path.is_file():
             continue
         receipt = read_receipt(path)
-        if receipt.status != "done" or not _of_this_model(study, receipt):
+        if receipt.status != "done" or not receipt.history or not _of_this_model(study, receipt):
             continue
         names = {variant, str(receipt.settings["method"])}
         settings = receipt.settings["training"]
         devices = settings["devices"] * settings["num_nodes"]
-        images = len(manifest.of("train")) * settings["epochs"]
+        images = len(manifest.of("train")) * len(receipt.history)
         record = _record_of(layout, task, variant, seed)
         for name in names:
             training[name].append(devices * receipt.wall_time_s / images)

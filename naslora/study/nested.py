@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from naslora.core.errors import SettingsError
+from naslora.core.registry import did_you_mean
 
 # Mappings whose keys the user chooses, so that new keys are allowed.
 _OPEN = {"variants", "generated", "method_settings", "network_tasks", "task_training"}
@@ -31,9 +31,10 @@ def merge(
         path = f"{at}{key}"
         top = path.partition(".")[0]
         if key not in base and top not in _OPEN:
-            near = difflib.get_close_matches(str(key), map(str, base), n=1)
-            hint = f"did you mean {at}{near[0]}?" if near else f"known here: {', '.join(base)}"
-            raise SettingsError(f"unknown setting {path} in {source}", remedy=hint)
+            known = [f"{at}{name}" for name in base]
+            raise SettingsError(
+                f"unknown setting {path} in {source}", remedy=did_you_mean(path, known)
+            )
         old = base.get(key)
         if path in _OPEN and not value:
             merged[key] = {}  # none at all, such as no variants

@@ -41,12 +41,14 @@ def training_peak(study: Study, method: str, fabric: Fabric, *, searching: bool)
     torch has computed anything on several threads.
 
     Returns:
-        None on devices that do not report it.
+        None on devices that do not report it, and on a CPU where processes cannot be forked.
 
     Raises:
         DroppedError: there is not enough memory, or the loss is not finite.
     """
     if fabric.device.type == "cpu":
+        if not hasattr(os, "fork"):
+            return None
         return _in_a_fork(study, method, fabric, searching)
     if fabric.device.type != "cuda":
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -265,6 +266,8 @@ def test_memory(study, path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check.state == "warning"
     assert check.finding.startswith("2.0 GB available")
     assert check.finding.endswith("a job asks for 4.0 GB")
+    two = one(examine(study(**{"training.devices": 2}), config=CONFIG), "memory")
+    assert two.finding.endswith("a job asks for 8.0 GB")
     path("sbatch", "slurm 24.05")
     checks = examine(study(), config=CONFIG)
     assert one(checks, "memory").state == "note"
@@ -324,7 +327,7 @@ def test_packages(study, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = examine(study(), config=CONFIG)
     assert one(checks, "packages").state == "problem"
     assert "torch 0.0.1 is not >=" in one(checks, "packages").finding
-    monkeypatch.setattr(sys, "version_info", (3, 10, 0))
+    monkeypatch.setattr(platform, "python_version", lambda: "3.10.0")
     assert one(examine(study(), config=CONFIG), "Python").state == "problem"
 
 

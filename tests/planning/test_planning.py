@@ -187,6 +187,19 @@ def test_runs_on_several_devices_give_the_rate_of_one(copied: Any, trained_study
     assert make_plan(study, CONFIG).rates["lora"].training_s == pytest.approx(4 * one)
 
 
+def test_a_run_that_ended_early_gives_the_rate_of_its_epochs(
+    copied: Any, trained_study: Study
+) -> None:
+    study = copied(of=trained_study)
+    path = Layout.of(study).receipt("kvasir", "lora", 0)
+    receipt = read_receipt(path)
+    whole = make_plan(study, CONFIG).rates["lora"].training_s
+    write_document(path, receipt.model_copy(update={"history": receipt.history[:1]}))
+    early = make_plan(study, CONFIG).rates["lora"].training_s
+    assert len(receipt.history) > 1
+    assert early == pytest.approx(len(receipt.history) * whole)
+
+
 @given(st.lists(st.floats(0, 1e6), max_size=40), st.integers(1, 12))
 @settings(max_examples=60, deadline=None)
 def test_makespan_lies_between_its_bounds(seconds: list[float], jobs: int) -> None:

@@ -151,7 +151,7 @@ def test_dry_run_lists_jobs_with_reasons(capsys: pytest.CaptureFixture[str]) -> 
     log.emit(described(1, "train", task="kvasir"))
     log.emit(described(2, "all_tables"))
     assert capsys.readouterr().out.splitlines() == [
-        "1 jobs to do: 1 train",
+        "1 job to do: 1 train",
         "would run train kvasir (missing)",
     ]
 
