@@ -162,9 +162,9 @@ def verdict(line: Line) -> str:
     if target is None:
         return ""
     found = "met" if round(value, 3) <= target else "missed"  # rounded as it is printed
-    bounds = line.get("interval") or line.get("spread")
-    if bounds and bounds[0] <= target <= bounds[1]:
-        found += ", within the interval" if "interval" in line else ", within the spread"
+    interval = line.get("interval")
+    if interval and interval[0] <= target <= interval[1]:
+        found += ", within the interval"
     return found
 
 
