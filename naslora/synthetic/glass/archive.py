@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from naslora.synthetic.archive import Files
-from naslora.synthetic.encoding import jpeg, png
+from naslora.synthetic.encoding import encoded, jpeg, png
 from naslora.synthetic.fields import Labels
 from naslora.synthetic.glass.scene import KINDS, draw_glass
 from naslora.synthetic.streams import part_streams
@@ -64,6 +63,4 @@ def _photograph(pixels: NDArray[np.uint8], orientation: int) -> bytes:
         return jpeg(image, 92)
     exif = Image.Exif()
     exif[_ORIENTATION] = orientation
-    buffer = io.BytesIO()
-    image.transpose(_TURNS[orientation]).save(buffer, "JPEG", quality=92, exif=exif)
-    return buffer.getvalue()
+    return encoded(image.transpose(_TURNS[orientation]), "JPEG", quality=92, exif=exif)
