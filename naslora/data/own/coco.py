@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from naslora.core.errors import AuditError
-from naslora.data.images import ORIENTATION
+from naslora.data.images import orientation
 from naslora.data.masks import IGNORE, Labels
 from naslora.data.own.options import MOST_CLASSES
 
@@ -78,13 +78,13 @@ class CocoMask:
         """
         labels = self.labels()
         stored = (image.height, image.width)
-        orientation = int(image.getexif().get(ORIENTATION, 1))
-        shown = stored[::-1] if orientation >= 5 else stored
+        turn = orientation(image)
+        shown = stored[::-1] if turn >= 5 else stored
         if self.size == shown:
             return labels
         if self.size == stored:
             mask = Image.fromarray(labels)
-            mask.getexif()[ORIENTATION] = orientation
+            mask.getexif()[ExifTags.Base.Orientation] = turn
             return np.asarray(ImageOps.exif_transpose(mask), np.uint8)
         raise AuditError(
             f"the annotations of {self.where} are for {self.size[1]}x{self.size[0]} pixels, the "

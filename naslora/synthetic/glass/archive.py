@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from naslora.synthetic.archive import Files
 from naslora.synthetic.encoding import encoded, jpeg, png
@@ -16,8 +16,8 @@ from naslora.synthetic.fields import Labels
 from naslora.synthetic.glass.scene import KINDS, draw_glass
 from naslora.synthetic.streams import part_streams
 
-_ORIENTATION = 0x0112  # EXIF tag
-# Values of the tag, and how pixels are rotated before they are stored, which the tag undoes.
+# Values of the EXIF tag Orientation, and how pixels are rotated before they are stored, which the
+# tag undoes.
 _TURNS = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 _EVERY_TURNED = 6  # one image in six is stored rotated
 
@@ -62,5 +62,5 @@ def _photograph(pixels: NDArray[np.uint8], orientation: int) -> bytes:
     if orientation == 1:
         return jpeg(image, 92)
     exif = Image.Exif()
-    exif[_ORIENTATION] = orientation
+    exif[ExifTags.Base.Orientation] = orientation
     return encoded(image.transpose(_TURNS[orientation]), "JPEG", quality=92, exif=exif)
