@@ -89,7 +89,10 @@ def test_near_duplicates_across_splits_are_leakage(drawn, audited, kit) -> None:
     assert leaky.json["like_training_images"]["test"] == 1
     assert leaky.json["like_training_images"]["val"] == 1
     count = sum(name == "val" for name in split.values())
-    assert f"**Leakage:** at least 1 of {count} val images, 1 of 1 test images equal" in leaky.text
+    says = (
+        f"at least 1 of {count} val images and 1 of 1 test images are identical or nearly identical"
+    )
+    assert f"**Leakage:** {says} to a training image, so scores on them are too high." in leaky.text
     assert len(leaky.manifest.samples) == 12, "nothing is dropped"
 
 
