@@ -42,7 +42,7 @@ class ArchiveError(NasloraError):
 
 
 class AuditError(NasloraError):
-    """Images and masks do not form a usable data set."""
+    """Images and masks do not form a usable data set, or the file of their audit is damaged."""
 
 
 class ManifestError(NasloraError):
