@@ -62,7 +62,7 @@ class RecordError(NasloraError):
 
 
 class DiskError(NasloraError):
-    """A file could not be written: disk full, no permission, read-only file system."""
+    """A file could not be written, or not be read: disk full, no permission, missing."""
 
 
 class DivergedError(NasloraError):
