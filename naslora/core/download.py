@@ -40,6 +40,11 @@ def looks_like_html(head: bytes) -> bool:
     return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:9].lower().startswith(_PAGE_STARTS)
 
 
+def is_connection_failure(error: NasloraError) -> bool:
+    """Whether a download ended with this error because connections to the server kept failing."""
+    return isinstance(error.__cause__, _BrokenError)
+
+
 @dataclass(kw_only=True)
 class Download:
     """A file to download, and how; calling `run` does it.

@@ -42,7 +42,7 @@ class ArchiveError(NasloraError):
 
 
 class AuditError(NasloraError):
-    """Images and masks do not form a usable data set."""
+    """Images and masks do not form a usable data set, or the file of their audit is damaged."""
 
 
 class ManifestError(NasloraError):
@@ -62,7 +62,7 @@ class RecordError(NasloraError):
 
 
 class DiskError(NasloraError):
-    """A file could not be written: disk full, no permission, read-only file system."""
+    """A file could not be written, or not be read: disk full, no permission, missing."""
 
 
 class DivergedError(NasloraError):

@@ -82,12 +82,15 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _cannot_write(path: Path, error: OSError) -> DiskError:
-    reason = os.strerror(error.errno) if error.errno else error.strerror
     return DiskError(
-        f"cannot write {path.name}: {reason}",
+        f"cannot write {path.name}: {_reason(error)}",
         where=path.parent,
         remedy="free some space or choose another folder, then run the same command again",
     )
+
+
+def _reason(error: OSError) -> str | None:
+    return os.strerror(error.errno) if error.errno else error.strerror
 
 
 @contextmanager
@@ -184,35 +187,63 @@ def whole_folder(target: Path) -> Iterator[Path]:
     `target` is unchanged. What a killed process leaves behind is removed by a later call.
 
     Raises:
-        DiskError: a file or folder cannot be written.
+        DiskError: the folder cannot be written; or the block cannot read or write a file elsewhere,
+            which the message then names.
     """
     temporary = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(target.parent, target)
-        temporary = Path(
-            tempfile.mkdtemp(
-                dir=target.parent, prefix=f".{_short(target.stem)}-", suffix=target.suffix
+        with _all_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(target.parent, target)
+            temporary = Path(
+                tempfile.mkdtemp(
+                    dir=target.parent, prefix=f".{_short(target.stem)}-", suffix=target.suffix
+                )
             )
-        )
-        new, old = temporary / "new", temporary / "old"
-        new.mkdir()
-        yield new
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except BaseException:
-            if old.exists():
-                old.rename(target)
-            raise
-    except OSError as error:
-        if error.errno in (None, errno.EINVAL):  # raised by what the block reads
-            raise
-        raise _cannot_write(target, error) from error
+            new, old = temporary / "new", temporary / "old"
+            new.mkdir()
+        with disk_errors(target), _errors_elsewhere(temporary):
+            yield new
+        with _all_errors(target):
+            if target.exists():
+                target.rename(old)
+            try:
+                new.rename(target)
+            except BaseException:
+                if old.exists():
+                    old.rename(target)
+                raise
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _all_errors(path: Path) -> Iterator[None]:
+    """Convert every error of the system into a `DiskError` about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def _errors_elsewhere(folder: Path) -> Iterator[None]:
+    """Convert errors of the system into a `DiskError` if they name only files outside a folder."""
+    try:
+        yield
+    except OSError as error:
+        names = (error.filename, error.filename2)
+        paths = [Path(os.fsdecode(n)) for n in names if isinstance(n, str | bytes | os.PathLike)]
+        inside = any(path.absolute().is_relative_to(folder.absolute()) for path in paths)
+        if not paths or inside or error.errno in (None, errno.EINVAL):
+            raise
+        raise DiskError(
+            f"cannot use {paths[0].name}: {_reason(error)}",
+            where=paths[0],
+            remedy="see whether the file is there and its permissions are right, then run the same "
+            "command again",
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

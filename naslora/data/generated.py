@@ -7,7 +7,6 @@ same code prepares them.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
 from naslora.synthetic.archive import write_zip
 from naslora.synthetic.blobs import draw_blobs
+from naslora.synthetic.encoding import encoded, jpeg
 from naslora.synthetic.fields import Drawing
 from naslora.synthetic.generators import find_generator
 from naslora.synthetic.streams import part_streams
@@ -92,18 +92,15 @@ def generate_blobs(
         image, labels = draw(rng)
         content = files[pairs.archive or benchmark.archives[0]]
         picture, mask = pairs.names(f"{index:05}")
-        content[picture] = _encoded(Image.fromarray(image), picture)
-        content[mask] = _encoded(benchmark.masks.encode(labels), mask)
+        content[picture] = _file(Image.fromarray(image), picture)
+        content[mask] = _file(benchmark.masks.encode(labels), mask)
     mark = f"generated: {benchmark.name}, {count} images, seed {seed}"
     for key, content in files.items():
         write_zip(folder / names[key], iter(content.items()), mark)
     return [folder / names[key] for key in files]
 
 
-def _encoded(image: Image.Image, name: str) -> bytes:
+def _file(image: Image.Image, name: str) -> bytes:
     """An image in the format that a file's suffix names."""
-    buffer = io.BytesIO()
     kind = Image.registered_extensions()[Path(name).suffix.lower()]
-    options = {"quality": 92} if kind == "JPEG" else {}
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+    return jpeg(image, 92) if kind == "JPEG" else encoded(image, kind)

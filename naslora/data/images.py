@@ -8,13 +8,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from naslora.core.errors import AuditError, ManifestError
 
 # For 16-bit grey, CMYK and the like, tools differ in the conversion to 8-bit RGB.
 _IMAGE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
-ORIENTATION = 0x0112  # EXIF tag
 # Formats that are opened. Pillow knows more, some of which run external programs (EPS).
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 # Suffixes of image files, in lower case.
@@ -57,7 +56,12 @@ def decode(data: bytes) -> Image.Image:
 
 def is_rotated(data: bytes) -> bool:
     """Whether the EXIF tag of a readable image file rotates or mirrors it."""
-    return int(Image.open(io.BytesIO(data), formats=FORMATS).getexif().get(ORIENTATION, 1)) != 1
+    return orientation(Image.open(io.BytesIO(data), formats=FORMATS)) != 1
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF tag of an opened image file: 1 is upright, 5 to 8 swap width and height."""
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def foreign_format(data: bytes, name: str) -> str | None:

@@ -16,7 +16,7 @@ from naslora.data.archives.unpack import archive_format, file_names
 from naslora.data.manifest import read_manifest
 from naslora.doctor.check import Check, short
 from naslora.sam.backbones import BACKBONES
-from naslora.sam.heads import check_head
+from naslora.sam.file_head import check_file_head
 from naslora.sam.official import check_hash, find_checkpoint
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
@@ -153,7 +153,7 @@ def checkpoint_check(study: Study, verifying: bool) -> Check:
         finding = f"{finding}, {size:,} bytes instead of {known.bytes:,}: truncated or another file"
         return Check("model", name, "problem", finding, "delete it and run naslora fetch")
     try:
-        check_head(path, sam.checkpoints)
+        check_file_head(path, sam.checkpoints)
         if verifying:
             check_hash(path, sha256(path), sam.checkpoints)
     except CheckpointError as error:

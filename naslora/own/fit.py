@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from naslora.core.errors import DivergedError, RecordError
 from naslora.core.files import whole_file
+from naslora.data.audit.saved import read_audit
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.data.prepare import prepare
@@ -75,6 +75,7 @@ def fit(
 
     Raises:
         AuditError: the images are not a data set, or masks are ambiguous; it says how to fix this.
+            Or the file of an earlier call's audit is damaged.
         SettingsError: a setting is invalid, or `out` holds another run.
         DivergedError: a loss was not finite.
         StoppedError: the run was stopped; it has been saved.
@@ -112,17 +113,12 @@ def fit(
 def _prepared(study: Study, task: str, log: Callable[[str], None]) -> Manifest:
     """The manifest of the task, which is made unless an earlier call has made it."""
     layout = Layout.of(study)
-    if layout.manifest(task).is_file() and layout.prepared(task).is_dir():
-        for line in _audit_lines(study, task):  # `prepare` has printed them in the first call
-            log(line)
-        return read_manifest(layout.manifest(task))
-    return prepare(study, task)
-
-
-def _audit_lines(study: Study, task: str) -> list[str]:
-    """Findings of the audit as lines: leakage, and images that look alike."""
-    content = json.loads(Layout.of(study).audit(task).read_text(encoding="utf-8"))
-    return [f"audit: {one['text']} ({len(one['items'])})" for one in content["findings"]]
+    manifest, audit = layout.manifest(task), layout.audit(task)
+    if not (manifest.is_file() and audit.is_file() and layout.prepared(task).is_dir()):
+        return prepare(study, task)
+    for finding in read_audit(audit).findings:  # which the first call printed as it prepared them
+        log(f"audit: {finding.text} ({len(finding.items)})")
+    return read_manifest(manifest)
 
 
 def _judged(study: Study, record: Record, out: Path, report: Path) -> Fit:

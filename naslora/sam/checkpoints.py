@@ -91,8 +91,11 @@ def save_checkpoint(sam: Sam, path: Path) -> None:
             hypernetworks=sam.mask_decoder.hypernetworks,
             decoder=sam.decoder,
         )
-    if extra := sorted(set(state) ^ set(plain.state_dict())):
-        raise ValueError(f"only a plain SAM can be saved as a checkpoint; this one has {extra[0]}")
+    found, known = set(state), set(plain.state_dict())
+    if found != known:
+        extra, missing = sorted(found - known), sorted(known - found)
+        what = f"has {first_of(extra)}" if extra else f"lacks {first_of(missing)}"
+        raise ValueError(f"only a plain SAM can be saved as a checkpoint; this one {what}")
     buffer = io.BytesIO()
     torch.save(state, buffer)
     with whole_file(path) as temporary:

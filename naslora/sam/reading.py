@@ -13,8 +13,8 @@ from torch import Tensor
 from naslora.core.errors import CheckpointError
 from naslora.core.files import sha256
 from naslora.core.wording import first_of
+from naslora.sam.file_head import check_file_head
 from naslora.sam.formats import State, weights_of
-from naslora.sam.heads import check_head
 from naslora.sam.official import check_hash, other_file
 
 _FORMATS = (
@@ -108,7 +108,7 @@ def _read(path: Path, official: Path | None) -> tuple[Any, str]:
             remedy="correct the path, run the pretraining that writes the file, or fetch Meta's: "
             "naslora fetch --backbone vit_b",
         )
-    kind = check_head(path, official)
+    kind = check_file_head(path, official)
     digest = sha256(path)
     check_hash(path, digest, official)
     try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -234,6 +235,41 @@ def test_folders_that_killed_processes_left(tmp_path: Path) -> None:
         (folder / "image").write_text("image")
     assert written.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [used.name, "task"]
+
+
+def full_disk(source: Path, copy: Path) -> None:
+    """Fail like `shutil.copyfile`, whose error names both files."""
+    raise OSError(errno.ENOSPC, "", str(source), None, str(copy))
+
+
+def damaged(source: Path, copy: Path) -> None:
+    raise OSError("damaged")
+
+
+@pytest.mark.parametrize(
+    ("fill", "error", "says"),
+    [
+        (lambda source, copy: shutil.copyfile(source.with_name("b"), copy), DiskError, "use b: No"),
+        (lambda source, copy: source.parent.read_bytes(), DiskError, "use away: Is a dir"),
+        (lambda source, copy: copy.parent.write_bytes(b""), DiskError, "write task: Is a dir"),
+        (lambda source, copy: shutil.copyfile(source, copy.parent), DiskError, "write task: Is a"),
+        (full_disk, DiskError, "write task: No space left"),
+        (lambda source, copy: copy.read_bytes(), FileNotFoundError, "copy"),
+        (damaged, OSError, "damaged"),
+    ],
+)
+def test_an_error_while_a_folder_is_filled_names_what_failed(
+    fill: Callable[[Path, Path], object], error: type[Exception], says: str, tmp_path: Path
+) -> None:
+    """A file elsewhere that cannot be used is named in place of the folder."""
+    source = tmp_path / "away" / "source"
+    files.write_text(source, "1")
+    with pytest.raises(error, match=says) as caught, whole_folder(tmp_path / "task") as folder:
+        fill(source, folder / "copy")
+    if isinstance(caught.value, DiskError):
+        where = {"b": source.with_name("b"), "away": source.parent, "task": tmp_path}
+        assert caught.value.where == where[caught.value.what.split(":")[0].split()[-1]]
+    assert tree(tmp_path) == ["away", "source"]
 
 
 def test_leftovers_where_nobody_else_writes(tmp_path: Path) -> None:

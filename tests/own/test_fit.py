@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from naslora.core.errors import TRY_AGAIN, SettingsError, StoppedError
+from naslora.core.errors import TRY_AGAIN, AuditError, SettingsError, StoppedError
 from naslora.data.benchmarks.contract import BENCHMARKS, get_benchmark
 from naslora.data.own import OwnOptions
 from naslora.evaluation.runs import ADAPTER_NAME, load_run
@@ -98,6 +98,17 @@ def test_fit_leaves_a_run_and_says_what_it_is_worth(
     again = fit(images, out, "lora", quick, lines.append)
     assert receipt.read_bytes() == before
     assert again.scores == done.scores
+
+    # A damaged audit is an error; without it, the images are prepared again and not trained on.
+    audit = out / "own" / "manifests" / "leaves.audit.json"
+    whole = audit.read_bytes()
+    audit.write_bytes(whole[:99])
+    with pytest.raises(AuditError, match="this audit is damaged"):
+        fit(images, out, "lora", quick)
+    audit.unlink()
+    assert fit(images, out, "lora", quick).scores == done.scores
+    assert audit.read_bytes() == whole
+    assert receipt.read_bytes() == before
     with pytest.raises(SettingsError, match="run with other settings: methods"):
         fit(images, out, "bitfit", quick)
     other = quick.model_copy(update={"epochs": 3})

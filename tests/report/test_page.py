@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from naslora.cli import app
-from naslora.core.errors import RecordError
+from naslora.core.errors import AuditError, RecordError
 from naslora.report.figures.catalogue import FIGURES
 from naslora.report.page.build import report_text, write_report
 from naslora.report.page.curve import learning_curve
@@ -237,7 +237,8 @@ def test_scores_of_a_run_have_the_units_of_tables(study: Study, write_run: Write
 def test_images_that_are_in_the_training_set_are_said_above_the_scores(full_study: Study) -> None:
     path = Layout.of(full_study).audit("kvasir")
     path.parent.mkdir(parents=True)
-    audit = {"like_training_images": {"val": 5, "test": 3}, "splits": {"val": 9, "test": 100}}
+    audit = {"schema_version": 1, "splits": {"val": 9, "test": 100}, "findings": []}
+    audit["like_training_images"] = {"val": 5, "test": 3}
     path.write_text(json.dumps(audit))
     text = report_text(full_study, aggregate(full_study))
     table = text[text.index('id="table1"') :]
@@ -246,6 +247,9 @@ def test_images_that_are_in_the_training_set_are_said_above_the_scores(full_stud
     audit["like_training_images"]["test"] = 0
     path.write_text(json.dumps(audit))
     assert "nearly identical" not in report_text(full_study, aggregate(full_study))
+    path.write_text(json.dumps(audit)[:40])
+    with pytest.raises(AuditError, match="this audit is damaged"):
+        report_text(full_study, aggregate(full_study))
 
 
 @pytest.mark.slow

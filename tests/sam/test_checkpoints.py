@@ -215,6 +215,10 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 def test_only_a_plain_sam_is_saved(tmp_path):
     sam = build_sam("tiny", 64)
     sam.image_encoder.blocks[0].prompts = torch.nn.Parameter(torch.zeros(2, 64))
+    sam.image_encoder.blocks[0].norm1.bias = None
     with pytest.raises(ValueError, match=r"this one has image_encoder.blocks.0.prompts"):
+        save_checkpoint(sam, tmp_path / "sam.pth")
+    del sam.image_encoder.blocks[0].prompts
+    with pytest.raises(ValueError, match=r"this one lacks image_encoder.blocks.0.norm1.bias"):
         save_checkpoint(sam, tmp_path / "sam.pth")
     assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from naslora.core.download import is_connection_failure
 from naslora.core.errors import ArchiveError, NasloraError, SettingsError
 from naslora.data.archives.catalogue import Archive, find, verify
 from naslora.data.archives.pins import repin
@@ -82,7 +83,7 @@ def acquire(
         outcome = Outcome(archive, replacement_hint(choice, study), tasks)
         host = urlsplit(archive.url or "").netloc
         try:
-            # After a download has failed, further ones from that host get one attempt each.
+            # Where connections kept failing, further downloads get one attempt each.
             path = locate(choice, archive, study, attempts=1 if host in silent_hosts else 4)
             again = archive.key in repinned
             outcome.record = verify(archive, path, pinned=not again)
@@ -92,7 +93,7 @@ def acquire(
             log(f"here: {path} ({official_status(archive, outcome.record)})")
         except NasloraError as problem:
             outcome.problem = problem
-            if find(archive, study.archives) is None:
+            if is_connection_failure(problem):
                 silent_hosts |= {host} - {""}
             missing = _is_missing(outcome, study)
             log(f"MISSING: {archive.title}" if missing else f"BAD: {problem.what}")

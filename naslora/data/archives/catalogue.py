@@ -229,14 +229,14 @@ def verify(archive: Archive, path: Path, *, pinned: bool = True) -> ManifestArch
         raise ArchiveError(
             f"cannot read the archive of {archive.title}: {error.strerror}", where=path
         ) from error
-    official = None
+    official, compared = None, ""
     if archive.sha256 is not None:
-        official = sha256 == archive.sha256
+        official, compared = sha256 == archive.sha256, f"SHA-256 ({sha256})"
     elif archive.md5 is not None:
-        official = md5 == archive.md5
+        official, compared = md5 == archive.md5, f"MD5 ({md5})"
     if official is False and size == archive.size:
         raise ArchiveError(
-            f"{path.name} is damaged: it has the official size, but another SHA-256 ({sha256})",
+            f"{path.name} is damaged: it has the official size, but another {compared}",
             where=path,
             remedy=f"delete it and get it again: {archive.url or archive.page}",
         )

@@ -22,8 +22,9 @@ class Limits:
     """Bounds on what an archive may unpack to.
 
     The largest benchmark unpacks to about 20 GB in 31,000 files, with paths of at most 100
-    characters and five folders. Images hardly compress: whole data sets reach a ratio of 2,
-    uncompressed label maps alone some hundred.
+    characters and five folders. Images hardly compress: a whole data set unpacks to at most twice
+    the size of its archive. An archive of nothing but uncompressed label maps, such as BMP files,
+    can unpack to several hundred times its size, which is more than `ratio`; PNG files cannot.
     """
 
     total_bytes: int = 64 << 30

@@ -39,8 +39,8 @@ class Audit:
 
     Attributes:
         splits: maps each split to its ids; empty after errors.
-        leaked: for each split other than training, the number of its images that equal a training
-            image, or nearly do.
+        leaked: for each split other than training, the number of its images that are identical or
+            nearly identical to a training image.
     """
 
     benchmark: Benchmark

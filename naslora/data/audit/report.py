@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from naslora.core.wording import joined
 from naslora.data.audit.checks import Audit, describe
 from naslora.data.benchmarks.contract import Benchmark
 from naslora.data.benchmarks.listing import Finding
@@ -101,7 +102,7 @@ def _count_of(split: str, counts: Mapping[str, int]) -> str:
 
 
 def _leakage(audit: Audit) -> list[str]:
-    """A sentence if images outside training equal a training image, or nearly do."""
+    """A sentence if images outside training are identical or nearly identical to one in it."""
     shares = [
         f"{count} of {len(audit.splits[split])} {split} images"
         for split, count in audit.leaked.items()
@@ -109,7 +110,11 @@ def _leakage(audit: Audit) -> list[str]:
     ]
     if not shares:
         return []
-    return [f"**Leakage:** at least {', '.join(shares)} equal a training image, or nearly.", ""]
+    return [
+        f"**Leakage:** at least {joined(shares)} are identical or nearly identical to a training "
+        "image, so scores may be too high.",
+        "",
+    ]
 
 
 def _exception(benchmark: Benchmark) -> dict[str, Any] | None:

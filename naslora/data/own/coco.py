@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from naslora.core.errors import AuditError
-from naslora.data.images import ORIENTATION
+from naslora.data.images import orientation
 from naslora.data.masks import IGNORE, Labels
 from naslora.data.own.options import MOST_CLASSES
 
@@ -54,19 +55,10 @@ class CocoMask:
     def _decoded(self, segmentation: Any) -> Any:
         from pycocotools import mask
 
-        height, width = self.size
         try:
-            if isinstance(segmentation, list):
-                runs = mask.merge(mask.frPyObjects(segmentation, height, width))
-            elif isinstance(segmentation["counts"], list):
-                runs = mask.frPyObjects(segmentation, height, width)
-            else:
-                runs = {**segmentation, "counts": segmentation["counts"].encode()}
-            decoded = mask.decode(runs)
+            decoded = mask.decode(_run_lengths(segmentation, self.size))
         except Exception as error:  # the library raises bare exceptions
-            raise AuditError(
-                f"a segmentation of {self.where} cannot be read: {error or type(error).__name__}"
-            ) from None
+            raise AuditError(_unreadable(self.where, error)) from None
         if decoded.shape != self.size:
             raise AuditError(
                 f"a segmentation of {self.where} is of {decoded.shape}, not {self.size}"
@@ -86,13 +78,13 @@ class CocoMask:
         """
         labels = self.labels()
         stored = (image.height, image.width)
-        orientation = int(image.getexif().get(ORIENTATION, 1))
-        shown = stored[::-1] if orientation >= 5 else stored
+        turn = orientation(image)
+        shown = stored[::-1] if turn >= 5 else stored
         if self.size == shown:
             return labels
         if self.size == stored:
             mask = Image.fromarray(labels)
-            mask.getexif()[ORIENTATION] = orientation
+            mask.getexif()[ExifTags.Base.Orientation] = turn
             return np.asarray(ImageOps.exif_transpose(mask), np.uint8)
         raise AuditError(
             f"the annotations of {self.where} are for {self.size[1]}x{self.size[0]} pixels, the "
@@ -140,8 +132,10 @@ def read_coco(path: Path, crowd: Crowd) -> CocoFile:
         ) from None
     if unknown := (used - categories.keys()) or (by_image.keys() - images.keys()):
         raise AuditError(
-            f"annotations name a category or an image that is not listed: {sorted(unknown)[:5]}",
+            f"annotations name a category or an image that is not listed: {_in_order(unknown)[:5]}",
             where=path,
+            remedy="list it, or correct the ids of these annotations; the number 7 and the text "
+            '"7" are different ids',
         )
     if not by_image:
         raise AuditError("this file has no annotations", where=path)
@@ -149,21 +143,56 @@ def read_coco(path: Path, crowd: Crowd) -> CocoFile:
         raise AuditError(
             f"{len(categories)} categories; at most {MOST_CLASSES - 1} are possible", where=path
         )
-    label = {id_: index for index, id_ in enumerate(sorted(categories), start=1)}
+    order = _in_order(categories)
+    label = {id_: index for index, id_ in enumerate(order, start=1)}
     found = {}
     for id_, (name, height, width) in images.items():
-        regions = [
-            (label[a["category_id"]], bool(a.get("iscrowd")), a.get("segmentation"), a.get("area"))
-            for a in by_image[id_]
-        ]
-        if any(not segmentation for _, _, segmentation, _ in regions):
+        annotations = by_image[id_]
+        if any(not annotation.get("segmentation") for annotation in annotations):
             raise AuditError(f"an annotation of {name} has no segmentation", where=path)
-        regions.sort(key=lambda region: -float(region[3] or 0))
-        mask = CocoMask(name, (height, width), tuple(r[:3] for r in regions), crowd)
+        try:
+            annotations.sort(key=lambda a: _area(a, (height, width)), reverse=True)
+        except Exception as error:  # the library raises bare exceptions
+            raise AuditError(_unreadable(name, error), where=path) from None
+        regions = tuple(
+            (label[a["category_id"]], bool(a.get("iscrowd")), a["segmentation"])
+            for a in annotations
+        )
+        mask = CocoMask(name, (height, width), regions, crowd)
         found[name] = (_find(path, name), mask)
     if len(found) < len(content["images"]):
         raise AuditError("several images have the same id or file name", where=path)
-    return CocoFile(found, ("background", *(categories[i] for i in sorted(categories))), crowds)
+    return CocoFile(found, ("background", *(categories[id_] for id_ in order)), crowds)
+
+
+def _in_order(ids: Iterable[Any]) -> list[Any]:
+    """Ids in ascending order, numbers before texts."""
+    return sorted(ids, key=lambda id_: (0, id_) if isinstance(id_, int | float) else (1, str(id_)))
+
+
+def _area(annotation: Any, size: tuple[int, int]) -> float:
+    """The area of an annotation in pixels: as it says or, if it does not, of its segmentation."""
+    from pycocotools import mask
+
+    area = annotation.get("area")
+    if isinstance(area, int | float) and area > 0:
+        return area
+    return float(mask.area(_run_lengths(annotation["segmentation"], size)))
+
+
+def _run_lengths(segmentation: Any, size: tuple[int, int]) -> Any:
+    """A segmentation as compressed run lengths; `size` is (H, W) of the image."""
+    from pycocotools import mask
+
+    if isinstance(segmentation, list):
+        return mask.merge(mask.frPyObjects(segmentation, *size))
+    if isinstance(segmentation["counts"], list):
+        return mask.frPyObjects(segmentation, *size)
+    return {**segmentation, "counts": segmentation["counts"].encode()}
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    return f"a segmentation of {name} cannot be read: {error or type(error).__name__}"
 
 
 def _find(path: Path, name: str) -> Path:

@@ -175,11 +175,18 @@ def _sizes(seen: Survey, options: OwnOptions, path: Path) -> list[str]:
 
 def _split_lines(pairs: Sequence[OwnPair], splits: dict[str, list[str]], seed: int) -> list[str]:
     counts = ", ".join(f"{len(ids)} {split}" for split, ids in splits.items())
-    own = any(pair.part for pair in pairs)
-    groups = {pair.group for pair in pairs if pair.group}
-    how = "as given" if own else f"at random, seed {seed}"
-    if groups and not own:
-        how += f", with the {len(groups)} groups kept together"
+    parts = {pair.part for pair in pairs if pair.part}
+    drawn = [pair for pair in pairs if pair.part == "train"] if parts else pairs
+    groups = {pair.group for pair in drawn if pair.group}
+    at_random = f"at random, seed {seed}"
+    if groups:
+        at_random += f", with the {len(groups)} groups kept together"
+    if not parts:
+        how = at_random
+    elif "val" in parts:
+        how = "as given"
+    else:
+        how = f"as given, but validation images held out from the training images {at_random}"
     lines = [f"split: {counts}, {how}"]
     if "test" not in splits:
         lines.append("no test images: results are of the validation images, and may be optimistic")

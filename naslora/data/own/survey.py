@@ -17,7 +17,7 @@ from PIL import Image
 from naslora.core.errors import AuditError
 from naslora.core.processors import available_cores
 from naslora.core.wording import first_of
-from naslora.data.images import FORMATS, ORIENTATION, UnreadableImageError, decode
+from naslora.data.images import FORMATS, UnreadableImageError, decode, orientation
 from naslora.data.own.pairs import NAMED, OwnPair
 
 Kind = Literal["grey", "index", "colour"]
@@ -114,8 +114,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
-            turned = image.getexif().get(ORIENTATION, 1) >= 5
-            return image.size[::-1] if turned else image.size
+            return image.size[::-1] if orientation(image) >= 5 else image.size
     except Exception as error:  # Pillow's readers raise nearly every class on damaged files
         raise UnreadableImageError("is not an image that can be read") from error
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from naslora.synthetic.archive import Files
-from naslora.synthetic.encoding import jpeg, png
+from naslora.synthetic.encoding import encoded, jpeg, png
 from naslora.synthetic.fields import Labels
 from naslora.synthetic.glass.scene import KINDS, draw_glass
 from naslora.synthetic.streams import part_streams
 
-_ORIENTATION = 0x0112  # EXIF tag
-# Values of the tag, and how pixels are rotated before they are stored, which the tag undoes.
+# Values of the EXIF tag Orientation, and how pixels are rotated before they are stored, which the
+# tag undoes.
 _TURNS = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 _EVERY_TURNED = 6  # one image in six is stored rotated
 
@@ -63,7 +62,5 @@ def _photograph(pixels: NDArray[np.uint8], orientation: int) -> bytes:
     if orientation == 1:
         return jpeg(image, 92)
     exif = Image.Exif()
-    exif[_ORIENTATION] = orientation
-    buffer = io.BytesIO()
-    image.transpose(_TURNS[orientation]).save(buffer, "JPEG", quality=92, exif=exif)
-    return buffer.getvalue()
+    exif[ExifTags.Base.Orientation] = orientation
+    return encoded(image.transpose(_TURNS[orientation]), "JPEG", quality=92, exif=exif)

@@ -144,6 +144,18 @@ def test_a_host_that_fails_is_not_tried_again_at_length(server, served, wanted: 
     assert len(server.requests) == 4 + 1
 
 
+def test_a_wrong_file_from_a_host_says_nothing_of_its_connection(
+    server, served, wanted: Study
+) -> None:
+    server.answers = [{}, 503]
+    first, _, second, _ = acquire(
+        wanted, served(kvasir_seg={"sha256": "0" * 64}), lambda line: None
+    )
+    assert "not the official kvasir-seg.zip" in first.problem.what
+    assert "HTTP Error 503" in second.problem.what
+    assert len(server.requests) == 1 + 4
+
+
 def test_a_bad_file_here_says_nothing_of_the_host(server, served, wanted: Study) -> None:
     (wanted.archives / "kvasir-seg.zip").write_bytes(b"PK cut short")
     server.answers = [503]

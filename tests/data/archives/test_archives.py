@@ -116,6 +116,10 @@ def test_a_published_md5(server, archive, kit: SimpleNamespace, tmp_path: Path, 
     path = obtain(isic, tmp_path)
     assert verify(isic, path).official is True
     assert not caplog.records
+    damaged = isic.model_copy(update={"md5": "0" * 32, "size": path.stat().st_size})
+    digest = hashlib.md5(path.read_bytes()).hexdigest()
+    with pytest.raises(ArchiveError, match=rf"official size, but another MD5 \({digest}\)"):
+        verify(damaged, path)
     path.write_bytes(kit.zipped({"a": b"1"}))
     assert verify(isic, path).official is False
     assert "not the official archive" in caplog.text

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from naslora.core.errors import AuditError
 from naslora.data.audit.checks import Audit
 from naslora.data.audit.report import audit_json, audit_markdown
+from naslora.data.audit.saved import read_audit
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.benchmarks.listing import Finding
 from naslora.data.dataset import SegmentationDataset
@@ -89,7 +92,10 @@ def test_near_duplicates_across_splits_are_leakage(drawn, audited, kit) -> None:
     assert leaky.json["like_training_images"]["test"] == 1
     assert leaky.json["like_training_images"]["val"] == 1
     count = sum(name == "val" for name in split.values())
-    assert f"**Leakage:** at least 1 of {count} val images, 1 of 1 test images equal" in leaky.text
+    says = (
+        f"at least 1 of {count} val images and 1 of 1 test images are identical or nearly identical"
+    )
+    assert f"**Leakage:** {says} to a training image, so scores may be too high." in leaky.text
     assert len(leaky.manifest.samples) == 12, "nothing is dropped"
 
 
@@ -157,3 +163,42 @@ def test_long_lists(severity, listed: int) -> None:
     assert ("and 30 more" in text) == (listed == 200)
     assert "- something else (1): single" in text
     assert len(audit_json(result)["findings"][0]["items"]) == 230
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    finding = Finding("kind", "oddity", "something", ("a", "b"))
+    splits = {"train": ["a"], "val": [], "test": ["b"]}
+    audit = Audit(get_benchmark("kvasir"), "unknown", [], splits, [finding], {"val": 0, "test": 1})
+    path = tmp_path / "kvasir.audit.json"
+    path.write_text(json.dumps(audit_json(audit)))
+    return path
+
+
+def test_a_saved_audit_is_read_again(saved: Path) -> None:
+    audit = read_audit(saved)
+    assert audit.splits == {"train": 1, "val": 0, "test": 1}
+    assert audit.like_training_images == {"val": 0, "test": 1}
+    assert [(finding.text, finding.items) for finding in audit.findings] == [
+        ("something", ["a", "b"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (None, "this audit is damaged: "),
+        ({"schema_version": 0}, "has schema version 0; this naslora reads 1"),
+        ({"like_training_images": None}, "this audit is invalid: like_training_images"),
+        ({"like_training_images": {"other": 1}}, r"names unknown splits: \['other'\]"),
+        ({"findings": [{"kind": "kind"}]}, r"this audit is invalid: findings\.0\.text"),
+    ],
+)
+def test_a_damaged_audit(changes: dict[str, object] | None, says: str, saved: Path) -> None:
+    text = saved.read_text()
+    text = text[:99] if changes is None else json.dumps(json.loads(text) | changes)
+    saved.write_text(text)
+    with pytest.raises(AuditError, match=says) as caught:
+        read_audit(saved)
+    assert caught.value.where == saved
+    assert "delete it and prepare the task again" in str(caught.value.remedy)

@@ -41,7 +41,8 @@ def test_masks_equal_what_was_annotated(own: SimpleNamespace, tmp_path: Path) ->
     assert own_data(tmp_path / "d")[0].description.data == path, "alone in its folder"
 
 
-def test_several_categories(own: SimpleNamespace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_areas", [True, False])
+def test_several_categories(with_areas: bool, own: SimpleNamespace, tmp_path: Path) -> None:
     """Small regions are drawn over large ones; labels are in the order of the categories' ids."""
     path = own.coco(
         tmp_path / "d", categories=[{"id": 9, "name": "dot"}, {"id": 7, "name": "disc"}]
@@ -54,6 +55,9 @@ def test_several_categories(own: SimpleNamespace, tmp_path: Path) -> None:
         0,
         {"image_id": 1, "category_id": 9, "area": 4.0, "segmentation": own.run_lengths(dot)},
     )
+    if not with_areas:
+        for annotation in content["annotations"]:
+            del annotation["area"]
     path.write_text(json.dumps(content))
     benchmark, _ = own_data(path)
     assert benchmark.classes == ("background", "disc", "dot")
@@ -63,6 +67,21 @@ def test_several_categories(own: SimpleNamespace, tmp_path: Path) -> None:
     assert own_data(path, OwnOptions(classes="a,b"))[0].classes == ("background", "a", "b")
     with pytest.raises(AuditError, match="--classes names 1 classes, the file has 2 categories"):
         own_data(path, OwnOptions(classes="a"))
+
+
+def test_ids_may_be_numbers_and_texts(own: SimpleNamespace, tmp_path: Path) -> None:
+    path = own.coco(
+        tmp_path / "d", categories=[{"id": "a", "name": "dot"}, {"id": 7, "name": "disc"}]
+    )
+    benchmark, _ = own_data(path)
+    assert benchmark.classes == ("background", "disc", "dot"), "numbers come before texts"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["category_id"] = 8
+    content["annotations"][1]["category_id"] = "7"
+    path.write_text(json.dumps(content))
+    with pytest.raises(AuditError, match=r"not listed: \[8, '7'\]") as caught:
+        own_data(path)
+    assert "are different ids" in str(caught.value.remedy)
 
 
 def test_compressed_run_lengths(own: SimpleNamespace, tmp_path: Path) -> None:
@@ -140,6 +159,13 @@ REFUSED = {
     "bad segmentation": (
         lambda c: {**c, "annotations": [{**a, "segmentation": [[1]]} for a in c["annotations"]]},
         "cannot be read",
+    ),
+    "bad segmentation without an area": (
+        lambda c: {
+            **c,
+            "annotations": [{**a, "segmentation": [[1]], "area": None} for a in c["annotations"]],
+        },
+        r"a segmentation of 0\.png cannot be read",
     ),
 }
 

@@ -64,7 +64,8 @@ def test_folders_named_train_and_test_are_the_split(own: SimpleNamespace, tmp_pa
             move(folder / name / f"{index}.png", f"{part}/{index}.png")
     benchmark, lines = own_data(folder)
     assert "the folders train, val and test in images are the split" in lines
-    assert "split: 3 train, 1 val, 2 test, as given" in lines
+    held_out = "as given, but validation images held out from the training images at random, seed 0"
+    assert f"split: 3 train, 1 val, 2 test, {held_out}" in lines
     assert benchmark.expected == {"train": 3, "val": 1, "test": 2}
 
 
@@ -177,6 +178,12 @@ def test_a_csv_file_with_a_split(own: SimpleNamespace, tmp_path: Path) -> None:
     benchmark, lines = own_data(listed(own, tmp_path / "d", split=parts))
     assert benchmark.expected == {"train": 8, "val": 2, "test": 2}
     assert "split: 8 train, 2 val, 2 test, as given" in lines
+    groups = [str(index // 2) for index in range(12)]
+    drawn = listed(own, tmp_path / "g", split=["train"] * 8 + ["test"] * 4, group=groups)
+    _, lines = own_data(drawn)
+    assert any(
+        line.endswith("at random, seed 0, with the 4 groups kept together") for line in lines
+    )
     without = listed(own, tmp_path / "e", split=["train"] * 10 + ["val"] * 2)
     benchmark, lines = own_data(without)
     assert benchmark.test_sets == ("val",)

@@ -1,4 +1,4 @@
-"""Whether a file can be a checkpoint, by its first bytes and without importing torch."""
+"""The first bytes of a file: whether it can be a checkpoint, told without importing torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ZIP = b"PK\x03\x04"
 _OLD_TORCH = bytes.fromhex("6cfc9c46f9206aa85019")
 
 
-def check_head(path: Path, official: Path | None = None) -> Kind:
+def check_file_head(path: Path, official: Path | None = None) -> Kind:
     """Look at the beginning of a checkpoint, and at the list of files if it is a zip archive.
 
     Args:
