@@ -110,6 +110,17 @@ def test_every_command_is_on_its_page(site: Path) -> None:
             assert (parameter.help or "").rstrip(".") in plain, f"{name} {parameter.name}"
 
 
+def test_no_page_shows_markup(site: Path) -> None:
+    """Neither the backslash that GitHub needs before a pipe, nor items outside of their list."""
+    for page in sorted(site.rglob("*.html")):
+        text = page.read_text(encoding="utf-8")
+        assert "\\|" not in text, page
+        prose = re.sub(r"<pre.*?</pre>", "", text, flags=re.DOTALL)
+        for found in re.findall(r"<(?:p|li)>(.*?)</(?:p|li)>", prose, re.DOTALL):
+            plain = html.unescape(re.sub(r"<[^>]+>", "", found))
+            assert not re.search(r"^ *(?:\d+\.|[-*+]) ", plain, re.MULTILINE), f"{page}: {plain}"
+
+
 class _Loaded(HTMLParser):
     """Addresses of everything that a page loads, without those of links."""
 
