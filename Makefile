@@ -18,7 +18,7 @@ help:
 	@echo "make tables   the whole pipeline on generated images; about 12 min on 2 cores"
 	@echo "make test     checks and tests; about 13 min on 2 cores"
 	@echo "make docs     the documentation as a site, in build/site"
-	@echo "make pictures update the README's pictures, from the results of make tables"
+	@echo "make pictures update the pictures in docs/, from the results of make tables"
 	@echo "make bench    compare time and memory with others', in benchmarks/README.md; at most an hour"
 	@echo "make lock     update requirements.lock, from pyproject.toml"
 	@echo "make clean    remove the results of the study rehearsal and all caches; keeps $(VENV)"
@@ -35,7 +35,7 @@ test: $(COMPLETE)
 	@tests/run
 
 docs: $(COMPLETE)
-	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 	@echo "The site: build/site/index.html, for any browser, without a network"
 
 pictures: tables

@@ -23,6 +23,9 @@ from naslora.study.settings import Study, Variant, load_study, read_yaml, settin
 
 _NAME = "^[a-z0-9][a-z0-9_]*$"
 _COMMENTED = re.compile(r"(?P<indent> *)(?:- )?(?P<key>\w+):(?P<value>.*?)(?: +# (?P<comment>.*))?")
+# In code in a table, GitHub needs a backslash before a pipe, which the site would show.
+_ROW = re.compile(r"^ *\|.*", re.MULTILINE)
+_CODE = re.compile(r"`[^`\n]*`")
 _NUMBERS = {
     "minimum": "≥ {}",
     "exclusiveMinimum": "> {}",
@@ -36,7 +39,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     for mark, write in (("audit", _audit), ("settings", _settings), ("commands", _commands)):
         if f"<!-- {mark} -->" in markdown:
             markdown = markdown.replace(f"<!-- {mark} -->", write())
-    return markdown
+    return _ROW.sub(lambda row: _CODE.sub(_plain_pipes, row[0]), markdown)
+
+
+def _plain_pipes(code: re.Match[str]) -> str:
+    return code[0].replace("\\|", "|")
 
 
 def _audit() -> str:

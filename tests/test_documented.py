@@ -89,8 +89,9 @@ PARSED_ALONE = {
         "naslora fetch --backbone vit_b",
     ],
     "needs the archives of sample": [
-        "naslora run --study pilot --set archives=FOLDER",
-        "naslora run --study sample --set archives=FOLDER",
+        "naslora train --study sample --task leaf --variant lora --seed 0 --set archives=FOLDER",
+        "naslora evaluate --study sample --task leaf --variant lora --seed 0 --set archives=FOLDER",
+        "naslora run --study sample --set archives=FOLDER --set results=again",
     ],
     "needs a GPU for hours": [
         "naslora run --study workstation",

@@ -38,7 +38,7 @@ def test_its_hours_are_those_of_the_plan(tmp_path: Path) -> None:
     places = {"results": str(tmp_path), "archives": str(tmp_path)}
     plan = make_plan(load_study("paper", places, ROOT / "config"), ROOT / "config")
     printed = re.search(r"To come: ([\d,]+) GPU-hours", plan_text(plan, [1]))
-    said = re.search(r"([\d,]+) hours of a V100 GPU", README)
+    said = re.search(r"([\d,]+) V100 GPU-hours", README)
     assert printed
     assert said
     assert said[1] == printed[1]

@@ -19,7 +19,7 @@ RESULTS = "Results of a study"
 STEPS = "Single steps of a study"
 
 app = LabelledTyper(
-    help="Adapt the Segment Anything Model (SAM) to a special domain, and compare ways to do it.",
+    help="Adapt the Segment Anything Model (SAM) to a specialised domain, and compare methods.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -26,11 +26,15 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="What to write.", metavar="PATH")],
     estimator: Annotated[
         Literal["centre", "sum", "least_squares"] | None,
-        typer.Option(help="Merge NAS cells into plain layers, approximately; prints the loss."),
+        typer.Option(
+            help="Merge NAS cells into plain layers, approximately: centre, sum or least_squares."
+            " Prints the loss.",
+            metavar="HOW",
+        ),
     ] = None,
     images: Annotated[
         list[Path] | None,
-        typer.Option(help="Images or folders to measure that loss on.", metavar="PATH"),
+        typer.Option(help="Images or folders to measure this loss on.", metavar="PATH"),
     ] = None,
     checkpoint: Annotated[
         Path | None,

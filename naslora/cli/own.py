@@ -40,7 +40,7 @@ BackboneOption = Annotated[
     str, typer.Option(help="tiny, small (shipped weights); vit_b, vit_l, vit_h (Meta's).")
 ]
 ClassesOption = Annotated[
-    str | None, typer.Option(help="Names, e.g. road; or background,leaf,spot.", metavar="A,B,...")
+    str | None, typer.Option(help="Class names: road, or background,leaf,spot.", metavar="A,B,...")
 ]
 IgnoreOption = Annotated[int | None, typer.Option(help="Mask value to ignore.", metavar="VALUE")]
 ValuesOption = Annotated[
@@ -68,7 +68,7 @@ SizeOption = Annotated[
     int | None, typer.Option(help="Side that images are resized to.", metavar="PIXELS")
 ]
 CheckpointOption = Annotated[
-    str | None, typer.Option(help="A SAM to start from instead.", metavar="FILE")
+    str | None, typer.Option(help="A SAM to start from instead of the backbone's.", metavar="FILE")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 MethodFileOption = Annotated[
@@ -169,7 +169,9 @@ def fit(
 def compare(
     data: DataArgument,
     out: OutOption,
-    methods: Annotated[str, typer.Option(help="Separated by commas.")] = "lora,nas_pc_lora",
+    methods: Annotated[
+        str, typer.Option(help="Methods, separated by commas.")
+    ] = "lora,nas_pc_lora",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per method.")] = 3,
     profile: Annotated[
         str, typer.Option(help="local, slurm, or a Snakemake profile of your own.")

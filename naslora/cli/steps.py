@@ -178,7 +178,7 @@ def batch(
 
 @app.command(rich_help_panel=STEPS)
 def controls(task: TaskOption, study: StudyOption = None, set_: SetOption = None) -> None:
-    """Evaluate predictions that need no training: blank, all foreground, the mean training mask."""
+    """Evaluate the four predictions that do not use the image, such as the mean training mask."""
     from naslora.evaluation.controls import evaluate_controls
 
     for path in evaluate_controls(load(study, set_), task):

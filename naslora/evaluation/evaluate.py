@@ -101,9 +101,9 @@ def score_test_sets(
     """Metrics and number of images by test set, and the metrics of each image.
 
     Args:
-        study: its evaluation settings give the size.
-        benchmark: of the task.
-        manifest: of the task.
+        study: the study, whose evaluation settings give the size.
+        benchmark: the task's benchmark.
+        manifest: the task's manifest.
         predict: returns the predictions for the images of a test set, in the manifest's order.
     """
     metrics: dict[str, dict[str, float]] = {}

@@ -36,11 +36,11 @@ class PredictOptions:
     """Options of prediction and output.
 
     Attributes:
-        products: any of "mask", "probability" (binary tasks), "overlay" and "coco".
+        products: what to write, any of "mask", "probability" (binary tasks), "overlay" and "coco".
         tile: the side of tiles in pixels; 0 for none; None for the rule of `tile_size`.
         training_side: the longer side in pixels of the images that the model was trained on.
-        rescale: for pixels of more than 8 bits; see `choose_rescaling`.
-        overwrite: replace files that already exist.
+        rescale: how pixels of more than 8 bits are rescaled; see `choose_rescaling`.
+        overwrite: whether to replace files that already exist.
     """
 
     products: Sequence[Product] = ("mask",)
@@ -65,9 +65,9 @@ def predict_files(
     read one at a time, so memory does not grow with their number.
 
     Args:
-        sam: adapted, in evaluation mode, on any device; see `naslora.methods.state`.
+        sam: an adapted SAM in evaluation mode, on any device; see `naslora.methods.state`.
         images: image files, or folders, which are searched with all folders below.
-        folder: where masks are written; masks of a folder's images keep its directory tree.
+        folder: the folder for masks; masks of a folder's images keep its directory tree.
         options: how to predict, and what to write.
         log: called with a line for each finished image.
 

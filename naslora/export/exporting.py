@@ -49,11 +49,12 @@ def export(
 
     Args:
         run: the folder of a run, its adapter file, or an adapted SAM, which is not changed.
-        to: see above.
+        to: the format, as listed above.
         out: the file, or for "peft" and "adapter" the folder, to write; it must not exist.
         checkpoint: the SAM that the run was trained on; by default it is searched for. Not used if
             `run` is a SAM.
-        estimator: merges NAS cells into plain layers, approximately; see `naslora.nas.dense`.
+        estimator: how NAS cells are merged into plain layers, approximately; see
+            `naslora.nas.dense`.
         images: image files or folders to measure the loss of such a merge on, at most 32; an ONNX
             model is also checked on them.
         log: called with each line about what is exported, and with the measured loss.

@@ -18,10 +18,10 @@ class LoRASettings(StrictSettings):
     """Settings of LoRA and of the methods that build on it.
 
     Attributes:
-        rank: r.
+        rank: r, the rank of the branch.
         lora_alpha: the branch is scaled by lora_alpha / rank; by default by 1.
-        projections: None for one branch on the fused qkv; or a list out of q, k, v for a branch
-            on each of them.
+        projections: null for one branch on the fused qkv; or a list of some of q, k and v, for a
+            branch on each of them.
         layers: blocks to adapt: a list of indices from 0, "first_half" or "last_half"; by default
             all.
     """

@@ -63,7 +63,7 @@ def merge(
             layers with nearly the same outputs: each cell is replaced by a matrix. "collapsed"
             replaces each cell by one convolution and max-pooling, with the same outputs; the
             method's layers remain.
-        estimator: of the matrices of mode "dense", see `naslora.nas.dense`.
+        estimator: how mode "dense" estimates the matrices; see `naslora.nas.dense`.
         images: batches (B, 3, H, W) in 0..255 on which the errors of mode "dense" are measured;
             the estimator least_squares needs them.
         log: called with a sentence on the errors of mode "dense".

@@ -40,7 +40,7 @@ def adapt_model(
         model: the model.
         method: the name in the registry.
         settings: the method's settings.
-        seed: of the new layers' initialisation.
+        seed: the random seed of the new layers' initialisation.
         train: for a vision transformer, what else is trained, such as "head".
 
     Returns:
@@ -83,7 +83,7 @@ def adapt_vit(
         model: for example one of `timm.create_model`.
         method: the name in the registry.
         settings: the method's settings.
-        seed: of the new layers' initialisation.
+        seed: the random seed of the new layers' initialisation.
         train: names of other parameters or modules to train, such as "head".
         prefix_tokens: tokens before the patches; by default `model.num_prefix_tokens`, or none.
 

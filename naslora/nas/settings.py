@@ -39,9 +39,9 @@ class CellSettings(StrictSettings):
 
     Attributes:
         ratio: share of the channels that go through the operations: ceil(ratio * r) of them.
-        channels: whether these are the "first" or the "last"; eq. 3 leaves it open. All rows of A
+        channels: whether the "first" or the "last" channels do; eq. 3 leaves it open. All rows of A
             are initialised alike, so the choice makes no systematic difference.
-        operations: candidates, in the order of alpha.
+        operations: the candidate operations, in the order of alpha.
         style: "linear" convolutions only; "darts" puts a ReLU before and batch normalisation
             after each convolution, and batch normalisation after each pooling, as DARTS does
             during search. Only linear ones collapse.
@@ -79,8 +79,8 @@ class ArchitectureSettings(Settings):
         data: images of the second pass: the training batch, validation images, or the half of the
             training images that w is not trained on.
         every_n_steps: alpha is updated in every n-th step of an epoch.
-        learning_rate: of alpha.
-        weight_decay: of alpha, as coupled L2.
+        learning_rate: the learning rate of alpha.
+        weight_decay: the weight decay of alpha, as coupled L2.
     """
 
     start_epoch: Annotated[int, Field(ge=0)]
@@ -109,12 +109,12 @@ class OptimiserSettings(Settings):
     """Adam on the weights w, with coupled L2, and the optimisation of alpha.
 
     Attributes:
-        learning_rate: of w.
+        learning_rate: the learning rate of w.
         decay_start: share of the run's steps after which the learning rate of w falls to zero along
             half a cosine: 1 for a constant rate, 0 for cosine annealing. That of alpha is constant,
             as in DARTS.
-        weight_decay: of w.
-        architecture: settings of alpha.
+        weight_decay: the weight decay of w.
+        architecture: how alpha is trained.
     """
 
     learning_rate: Annotated[float, Field(gt=0)]

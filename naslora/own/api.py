@@ -55,11 +55,11 @@ def fit(
         backbone: vit_h, vit_l, vit_b (Meta's weights), small or tiny (weights of this package).
         image_size: side of the square that images are resized to; by default one that fits the
             backbone and the hardware.
-        checkpoint: a SAM to start from instead.
+        checkpoint: a SAM to start from instead of the backbone's.
         epochs: maximum number of epochs.
-        batch_size: by default one that fits the memory.
-        learning_rate: by default the study's.
-        seed: of the run and of the split.
+        batch_size: images per step; by default as many as fit into memory.
+        learning_rate: the learning rate; by default that of `naslora fit`.
+        seed: the random seed of the run and of the split.
         masks: what the files do not show by themselves, such as `{"ignore": 255}`; see
             `naslora.data.own.OwnOptions`.
         settings: further settings of the study, such as `{"training.patience": 20}`.

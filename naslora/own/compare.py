@@ -44,10 +44,10 @@ def compare(
     """Train several methods with several seeds, and report which one is the best.
 
     Args:
-        data: see `naslora.own.fit.fit`.
+        data: the images and masks; see `naslora.own.fit.fit`.
         out: the folder of the comparison; the same call resumes one that was stopped.
-        methods: by name, or the files of methods from outside the package.
-        seeds: of the runs; the first is also that of the split.
+        methods: the methods by name, or the files of methods from outside the package.
+        seeds: the random seeds of the runs; the first is also that of the split.
         options: backbone, image size, training, and how masks are read.
         profile: local, slurm, or a Snakemake profile of the user's.
         log: called with lines to print.

@@ -33,13 +33,14 @@ class Fit:
     """The result of `fit`.
 
     Attributes:
-        folder: of the run; `naslora predict` takes it.
-        scores: of the held-out images, by metric, as tables show them.
+        folder: the folder of the run, for `naslora predict`.
+        scores: the scores on the held-out images by metric, as tables show them.
         best_control: title and main score of the best control, which does not use the image.
-        gain: by how much the run's main score is better than that.
-        interval: of the gain, at 95 %, over test images; None where the metric cannot be resampled.
+        gain: by how much the run's main score is better than the best control's.
+        interval: the 95 % interval of the gain over test images; None where the metric cannot be
+            resampled.
         learnt: whether the main score is significantly better: the interval lies above 0.
-        summary: the same in a sentence.
+        summary: a sentence that says so.
         report: an HTML page with curves, scores, and the best and worst images.
     """
 

@@ -144,9 +144,9 @@ def build_sam(
         classes: 1 for a binary task; else the number of classes, background included.
         mask_tokens: mask tokens of a multi-class decoder, 10 by default; with one, all pixels of
             an image get one class. A binary decoder always has one, and Meta's four.
-        hypernetworks: of a multi-class decoder; see `MaskDecoder`.
+        hypernetworks: "shared" or "per_token", in a multi-class decoder; see `MaskDecoder`.
         decoder: "semantic" for the paper's, "original" for Meta's.
-        attention: see `ImageEncoderViT.attention_backend`.
+        attention: how attention is computed; see `ImageEncoderViT.attention_backend`.
 
     Raises:
         ValueError: there is no such backbone, decoder or way to compute attention, or a size is

@@ -66,11 +66,12 @@ class PretrainingSettings(Settings):
         steps: number of steps; 0 if the study pretrains nothing.
         batch_size: scenes per step.
         prompts: prompts per scene.
-        learning_rate, weight_decay: of AdamW.
+        learning_rate: the highest learning rate of AdamW.
+        weight_decay: the weight decay of AdamW.
         warm_up: steps over which the learning rate rises.
         validation_scenes: held-out scenes that are scored every `validate_every` steps.
         checkpoint_minutes: minutes between checkpoints; 0 for one after every step.
-        seed: of the weights, the scenes and their order.
+        seed: the random seed of the weights, the scenes and their order.
     """
 
     objective: Literal["promptable", "prompt_free", "both"]
@@ -99,6 +100,8 @@ class PretrainingSettings(Settings):
 
 
 class DataSettings(Settings):
+    """The data of a study."""
+
     split_seed: Seed
 
 
@@ -161,7 +164,7 @@ class AnalysisSettings(Settings):
     Attributes:
         task: the task whose images are analysed; by default the study's first.
         images: number of test images.
-        seed: of the random choice of images.
+        seed: the random seed of the choice of images.
     """
 
     task: Name | None
@@ -176,7 +179,7 @@ class TimingSettings(Settings):
         steps: measured iterations of a turn.
         warm_up: iterations at the start of each turn that are not measured.
         repeats: turns of each method.
-        batch_sizes: of the measurements.
+        batch_sizes: images per step that are measured.
     """
 
     steps: Annotated[int, Field(ge=1)]

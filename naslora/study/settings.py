@@ -40,13 +40,13 @@ _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times 
 
 
 class Variant(Settings):
-    """A method with deltas to its settings and to the training's, on some tasks or on all.
+    """A method with changed settings, its own or those of the training, on some tasks or on all.
 
     Attributes:
-        method: its name.
-        tasks: the tasks that it runs on, if the study has them; default: all.
-        settings: deltas to `method_settings` of the method.
-        training: deltas to `training`.
+        method: the method.
+        tasks: the tasks that the variant runs on, if the study has them; by default all.
+        settings: changes to the method's settings.
+        training: changes to the settings in `training`.
     """
 
     method: Name

@@ -83,7 +83,7 @@ def check_gpu_requests(asked: Mapping[str, Mapping[str, Any]]) -> None:
         raise SettingsError(
             f"rule {', '.join(sorted(twice))}: GPUs are asked for twice, as gpu and as gres",
             remedy="set gpu to 0 and tasks_per_gpu to -1 beside gres; see"
-            " docs/how-to/cluster.md, Clusters that know GPUs as `gres` alone",
+            " docs/how-to/cluster.md, Clusters that offer GPUs only as `gres`",
         )
 
 

@@ -24,7 +24,7 @@ RULES = ROOT / "workflow" / "rules"
 def documented() -> dict[str, dict[str, Any]]:
     """The resources by rule that docs/how-to/cluster.md gives for such clusters."""
     text = (ROOT / "docs" / "how-to" / "cluster.md").read_text(encoding="utf-8")
-    section = text.partition("## Clusters that know GPUs as `gres` alone")[2]
+    section = text.partition("## Clusters that offer GPUs only as `gres`")[2]
     block = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)
     assert block
     found: dict[str, dict[str, Any]] = yaml.safe_load(block.group(1))["set-resources"]

@@ -123,7 +123,7 @@ def test_a_run_on_it(study, config: Path) -> None:
 def test_the_command_of_the_guide(
     naslora: Callable[..., tuple[int, str, str]], config: Path, file: Path
 ) -> None:
-    command = re.search(r"^naslora (prepare .*)$", SECTION, re.MULTILINE)
+    command = re.search(r"^naslora (prepare .*)$", SECTION.replace("\\\n", ""), re.MULTILINE)
     assert command
     words = [*command[1].split(), "--set", "results=out"]
     code, output, errors = naslora(*words, folder=file.parents[1])
