@@ -83,7 +83,7 @@ def test_remarks_on_rows_agree_with_the_daggers_of_their_cells(path: Path) -> No
     """A row is no better than the best control if this is so in each of its columns."""
     table = pd.read_csv(path, dtype=str).fillna("")
     flagged = [name for name in table if name.endswith("_no_better_than")]
-    if not (table["group"] == "control").any():
+    if "control" not in set(table.get("group", ())):
         return
     for _, row in table[table["group"] == "method"].iterrows():
         cells = [row[name] for name in flagged if row[name.removesuffix("no_better_than") + "mean"]]
