@@ -64,10 +64,12 @@ class Choice:
         return test_set_title(self.benchmark.name, self.test_set)
 
     def caption(self, ranks: Sequence[Rank] = RANKS) -> str:
-        """A clause that names these images and the rule of their choice."""
+        """A sentence that names these images and the rule of their choice."""
+        names = joined(self.distinct(ranks))
         return (
-            f"{self.title}: {joined(self.distinct(ranks))} of {counted(self.images, 'test image')} "
-            f"by {metric_name(self.metric).title}, averaged over {counted(self.runs, 'run')}"
+            f"{names[0].upper()}{names[1:]} of {counted(self.images, 'test image')} of "
+            f"{self.title} by {metric_name(self.metric).title}, averaged over "
+            f"{counted(self.runs, 'run')}."
         )
 
 

@@ -17,7 +17,7 @@ from naslora.data.benchmarks.contract import Benchmark, benchmark_names, get_ben
 from naslora.data.generated import drawing_of
 from naslora.report.figures.overlays import Picture, boundary_overlay
 from naslora.report.figures.saving import picture_bytes
-from naslora.report.figures.style import WIDTH, figure
+from naslora.report.figures.style import WIDTH, class_colours, figure
 from naslora.synthetic.streams import streams
 
 IMAGES = 3  # of each benchmark
@@ -42,12 +42,15 @@ def draw_contact_sheet(names: Sequence[str], path: Path) -> None:
     rows = -(-len(benchmarks) // _ACROSS)
     height = rows * (side + _TITLE + _SPACE / 2)
     with figure(height) as canvas:
+        before = 0
         for position, benchmark in enumerate(benchmarks):
+            colours = class_colours(len(benchmark.classes) - 1, before)
+            before += len(colours)
             row, column = divmod(position, _ACROSS)
             left = column * (block + _SPACE)
             top = height - row * (side + _TITLE + _SPACE / 2) - _TITLE
             canvas.text(left / WIDTH, (top + 0.04) / height, benchmark.title, va="bottom")
-            for index, panel in enumerate(panels(benchmark, position)):
+            for index, panel in enumerate(panels(benchmark, position, colours)):
                 x, y = left + index * (side + _GAP), top - side
                 axes = canvas.add_axes((x / WIDTH, y / height, side / WIDTH, side / height))
                 axes.imshow(panel, aspect="auto", interpolation="antialiased")
@@ -55,12 +58,13 @@ def draw_contact_sheet(names: Sequence[str], path: Path) -> None:
         write_bytes(path, picture_bytes(canvas, "png"))
 
 
-def panels(benchmark: Benchmark, position: int) -> list[Picture]:
+def panels(benchmark: Benchmark, position: int, colours: Sequence[str] = ()) -> list[Picture]:
     """Drawn images of a benchmark as squares with outlines, (PIXELS, PIXELS, 3).
 
     Args:
         benchmark: the benchmark.
         position: selects the stream of random numbers.
+        colours: of the outlines of each foreground class; without any, all are white.
     """
     drawn = []
     draw = drawing_of(benchmark)
@@ -68,7 +72,7 @@ def panels(benchmark: Benchmark, position: int) -> list[Picture]:
         pixels, labels = draw(rng)
         image = np.asarray(_square(Image.fromarray(pixels), Image.Resampling.LANCZOS))
         small = np.asarray(_square(Image.fromarray(labels), Image.Resampling.NEAREST))
-        drawn.append(boundary_overlay(image, small, several=len(benchmark.classes) > 1))
+        drawn.append(boundary_overlay(image, small, colours))
     return drawn
 
 

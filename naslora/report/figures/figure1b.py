@@ -10,15 +10,16 @@ import pandas as pd
 
 from naslora.core.wording import joined
 from naslora.evaluation.names import metric_name
-from naslora.report.figures.captions import over_seeds, setting, trained_rows
+from naslora.report.figures.captions import all_rows, over_seeds, row_label, rows_on, setting
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.scores import DataSet, comparable, data_sets, score_frame
-from naslora.report.figures.style import figure, method_styles
-from naslora.report.tables.model import run_title
+from naslora.report.figures.style import figure, study_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from naslora.study.settings import Study
 
 _ACROSS, _LINE, _EXTRA, _FOOT = 5, 0.125, 0.52, 0.22  # panels in a row; inches
 
@@ -46,7 +47,7 @@ def draw_scores(inputs: Inputs, path: Path) -> None:
         setting(study),
         over_seeds(study, "Error bars"),
         _direction(data_sets(study)),
-        "Dotted lines: the best control, which sees no image.",
+        "Dotted lines: the best prediction that does not use the image.",
         "Hollow diamonds: printed in the paper."
         if together
         else "The paper's numbers are from another setting, and shown in a separate figure.",
@@ -86,32 +87,42 @@ def draw_printed_scores(inputs: Inputs, path: Path) -> None:
 def _draw(
     inputs: Inputs, frame: pd.DataFrame, shown: Sequence[DataSet], path: Path, caption: str
 ) -> None:
-    methods = trained_rows(inputs.study)
-    if set(frame["source"]) == {"paper"}:
-        methods = inputs.study.methods
-    across = min(len(shown), _ACROSS)
-    down = -(-len(shown) // across)
-    height = down * (_LINE * len(methods) + _EXTRA) + _FOOT
+    study = inputs.study
+    rows = [row for row in all_rows(study) if row in set(frame["method"])]
+    across = -(-len(shown) // -(-len(shown) // _ACROSS))  # rows of equal length
+    lines = [shown[start : start + across] for start in range(0, len(shown), across)]
+    # A network that runs on one task has no place in panels of others.
+    names = [rows_on(study, rows, [one.task for one in line]) for line in lines]
+    counts = [len(mine) for mine in names]
+    height = _LINE * sum(counts) + _EXTRA * len(lines) + _FOOT
     with figure(height) as canvas:
-        grid = canvas.subplots(down, across, sharey=True, squeeze=False).ravel()
-        for axes, one in zip(grid, shown, strict=False):
-            _panel(axes, frame[frame["data_set"] == one.title], one, methods)
-        for axes in grid[len(shown) :]:
-            axes.set_axis_off()
-        grid[0].set_yticks(
-            range(len(methods)), [run_title(inputs.records, method) for method in methods]
+        grid = canvas.subplots(
+            len(lines),
+            across,
+            sharey="row",
+            squeeze=False,
+            gridspec_kw={"height_ratios": counts},
         )
-        grid[0].set_ylim(len(methods) - 0.4, -0.6)
+        for panels, line, mine in zip(grid, lines, names, strict=True):
+            for axes, one in zip(panels, line, strict=False):
+                _panel(axes, frame[frame["data_set"] == one.title], one, mine, study)
+            for axes in panels[len(line) :]:
+                axes.set_axis_off()
+            labels = [row_label(study, inputs.records, row) for row in mine]
+            panels[0].set_yticks(range(len(mine)), labels)
+            panels[0].set_ylim(len(mine) - 0.4, -0.6)
         canvas.tight_layout(pad=0.3, w_pad=0.6, h_pad=0.8)
         save_figure(canvas, path, caption, frame)
 
 
-def _panel(axes: Axes, frame: pd.DataFrame, one: DataSet, methods: Sequence[str]) -> None:
+def _panel(
+    axes: Axes, frame: pd.DataFrame, one: DataSet, methods: Sequence[str], study: Study
+) -> None:
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
-    styles = method_styles(methods)
-    markers: list[Any] = [style.marker for style in styles.values()]
+    styles = study_styles(study)
+    markers: list[Any] = [styles[method].marker for method in methods]
     ours = frame[frame["source"] == "study"]
     paper = frame[frame["source"] == "paper"]
     controls = frame[frame["source"] == "control"]
@@ -123,7 +134,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, one: DataSet, methods: Sequence[str]
         hue="method",
         order=methods,
         hue_order=methods,
-        palette={method: style.colour for method, style in styles.items()},
+        palette={method: styles[method].colour for method in methods},
         markers=markers,
         linestyles="none",
         errorbar="sd",
@@ -152,8 +163,9 @@ def _panel(axes: Axes, frame: pd.DataFrame, one: DataSet, methods: Sequence[str]
         )
         axes.axvline(best, color="0.3", linestyle=":", linewidth=0.8, zorder=0)
     axes.set(title=one.title, xlabel=one.axis, ylabel="")
-    axes.grid(axis="y")
-    axes.set_axisbelow(True)
+    for place, method in enumerate(methods):
+        if one.task in study.tasks_of(method):
+            axes.axhline(place, color="0.9", linewidth=0.5, zorder=0)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
     if not metric_name(one.metric).higher_is_better:

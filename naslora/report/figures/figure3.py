@@ -19,15 +19,12 @@ from naslora.report.figures.choice import Rank
 from naslora.report.figures.grid import Cell, Row, draw_grid
 from naslora.report.figures.inputs import Inputs, NothingToDrawError, TaskImages
 from naslora.report.figures.overlays import (
-    FALSE_ALARM,
-    MISSED,
-    RIGHT,
     Picture,
-    class_colour,
     class_map,
     error_map,
 )
 from naslora.report.figures.saving import save_figure
+from naslora.report.figures.style import FALSE_ALARM, MISSED, RIGHT
 from naslora.report.tables.model import run_title
 
 if TYPE_CHECKING:
@@ -100,11 +97,12 @@ def error_legend() -> list[tuple[Artist, str]]:
     ]
 
 
-def class_legend(numbers: Sequence[int], classes: Sequence[str]) -> list[tuple[Artist, str]]:
-    """Legend of the colours of classes; the background has none."""
+def class_legend(found: TaskImages, numbers: Sequence[int]) -> list[tuple[Artist, str]]:
+    """Legend of the colours of a task's classes; the background has none."""
     from matplotlib.patches import Patch
 
-    return [(Patch(color=class_colour(n)), f"{n} {classes[n]}") for n in numbers if n]
+    classes = found.choice.benchmark.classes
+    return [(Patch(color=found.colours[n - 1]), f"{n} {classes[n]}") for n in numbers if n]
 
 
 def classes_shown(found: TaskImages, ranks: Sequence[Rank]) -> list[int]:
@@ -122,7 +120,7 @@ def rank_of(found: TaskImages, rank: Rank) -> Rank:
 
 def _row(found: TaskImages, rank: Rank, methods: Sequence[str]) -> Row:
     truth = found.shown_truth(rank)
-    draw = partial(_binary, truth) if found.binary else class_map
+    draw = partial(_binary, truth) if found.binary else partial(class_map, colours=found.colours)
     cells: list[Cell | None] = [Cell(found.images[rank]), Cell(draw(truth))]
     for method in methods:
         mine = found.predicted.get(method)
@@ -142,7 +140,7 @@ def _class_legends(
     for task, found in shown.items():
         if not found.binary:
             numbers = classes_shown(found, [ranks[task]])
-            entries = class_legend(numbers, found.choice.benchmark.classes)
+            entries = class_legend(found, numbers)
             legend += [(handle, f"{get_benchmark(task).title}: {name}") for handle, name in entries]
     return legend
 

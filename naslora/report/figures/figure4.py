@@ -65,7 +65,7 @@ def draw_grad_cams(inputs: Inputs, path: Path) -> None:
             "Grad-CAM of the last block of the image encoder, for what is predicted; each map is "
             "scaled from 0 to 1, and one marked blank has no positive weight.",
             setting(study),
-            f"{found.choice.caption(RANKS)}.",
+            found.choice.caption(RANKS),
         ]
         save_figure(canvas, path, " ".join(caption), image_frame({task: found}, {task: ranks}))
 
@@ -77,7 +77,7 @@ def grad_cam_task(study: Study) -> str:
 
 def _truth(found: TaskImages, rank: Rank) -> Picture:
     truth = found.shown_truth(rank)
-    return error_map(truth > 0, truth > 0) if found.binary else class_map(truth)
+    return error_map(truth > 0, truth > 0) if found.binary else class_map(truth, found.colours)
 
 
 def _cell(image: Picture, heat: NDArray[np.float32] | None) -> Cell | None:

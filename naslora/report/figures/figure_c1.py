@@ -14,11 +14,12 @@ from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.style import (
     HIGHLIGHTED,
+    SMALL,
     WIDTH,
     figure,
     in_drawing_order,
     legend_columns,
-    method_styles,
+    study_styles,
 )
 from naslora.report.tables.model import run_title
 from naslora.results.aggregate import Aggregate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _ACROSS = 3  # tasks in a row
 _SCORE, _LOSS, _BETWEEN, _FOOT = 0.95, 0.75, 0.56, 0.42  # inches
+_WITH_SUBSCRIPT = SMALL / 0.7  # points; matplotlib sets subscripts at 0.7 of the size
 _LEFT, _RIGHT, _TOP, _ASIDE = 0.42, 0.06, 0.2, 0.32
 
 
@@ -99,7 +101,7 @@ def _task(panels: Sequence[Axes], study: Study, records: Aggregate, frame: pd.Da
     task = str(frame["task"].iloc[0])
     if len(panels) > 1:
         scored = frame.dropna(subset=["val_score"])
-        _panel(panels[0], scored, "val_score", trained_rows(study))
+        _panel(panels[0], scored, "val_score", study)
         if scored.empty:
             panels[0].text(
                 0.5,
@@ -112,23 +114,23 @@ def _task(panels: Sequence[Axes], study: Study, records: Aggregate, frame: pd.Da
                 backgroundcolor="white",
             )
             panels[0].set_yticks([])
-    _panel(panels[-1], frame, "loss", trained_rows(study))
+    _panel(panels[-1], frame, "loss", study)
     panels[-1].set_xlabel("epoch")
     panels[-1].xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     starts = _start_epochs(study, records, task)
     marks = "".join(f", $T_B$ = {start}" for start in starts)
-    panels[0].set_title(get_benchmark(task).title + marks)
+    panels[0].set_title(get_benchmark(task).title + marks, fontsize=_WITH_SUBSCRIPT)
     for start in starts:
         for axes in panels:
             axes.axvline(start + 0.5, color="0.4", linewidth=0.7, linestyle=":", zorder=0)
 
 
-def _panel(axes: Axes, frame: pd.DataFrame, what: str, methods: Sequence[str]) -> None:
+def _panel(axes: Axes, frame: pd.DataFrame, what: str, study: Study) -> None:
     import seaborn as sns
 
-    styles = method_styles(methods)
+    styles = study_styles(study)
     for banded in (False, True):
-        shown = [m for m in in_drawing_order(methods) if (m in HIGHLIGHTED) is banded]
+        shown = [m for m in in_drawing_order(trained_rows(study)) if (m in HIGHLIGHTED) is banded]
         mine = frame[frame["method"].isin(shown)]
         if mine.empty:
             continue
@@ -155,7 +157,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, what: str, methods: Sequence[str]) -
 def _handle(study: Study, method: str) -> Any:
     from matplotlib.lines import Line2D
 
-    style = method_styles(trained_rows(study))[method]
+    style = study_styles(study)[method]
     wide = 1.3 if method in HIGHLIGHTED else 0.6
     dash: Any = (0, style.dash) if style.dash else "-"
     return Line2D([], [], color=style.colour, linestyle=dash, linewidth=wide)

@@ -196,7 +196,7 @@ def _finish(grid: Sequence[Axes], tasks: Sequence[str], across: int) -> None:
     for axes in grid[len(tasks) :]:
         axes.set_axis_off()
     for axes in grid[max(0, len(tasks) - across) : len(tasks)]:
-        axes.set_xlabel(_AXIS)
+        axes.set_xlabel(_AXIS, visible=True)  # seaborn hides it where it found no labels of ticks
         axes.tick_params(labelbottom=True)
 
 

@@ -53,14 +53,10 @@ def draw_gallery(inputs: Inputs, path: Path, task: str) -> None:
     headings = ["Image and truth" if found.binary else "Image", *(["Truth"] * (not found.binary))]
     headings += [run_title(inputs.records, method) for method in done]
     rows = [_row(found, rank, done) for rank in ranks]
-    legend = (
-        _outline_legend()
-        if found.binary
-        else class_legend(classes_shown(found, ranks), choice.benchmark.classes)
-    )
+    legend = _outline_legend() if found.binary else class_legend(found, classes_shown(found, ranks))
     missing = [run_title(inputs.records, m) for m in trained_rows(study) if m not in done]
     caption = [
-        f"{choice.caption(RANKS)}.",
+        choice.caption(RANKS),
         f"Under each prediction its score ({metric_name(choice.metric).title}, %).",
         setting(study),
         *([f"Not done: {', '.join(missing)}."] if missing else []),
@@ -79,15 +75,16 @@ def _row(found: TaskImages, rank: Rank, methods: Sequence[str]) -> Row:
             both = (*outline, *((line, PREDICTION) for line in lines))
             cells.append(Cell(image, found.note(rank, method), outlines=both))
     else:
-        cells = [Cell(image), _classes(image, truth)]
+        cells = [Cell(image), _classes(found, image, truth)]
         for method in methods:
             predicted = found.predicted[method][rank]
-            cells.append(_classes(image, predicted, found.note(rank, method)))
+            cells.append(_classes(found, image, predicted, found.note(rank, method)))
     return Row(rank, cells)
 
 
-def _classes(image: Picture, labels: NDArray[np.uint8], note: str = "") -> Cell:
-    return Cell(class_overlay(image, labels), note, numbers=tuple(numbered_regions(labels)))
+def _classes(found: TaskImages, image: Picture, labels: NDArray[np.uint8], note: str = "") -> Cell:
+    overlay = class_overlay(image, labels, found.colours)
+    return Cell(overlay, note, numbers=tuple(numbered_regions(labels)))
 
 
 def _outline_legend() -> list[tuple[Artist, str]]:

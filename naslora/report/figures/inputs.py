@@ -16,6 +16,7 @@ from naslora.data.masks import IGNORE
 from naslora.report.figures.captions import trained_rows
 from naslora.report.figures.choice import RANKS, Choice, Rank, choose, first_done
 from naslora.report.figures.overlays import Picture, smaller_labels, thumbnail
+from naslora.report.figures.style import class_colours
 from naslora.results.aggregate import Aggregate
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
@@ -45,6 +46,7 @@ class TaskImages:
         truths: labels by rank.
         predicted: labels by method or network, then rank; those without a finished run are missing.
         seeds: the seed of each method's run.
+        colours: of the foreground classes, in the order of their numbers; none for a binary task.
     """
 
     choice: Choice
@@ -53,6 +55,7 @@ class TaskImages:
     truths: dict[Rank, NDArray[np.uint8]]
     predicted: dict[str, dict[Rank, NDArray[np.uint8]]]
     seeds: dict[str, int]
+    colours: tuple[str, ...] = ()
 
     @property
     def binary(self) -> bool:
@@ -129,6 +132,7 @@ class Inputs:
             truths={r: smaller_labels(images.native_mask(places[r]), LONGEST) for r in ranks},
             predicted={},
             seeds={},
+            colours=task_colours(self.study.tasks, choice.benchmark.name),
         )
         names = trained_rows(self.study)
         for method, seed, sam in trained_sams(self.study, self.records, choice, names):
@@ -138,6 +142,13 @@ class Inputs:
                 for rank, place in places.items()
             }
         return found
+
+
+def task_colours(tasks: Sequence[str], task: str) -> tuple[str, ...]:
+    """The colours of a task's foreground classes, which no other of these tasks has."""
+    earlier = tasks[: list(tasks).index(task)]
+    before = sum(len(get_benchmark(name).classes) - 1 for name in earlier)
+    return class_colours(len(get_benchmark(task).classes) - 1, before)
 
 
 def chosen_images(

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from naslora.report.figures.style import BLUE, CLASS_COLOURS, ORANGE
+from naslora.report.figures.style import FALSE_ALARM, MISSED, RIGHT
 
 Picture = NDArray[Any]  # RGB, (H, W, 3), uint8, or float in [0, 1]
 Mask = NDArray[np.bool_]
 Contour = NDArray[np.float64]  # (N, 2): x and y in pixels, the centre of the first pixel at (0, 0)
 
-RIGHT, MISSED, FALSE_ALARM = "#FFFFFF", BLUE, ORANGE
 HEAT = "YlOrRd"  # a colour map of matplotlib
 _NUMBERED = 0.008  # share of the image that a region must cover to get a number
-
-
-def class_colour(number: int) -> str:
-    """The colour of a foreground class, from 1; after the last, colours repeat."""
-    return CLASS_COLOURS[(number - 1) % len(CLASS_COLOURS)]
 
 
 def error_map(predicted: Mask, truth: Mask) -> Picture:
@@ -30,24 +24,25 @@ def error_map(predicted: Mask, truth: Mask) -> Picture:
     return _painted(codes, {1: RIGHT, 2: MISSED, 3: FALSE_ALARM})
 
 
-def class_map(numbers: NDArray[np.integer]) -> Picture:
-    """Class numbers (H, W) in the colours of the classes on black."""
-    return _painted(numbers, {n: class_colour(n) for n in np.unique(numbers).tolist() if n})
+def class_map(numbers: NDArray[np.integer], colours: Sequence[str]) -> Picture:
+    """Class numbers (H, W) on black, in the colours of the foreground classes."""
+    return _painted(numbers, dict(enumerate(colours, start=1)))
 
 
-def class_overlay(image: Picture, numbers: NDArray[np.integer]) -> Picture:
-    """The colours of the classes over an image in grey."""
-    colours = {n: class_colour(n) for n in np.unique(numbers).tolist() if n}
-    return _painted(numbers, colours, image)
+def class_overlay(image: Picture, numbers: NDArray[np.integer], colours: Sequence[str]) -> Picture:
+    """The colours of the foreground classes over an image in grey."""
+    return _painted(numbers, dict(enumerate(colours, start=1)), image)
 
 
-def boundary_overlay(image: Picture, numbers: NDArray[np.integer], *, several: bool) -> Picture:
+def boundary_overlay(
+    image: Picture, numbers: NDArray[np.integer], colours: Sequence[str] = ()
+) -> Picture:
     """An image with lines along the inside of each region; the background beyond them is darker.
 
     Args:
         image: RGB, uint8.
         numbers: class numbers (H, W).
-        several: whether lines have the colours of the classes; otherwise they are white.
+        colours: of the lines of each foreground class; without any, all are white.
     """
     from matplotlib.colors import to_rgb
     from skimage.color import label2rgb
@@ -56,12 +51,12 @@ def boundary_overlay(image: Picture, numbers: NDArray[np.integer], *, several: b
 
     inner = find_boundaries(numbers, mode="inner") & (numbers > 0)
     outer = find_boundaries(numbers, mode="outer") & (numbers == 0)
-    if several:  # thicker lines, since colours stand out less than white
+    if colours:  # thicker lines, since colours stand out less than white
         inner = dilation(inner) & (numbers > 0)
     lines = np.where(inner, numbers, 0)
-    colours = [class_colour(n) if several else RIGHT for n in np.unique(lines).tolist() if n]
+    shown = [colours[n - 1] if colours else RIGHT for n in np.unique(lines).tolist() if n]
     darker = np.where((dilation(outer) & (numbers == 0))[..., None], image // 2, image)
-    palette = [to_rgb(colour) for colour in colours] or None
+    palette = [to_rgb(colour) for colour in shown] or None
     return np.asarray(
         label2rgb(lines, darker, colors=palette, alpha=1, bg_label=0, bg_color=None, saturation=1)
     )

@@ -21,7 +21,7 @@ from naslora.report.figures.style import (
     figure,
     in_drawing_order,
     legend_columns,
-    method_styles,
+    study_styles,
 )
 from naslora.report.tables.model import run_title
 
@@ -64,7 +64,7 @@ def draw_radar(inputs: Inputs, path: Path) -> None:
             axes.set_axis_off()
         for axes, (source, title) in zip(grid, panels.items(), strict=False):
             mine = frame[frame["source"] == source]
-            _chart(axes, mine, spokes[source], methods, title)
+            _chart(axes, mine, spokes[source], study, title)
         handles = [_handle(study, method) for method in methods]
         labels = [run_title(inputs.records, method) for method in methods]
         canvas.legend(handles, labels, loc="lower center", ncols=legend_columns(len(methods)))
@@ -84,11 +84,11 @@ def _has_scores(frame: pd.DataFrame, source: str, one: DataSet) -> bool:
 def _handle(study: Study, method: str) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], **_line(study.methods, method))
+    return Line2D([], [], **_line(study, method))
 
 
-def _line(methods: Sequence[str], method: str) -> dict[str, Any]:
-    style = method_styles(methods)[method]
+def _line(study: Study, method: str) -> dict[str, Any]:
+    style = study_styles(study)[method]
     return {
         "color": style.colour,
         "marker": style.marker,
@@ -101,7 +101,7 @@ def _line(methods: Sequence[str], method: str) -> dict[str, Any]:
 
 
 def _chart(
-    axes: Any, frame: pd.DataFrame, spokes: Sequence[DataSet], methods: Sequence[str], title: str
+    axes: Any, frame: pd.DataFrame, spokes: Sequence[DataSet], study: Study, title: str
 ) -> None:
     means = frame.groupby(["data_set", "method"])["value"].mean().unstack("method")
     means = means.loc[[one.title for one in spokes]]
@@ -111,10 +111,10 @@ def _chart(
     radii = means.sub(worst, axis=0).div((best - worst).replace(0, np.nan), axis=0).fillna(1.0)
     radii = (_INNER + (1 - _INNER) * radii).where(means.notna())
     angles = np.linspace(0, 2 * np.pi, len(spokes), endpoint=False)
-    for method in in_drawing_order(methods):
+    for method in in_drawing_order(study.methods):
         if method in radii:
             closed = [*radii[method], radii[method].iloc[0]]
-            axes.plot([*angles, angles[0]], closed, clip_on=False, **_line(methods, method))
+            axes.plot([*angles, angles[0]], closed, clip_on=False, **_line(study, method))
     axes.set_theta_offset(np.pi / 2)
     axes.set_theta_direction(-1)
     axes.set(ylim=(0, 1), yticks=[_INNER, 1], yticklabels=[], xticks=angles, xticklabels=[])

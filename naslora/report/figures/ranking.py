@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from naslora.core.wording import counted, joined, signed
+from naslora.core.wording import counted, joined
 from naslora.evaluation.names import metric_name
 from naslora.paper.published import NOT_PEFT
-from naslora.report.figures.captions import setting, test_set_title
+from naslora.report.figures.captions import (
+    all_rows,
+    printed,
+    row_label,
+    rows_on,
+    setting,
+    test_set_title,
+)
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
-from naslora.report.figures.style import NORMAL, SMALL, figure, method_styles
-from naslora.report.tables.model import row_title, run_title
+from naslora.report.figures.style import NORMAL, SMALL, MethodStyle, figure, study_styles
+from naslora.report.tables.model import run_title
 from naslora.report.tables.standing import SCRATCH
 from naslora.results.ranking import (
     FEWEST_TASKS,
@@ -30,9 +37,13 @@ from naslora.results.ranking import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ACROSS, _LINE, _EXTRA, _LABELS = 6, 0.115, 0.46, 0.72  # most panels in a row; inches
+    from naslora.study.settings import Study
+
+_FEWEST, _ACROSS = 3, 6  # panels in a row
+_LINE, _EXTRA = 0.115, 0.46  # inches
 _DIAGRAM_LINE, _DIAGRAM_EXTRA = 0.16, 0.8
 _NO_BREAK = "\N{NO-BREAK SPACE}"
+_LARGER = {"*": 1.7, "X": 1.3, "P": 1.3}  # markers whose arms are thin
 _GREY, _BAND = "0.4", "0.955"
 
 
@@ -40,10 +51,10 @@ def draw_ranking(inputs: Inputs, path: Path) -> None:
     """Draw each method's paired difference to LoRA with intervals, and mean ranks over tasks.
 
     A panel per test set, of the task's main metric. Thick bars are 95 % intervals over seeds, thin
-    ones over test images; a point is filled where both exclude zero. Grey rows are models that are
-    trained from scratch; they have a number in place of intervals, and an arrow where they are
-    beyond the scale, which is that of the other methods. Below, the critical difference diagram of
-    Demsar (2006): methods that a bar joins do not differ significantly over the tasks.
+    ones over test images; a point is filled where both exclude zero. Rows on grey are models that
+    are trained as a whole, and are not ranked. The scale is that of pretrained models; others that
+    are beyond it are arrows with a number. Below, the critical difference diagram of Demsar (2006):
+    methods that a bar joins do not differ significantly over the tasks.
 
     Raises:
         NothingToDrawError: no test set has a run of LoRA and one of another method.
@@ -52,123 +63,161 @@ def draw_ranking(inputs: Inputs, path: Path) -> None:
     """
     study = inputs.study
     ranking = rank(study, inputs.records)
-    frame = ranking.differences
-    if frame.empty:
+    if ranking.differences.empty:
         raise NothingToDrawError("no test set has a run of LoRA and one of another method")
-    shown = set(frame["method"]) - NOT_PEFT
-    compared = [*study.methods, *study.general_variants()]
-    methods = [method for method in compared if method in shown]
-    scratch = _from_scratch(inputs)
-    rows = [*methods, *dict.fromkeys(scratch["method"])]
+    networks = differences(main_comparisons(study, inputs.records), study.networks)
+    parts = [ranking.differences, *([networks] if len(networks) else [])]
+    frame = pd.concat(parts, ignore_index=True)
+    rows = _rows(study, set(frame["method"]))
     sets = list(dict.fromkeys(zip(frame["task"], frame["test_set"], strict=True)))
-    across = max(-(-len(sets) // -(-len(sets) // _ACROSS)), 3)  # rows of equal length
-    down = -(-len(sets) // across)
+    across = max(-(-len(sets) // -(-len(sets) // _ACROSS)), _FEWEST)  # rows of equal length
+    lines = [sets[start : start + across] for start in range(0, len(sets), across)]
+    # A network that runs on one task has no place in panels of others.
+    shown = [rows_on(study, rows, [task for task, _ in line]) for line in lines]
+    counts = [len(names) for names in shown]
     ranked = len(ranking.mean_ranks) if ranking.nemenyi is not None else 0
     diagram = _DIAGRAM_LINE * -(-ranked // 2) + _DIAGRAM_EXTRA if ranked else 0.0
-    panels = down * (_LINE * len(rows) + _EXTRA)
-    height = panels + diagram
+    height = _LINE * sum(counts) + _EXTRA * len(lines) + diagram
     with figure(height) as canvas:
-        grid = canvas.subplots(down, across, sharey=True, squeeze=False).ravel()
-        for axes, (task, test_set) in zip(grid, sets, strict=False):
-            mine = frame[(frame["task"] == task) & (frame["test_set"] == test_set)]
-            _differences(axes, mine.set_index("method"), methods, compared)
-            also = scratch[(scratch["task"] == task) & (scratch["test_set"] == test_set)]
-            for name, difference in zip(also["method"], also["difference"], strict=True):
-                _grey_row(axes, float(difference), rows.index(name))
-            metric = metric_name(str(mine["metric"].iloc[0])).title
-            axes.set_title(f"{test_set_title(task, test_set)}\n{metric}", fontsize=NORMAL)
-        for axes in grid[len(sets) :]:
-            axes.set_axis_off()
-        grid[0].set_yticks(
-            range(len(rows)), [row_title(study, inputs.records, row) for row in rows]
+        grid = canvas.subplots(
+            len(lines),
+            across,
+            sharey="row",
+            squeeze=False,
+            gridspec_kw={"height_ratios": counts},
         )
-        for label in grid[0].get_yticklabels()[len(methods) :]:
-            label.set_color(_GREY)
-        grid[0].set_ylim(len(rows) - 0.4, -0.6)
+        for panels, line, names in zip(grid, lines, shown, strict=True):
+            for axes, (task, test_set) in zip(panels, line, strict=False):
+                mine = frame[(frame["task"] == task) & (frame["test_set"] == test_set)]
+                _differences(axes, mine.set_index("method"), names, study)
+                metric = metric_name(str(mine["metric"].iloc[0])).title
+                axes.set_title(f"{test_set_title(task, test_set)}\n{metric}", fontsize=NORMAL)
+            for axes in panels[len(line) :]:
+                axes.set_axis_off()
+            _label_rows(panels[0], inputs, names)
         canvas.tight_layout(pad=0.3, w_pad=0.4, h_pad=0.6, rect=(0, diagram / height, 1, 1))
         if ranked:
             axes = canvas.add_axes((0.16, 0.02, 0.68, (diagram - 0.42) / height))
             _diagram(axes, inputs, ranking)
-        networks = scratch[~scratch["method"].isin(frame["method"])]
-        numbers = pd.concat([frame, networks], ignore_index=True) if len(networks) else frame
-        save_figure(canvas, path, _caption(inputs, ranking, scratch), numbers)
+        save_figure(canvas, path, _caption(inputs, ranking, rows), frame)
 
 
-def _from_scratch(inputs: Inputs) -> pd.DataFrame:
-    """The differences to LoRA of the networks, and of SAM from scratch."""
+def _rows(study: Study, compared: set[str]) -> list[str]:
+    """The rows of the panels: those that are ranked, variants, then those that are not ranked."""
+    ranked = [name for name in study.methods if name not in NOT_PEFT]
+    whole = [name for name in all_rows(study) if _whole(study, name)]
+    whole.sort(key=lambda name: name == SCRATCH or name not in study.methods)
+    rows = [*ranked, *study.general_variants(), *whole]
+    return [name for name in rows if name in compared]
+
+
+def _whole(study: Study, name: str) -> bool:
+    """Whether a row is a model that is trained as a whole, and so is not ranked."""
+    return name in NOT_PEFT or name in study.networks
+
+
+def _label_rows(axes: Axes, inputs: Inputs, names: Sequence[str]) -> None:
     study = inputs.study
-    names = [*study.networks, *(name for name in study.methods if name == SCRATCH)]
-    return differences(main_comparisons(study, inputs.records), names)
+    labels = [row_label(study, inputs.records, name) for name in names]
+    axes.set_yticks(range(len(names)), labels)
+    for name, label in zip(names, axes.get_yticklabels(), strict=True):
+        if _whole(study, name):
+            label.set_color(_GREY)
+    axes.set_ylim(len(names) - 0.4, -0.6)
 
 
-def _grey_row(axes: Axes, difference: float, place: int) -> None:
-    """Draw a difference as a grey point and a number, without changing the axis's limits."""
+def _differences(axes: Axes, mine: pd.DataFrame, names: Sequence[str], study: Study) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    styles = study_styles(study)
+    axes.axvline(0, color="0.3", linewidth=0.6)
+    found = {str(name): line for name, line in mine.iterrows()}
+    present = {name: place for place, name in enumerate(names) if name in found}
+    for name, place in present.items():
+        axes.axhline(place, color="0.9", linewidth=0.5, zorder=0.5)
+        if _whole(study, name):
+            axes.axhspan(place - 0.5, place + 0.5, color=_BAND, linewidth=0, zorder=0)
+    # Of models that start from nothing, some differ by many times as much as all others.
+    pretrained = [name for name in present if name != SCRATCH and name not in study.networks]
+    for name in pretrained:
+        _row(axes, found[name], present[name], styles[name])
     low, high = axes.get_xlim()
-    beyond = not low <= difference <= high
+    for name in (name for name in present if name not in pretrained):
+        if low <= found[name]["difference"] <= high:
+            _row(axes, found[name], present[name], styles[name])
+        else:
+            _arrow(axes, found[name], present[name], styles[name], (low, high))
+    axes.set_xlim(low, high)
+    axes.tick_params(axis="y", length=0)
+    narrow = max(abs(low), abs(high)) < 0.5  # its labels have more digits
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=2 if narrow else 4))
+
+
+def _row(axes: Axes, line: pd.Series[Any], place: int, style: MethodStyle) -> None:
+    """Draw a difference with both intervals."""
+    for low, high, width in (
+        (line["images_low"], line["images_high"], 0.7),
+        (line["seeds_low"], line["seeds_high"], 1.6),
+    ):
+        if np.isfinite(low):
+            axes.plot(
+                [low, high],
+                [place, place],
+                color=style.colour,
+                linewidth=width,
+                solid_capstyle="butt",
+            )
+    filled = bool(line["significant"])
+    axes.plot(
+        line["difference"],
+        place,
+        marker=style.marker,
+        color=style.colour,
+        markerfacecolor=style.colour if filled else "white",
+        markeredgecolor="white" if filled else style.colour,
+        markersize=4.2 * _LARGER.get(style.marker, 1),
+        markeredgewidth=0.6,
+    )
+
+
+def _arrow(
+    axes: Axes,
+    line: pd.Series[Any],
+    place: int,
+    style: MethodStyle,
+    limits: tuple[float, float],
+) -> None:
+    """Draw a difference beyond the limits of an axis as an arrow at its end, and a number."""
+    low, high = limits
+    left = line["difference"] < low
     edge = 0.04 * (high - low)
-    x = min(max(difference, low + edge), high - edge)
-    axes.axhspan(place - 0.5, place + 0.5, color=_BAND, linewidth=0, zorder=0)
-    marker = ("<" if difference < low else ">") if beyond else "X"
-    axes.plot(x, place, marker=marker, color=_GREY, markersize=3.6, markeredgewidth=0)
-    left = x > (low + high) / 2  # the number stands on the side with more room
+    x = low + edge if left else high - edge
+    axes.plot(
+        x,
+        place,
+        marker="<" if left else ">",
+        color=style.colour,
+        markerfacecolor=style.colour if line["significant"] else "white",
+        markersize=3.6,
+        markeredgewidth=0.6,
+    )
     axes.annotate(
-        signed(difference),
+        printed(line["difference"]),
         (x, place),
-        xytext=(-4 if left else 4, 0),
+        xytext=(4 if left else -4, 0),
         textcoords="offset points",
-        horizontalalignment="right" if left else "left",
+        horizontalalignment="left" if left else "right",
         verticalalignment="center_baseline",
         fontsize=SMALL,
         color=_GREY,
         bbox={"facecolor": _BAND, "edgecolor": "none", "pad": 0.2},
     )
-    axes.set_xlim(low, high)
-
-
-def _differences(
-    axes: Axes, mine: pd.DataFrame, methods: Sequence[str], all_methods: Sequence[str]
-) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    styles = method_styles(all_methods)
-    axes.axvline(0, color="0.3", linewidth=0.6)
-    for place, method in enumerate(methods):
-        if method not in mine.index:
-            continue
-        line, style = mine.loc[method], styles[method]
-        for low, high, width in (
-            (line["images_low"], line["images_high"], 0.7),
-            (line["seeds_low"], line["seeds_high"], 1.6),
-        ):
-            if np.isfinite(low):
-                axes.plot(
-                    [low, high],
-                    [place, place],
-                    color=style.colour,
-                    linewidth=width,
-                    solid_capstyle="butt",
-                )
-        axes.plot(
-            line["difference"],
-            place,
-            marker=style.marker,
-            color=style.colour,
-            markerfacecolor=style.colour if line["significant"] else "white",
-            markeredgecolor="white" if line["significant"] else style.colour,
-            markersize=4.2,
-            markeredgewidth=0.6,
-        )
-    axes.grid(axis="y")
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0)
-    narrow = max(map(abs, axes.get_xlim())) < 0.5  # its labels have more digits
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=2 if narrow else 4))
 
 
 def _diagram(axes: Axes, inputs: Inputs, ranking: Ranking) -> None:
     from scikit_posthocs import critical_difference_diagram
 
-    styles = method_styles(inputs.study.methods)
+    styles = study_styles(inputs.study)
     titles = {method: run_title(inputs.records, method) for method in ranking.mean_ranks.index}
     assert ranking.nemenyi is not None
     critical_difference_diagram(
@@ -188,7 +237,7 @@ def _diagram(axes: Axes, inputs: Inputs, ranking: Ranking) -> None:
     axes.set_title(f"mean rank over {counted(len(ranking.scores), 'task')} ({critical})", pad=4)
 
 
-def _caption(inputs: Inputs, ranking: Ranking, scratch: pd.DataFrame) -> str:
+def _caption(inputs: Inputs, ranking: Ranking, rows: Sequence[str]) -> str:
     study = inputs.study
     seeds = "thick bars over seeds, " if len(study.seeds) > 1 else "one seed, so none over seeds; "
     sentences = [
@@ -197,11 +246,13 @@ def _caption(inputs: Inputs, ranking: Ranking, scratch: pd.DataFrame) -> str:
         setting(study),
         f"95 % intervals: {seeds}thin bars over test images. Filled: both exclude zero.",
     ]
-    if len(scratch):
-        names = [run_title(inputs.records, name) for name in dict.fromkeys(scratch["method"])]
+    whole = [run_title(inputs.records, name) for name in rows if _whole(study, name)]
+    if whole:
+        sentences.append(f"On grey: {joined(whole)}, trained as a whole and not ranked.")
+    if any(name == SCRATCH or name in study.networks for name in rows):
         sentences.append(
-            f"Grey: {joined(names)}, trained without pretraining; their differences as numbers,"
-            " arrows where these are beyond the scale. They are not ranked."
+            "The scale leaves out those without pretraining: bars end at its ends, and arrows with "
+            "a number are beyond it."
         )
     if ranking.critical_difference is None:
         sentences.append(f"Mean ranks need {FEWEST_TASKS} tasks.")

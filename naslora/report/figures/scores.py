@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric, metric_name
 from naslora.paper.published import METHOD_ROWS, printed, rows
-from naslora.report.figures.captions import test_set_title, trained_rows
+from naslora.report.figures.captions import all_rows, test_set_title
 from naslora.report.tables import table1, table2, table3
 from naslora.report.tables.comparability import why_not_comparable
 from naslora.report.tables.model import Column, TableSpec
@@ -111,7 +111,7 @@ def score_frame(study: Study, records: Aggregate) -> pd.DataFrame:
     for one in data_sets(study):
         head = (one.title, one.task, one.test_set, one.metric)
         scale = metric_name(one.metric).scale
-        for source, names in (("study", trained_rows(study)), ("control", list(CONTROLS))):
+        for source, names in (("study", all_rows(study)), ("control", list(CONTROLS))):
             for name in names:
                 values = records.values(one.task, one.test_set, name, one.metric)
                 lines += [

@@ -12,6 +12,8 @@ from naslora.paper.published import NAS_METHODS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from naslora.study.settings import Study
+
 # Text width of a two-column page in inches. Every figure is this wide, so that included at full
 # width its text has the size that it has here.
 WIDTH = 6.875
@@ -21,11 +23,14 @@ SMALL, NORMAL, LARGE = 6.0, 6.5, 7.5  # points
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 
-# Foreground classes, in their order. Okabe and Ito's colours come first; eleven classes need more,
-# so that figures also write the number of its class into each region.
+# In pictures of masks a colour means one thing: right, missed or false foreground of a binary task,
+# a prompt, or a class of a task with several.
+RIGHT, MISSED, FALSE_ALARM, PROMPT = "#FFFFFF", BLUE, ORANGE, YELLOW
+# Foreground classes of all tasks of a study, in their order: Trans10K-v1 has two, v2 eleven. So
+# many are hard to tell apart; galleries also write the number of its class into each region.
 CLASS_COLOURS = (
-    *(ORANGE, SKY_BLUE, VERMILLION, GREEN, YELLOW, BLUE, PURPLE),
-    *("#BBBBBB", "#882255", "#44AA99", "#8C6D31"),
+    *(GREEN, "#956AFF", SKY_BLUE, VERMILLION, "#AA1540", "#AAEAAA", PURPLE, "#FFD4FF"),
+    *("#006A55", "#954080", "#6AD4D4", "#AAAA6A", "#7A4B1E"),
 )
 
 
@@ -59,13 +64,15 @@ METHOD_STYLES: Mapping[str, MethodStyle] = {
     "nas_lora": MethodStyle(VERMILLION, "o"),
     "nas_pc_lora": MethodStyle(BLUE, "D", (3, 1)),
     "unet": MethodStyle("#7A4B1E", "8", (5, 1)),
+    "deeplabv3": MethodStyle("#D40040", "8", (3, 1, 1, 1)),
+    "linknet34": MethodStyle("#FFAA80", "8", (1, 1)),
 }
-# For other methods and networks, in the order of the study.
+# For other methods and for variants, in the order of the study.
 _FURTHER = (
-    MethodStyle("#44AA99", "H", (1, 1.5)),
-    MethodStyle("#DDCC77", "d", (1, 1.5)),
-    MethodStyle("#661100", "p", (1, 1.5)),
-    MethodStyle("#6699CC", "h", (1, 1.5)),
+    MethodStyle("#956AFF", "H", (1, 1.5)),
+    MethodStyle("#00C8C8", "d", (1, 1.5)),
+    MethodStyle("#6A00FF", "p", (1, 1.5)),
+    MethodStyle("#9CCB3B", "h", (1, 1.5)),
 )
 # Drawn last, and therefore on top.
 HIGHLIGHTED = ("lora", *NAS_METHODS)
@@ -76,6 +83,22 @@ def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
     others = [method for method in methods if method not in METHOD_STYLES]
     further = {method: _FURTHER[i % len(_FURTHER)] for i, method in enumerate(others)}
     return {method: METHOD_STYLES.get(method) or further[method] for method in methods}
+
+
+def study_styles(study: Study) -> dict[str, MethodStyle]:
+    """The style of every row that a study trains, the same in all of its figures."""
+    return method_styles([*study.methods, *study.general_variants(), *study.networks])
+
+
+def class_colours(classes: int, before: int = 0) -> tuple[str, ...]:
+    """The colours of a task's foreground classes; after the last, colours repeat.
+
+    Args:
+        classes: how many foreground classes the task has; 0 for a binary task.
+        before: how many the tasks before it have.
+    """
+    places = range(before, before + classes)
+    return tuple(CLASS_COLOURS[place % len(CLASS_COLOURS)] for place in places)
 
 
 def legend_columns(entries: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from naslora.report.figures.grid import Cell, Row, draw_grid
 from naslora.report.figures.inputs import Inputs, NothingToDrawError, TaskImages, chosen_images
 from naslora.report.figures.overlays import Contour, Picture, class_map, error_map
 from naslora.report.figures.saving import save_figure
-from naslora.report.figures.style import ORANGE, SKY_BLUE
+from naslora.report.figures.style import PROMPT
 from naslora.report.tables.model import run_title
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 METHODS = ("decoder_only", "lora", "nas_pc_lora", "mona")
 _PROMPTS = {"click": "Clicks, no training", "box": "Boxes, no training"}
-_CLICK, _BOX = ORANGE, SKY_BLUE
 _RADIUS = 0.03  # of the circle around a click, relative to the image's longer side
 _RANK: Rank = "median"
 
@@ -188,8 +187,8 @@ def _marks(regions: NDArray[np.bool_], size: tuple[int, ...]) -> Iterator[tuple[
         scale = np.array([size[1] / region.shape[1], size[0] / region.shape[0]])
         (left, top), (right, bottom) = boxed(None, region)[0]
         corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-        yield np.array(corners) * scale - 0.5, _BOX
-        yield (np.array(centre_click(region)[0][0]) + 0.5) * scale - 0.5 + circle, _CLICK
+        yield np.array(corners) * scale - 0.5, PROMPT
+        yield (np.array(centre_click(region)[0][0]) + 0.5) * scale - 0.5 + circle, PROMPT
 
 
 def _row(line: _Line, names: Sequence[str]) -> Row:
@@ -204,15 +203,22 @@ def _row(line: _Line, names: Sequence[str]) -> Row:
 
 
 def _drawn(line: _Line, labels: Labels) -> Picture:
-    return error_map(labels > 0, line.truth > 0) if line.found.binary else class_map(labels)
+    return (
+        error_map(labels > 0, line.truth > 0)
+        if line.found.binary
+        else class_map(labels, line.found.colours)
+    )
 
 
 def _mark_legend() -> list[tuple[Artist, str]]:
     from matplotlib.lines import Line2D
+    from matplotlib.patheffects import Normal, Stroke
 
+    rim = [Stroke(linewidth=2, foreground="black"), Normal()]
+    look: dict[str, Any] = {"linestyle": "", "markerfacecolor": "none", "path_effects": rim}
     return [
-        (Line2D([], [], color=colour, linewidth=1.2), name)
-        for colour, name in ((_CLICK, "click"), (_BOX, "box"))
+        (Line2D([], [], marker=marker, markeredgecolor=PROMPT, markersize=5, **look), name)
+        for marker, name in (("o", "click"), ("s", "box"))
     ]
 
 
@@ -221,7 +227,7 @@ def _class_legends(lines: Sequence[_Line]) -> list[tuple[Artist, str]]:
     for line in (line for line in lines if not line.found.binary):
         benchmark = line.found.choice.benchmark
         numbers = np.unique(np.stack([line.truth, *line.predicted.values()])).tolist()
-        entries = class_legend(numbers, benchmark.classes)
+        entries = class_legend(line.found, numbers)
         legend += [(handle, f"{benchmark.title}: {name}") for handle, name in entries]
     return legend
 

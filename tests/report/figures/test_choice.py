@@ -94,7 +94,7 @@ def test_by_the_mean_over_methods(study: Study, write_run: WriteRun) -> None:
     assert choice.distinct() == RANKS
     assert choice.distinct(SHOWN) == SHOWN
     assert choice.caption(SHOWN) == (
-        "Kvasir: best, median and worst of 5 test images by S, averaged over 2 runs"
+        "Best, median and worst of 5 test images of Kvasir by S, averaged over 2 runs."
     )
 
 
@@ -116,10 +116,10 @@ def test_ties_and_few_images(study: Study, write_run: WriteRun) -> None:
     choice = chosen(study, write_scores(study, write_run, {"lora": [0.5, 0.7]}))
     assert [choice.chosen[rank] for rank in SHOWN] == ["b", "b", "a"]
     assert choice.distinct() == choice.distinct(SHOWN) == ("best", "worst")
-    assert choice.caption().startswith("Kvasir: best and worst of 2 test images by S")
+    assert choice.caption().startswith("Best and worst of 2 test images of Kvasir by S")
     choice = chosen(study, write_scores(study, write_run, {"lora": [0.5]}))
     assert choice.distinct() == ("best",)
-    assert choice.caption() == "Kvasir: best of 1 test image by S, averaged over 1 run"
+    assert choice.caption() == "Best of 1 test image of Kvasir by S, averaged over 1 run."
 
 
 def test_an_image_without_a_score_does_not_count(study: Study, write_run: WriteRun) -> None:

@@ -15,11 +15,7 @@ from naslora.data.masks import IGNORE
 from naslora.report.figures.figure3 import classes_shown
 from naslora.report.figures.inputs import TaskImages
 from naslora.report.figures.overlays import (
-    FALSE_ALARM,
-    MISSED,
-    RIGHT,
     boundary_overlay,
-    class_colour,
     class_map,
     class_overlay,
     contours,
@@ -29,7 +25,7 @@ from naslora.report.figures.overlays import (
     smaller_labels,
     thumbnail,
 )
-from naslora.report.figures.style import CLASS_COLOURS
+from naslora.report.figures.style import CLASS_COLOURS, FALSE_ALARM, MISSED, RIGHT
 
 GREY = np.full((40, 60, 3), 150, np.uint8)
 
@@ -72,22 +68,22 @@ def test_void_pixels_are_drawn_as_background() -> None:
 
 @given(st.sets(st.integers(1, 11), min_size=1))
 def test_a_class_has_its_colour_whichever_others_are_there(numbers: set[int]) -> None:
-    picture = class_map(np.array([[0, *sorted(numbers)]]))
+    picture = class_map(np.array([[0, *sorted(numbers)]]), CLASS_COLOURS)
     np.testing.assert_allclose(picture[0, 0], 0)
     for place, number in enumerate(sorted(numbers), start=1):
-        np.testing.assert_allclose(picture[0, place], to_rgb(class_colour(number)))
+        np.testing.assert_allclose(picture[0, place], to_rgb(CLASS_COLOURS[number - 1]))
 
 
 def test_classes_are_drawn_over_the_image_in_grey() -> None:
     image = np.stack([np.full((40, 60), v, np.uint8) for v in (200, 100, 50)], -1)
-    picture = class_overlay(image, labels(3, 7))
+    picture = class_overlay(image, labels(3, 7), CLASS_COLOURS)
     grey = np.ptp(picture, axis=-1)
     assert grey[30:].max() < 1e-9
     assert picture[35, 35, 0] == pytest.approx(
         np.dot([200, 100, 50], [0.2125, 0.7154, 0.0721]) / 255
     )
     for x, number in ((5, 3), (17, 7)):
-        expected = 0.6 * np.array(to_rgb(class_colour(number))) + 0.4 * picture[35, 35]
+        expected = 0.6 * np.array(to_rgb(CLASS_COLOURS[number - 1])) + 0.4 * picture[35, 35]
         np.testing.assert_allclose(picture[10, x], expected, atol=1e-6)
 
 
@@ -151,7 +147,7 @@ def test_boundaries_follow_the_masks(name: str) -> None:
     last = max(len(get_benchmark(name).classes) - 1, 1)
     numbers[100:, 100:] = last
     grey = np.full((150, 150, 3), 90, np.uint8)
-    picture = boundary_overlay(grey, numbers, several=several)
+    picture = boundary_overlay(grey, numbers, CLASS_COLOURS if several else ())
     changed = np.abs(picture - 90 / 255).max(axis=2) > 0.01
     assert changed[40, 30:90].all()
     assert changed[79, 30:90].all()

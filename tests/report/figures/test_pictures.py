@@ -27,6 +27,7 @@ from naslora.report.figures.catalogue import FIGURES, write_figures
 from naslora.report.figures.grid import Cell, Row, draw_grid
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.overlays import contours, heat_overlay
+from naslora.report.figures.style import PROMPT
 from naslora.results.aggregate import aggregate
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import load_checkpoint
@@ -135,7 +136,7 @@ def test_the_gallery_outlines_what_methods_predict(
             for (line, _), wanted in zip(cell.outlines, expected, strict=True):
                 np.testing.assert_array_equal(line, wanted)
     assert drawn["gallery_kvasir"].caption.startswith(
-        "Kvasir: best and worst of 2 test images by S, averaged over 2 runs."
+        "Best and worst of 2 test images of Kvasir by S, averaged over 2 runs."
     )
 
 
@@ -172,6 +173,9 @@ def test_adaptation_shows_what_metas_predictor_gives_and_what_is_learnt(
         assert (shown != answer).mean() < 1e-3
         iou = (answer & truth).sum() / (answer | truth).sum()
         assert float(cell.note) == pytest.approx(100 * iou, abs=1)
+    assert {colour for _, colour in row.cells[0].outlines} == {PROMPT}
+    marks = {label: handle.get_markeredgecolor() for handle, label in grid["legend"][:2]}
+    assert marks == {"click": PROMPT, "box": PROMPT}, "told apart by their shapes"
     learnt = masks_of(trained_study, "lora")[name]
     shown = (row.cells[4].picture == 1).all(-1) | (row.cells[4].picture[..., 0] > 0.5)
     np.testing.assert_array_equal(shown, learnt)
@@ -198,6 +202,8 @@ def test_figure_4_shows_the_maps_of_every_method(
     image = images.native_image(sample)
     sized = np.clip(resize(heat, image.shape[:2], order=1), 0, 1)
     expected = heat_overlay(image / 255, sized)
+    bar = drawn["figure4"].canvas.axes[-1]
+    assert bar.get_title() == "Grad-CAM, scaled per map"
     np.testing.assert_allclose(grid["rows"][0].cells[-1].picture, expected, atol=1e-5)
 
 

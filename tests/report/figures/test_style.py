@@ -9,11 +9,17 @@ import pytest
 from matplotlib.colors import to_rgb
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from naslora.methods.names import METHOD_NAMES
+from naslora.methods.names import METHOD_NAMES, NETWORK_NAMES
 from naslora.paper.published import NAS_METHODS
+from naslora.report.figures.inputs import task_colours
 from naslora.report.figures.style import (
     CLASS_COLOURS,
+    FALSE_ALARM,
     METHOD_STYLES,
+    MISSED,
+    PROMPT,
+    RIGHT,
+    class_colours,
     in_drawing_order,
     method_styles,
 )
@@ -41,12 +47,18 @@ def apart(one: str, other: str, vision: str) -> float:
 
 
 def test_every_method_of_the_paper_has_a_look_of_its_own() -> None:
-    assert set(METHOD_STYLES) == {*METHOD_NAMES, "unet"}
-    looks = METHOD_STYLES.values()
-    assert len({look.colour for look in looks}) == len(METHOD_STYLES)
-    assert len({look.marker for look in looks}) == len(METHOD_STYLES)
+    assert set(METHOD_STYLES) == {*METHOD_NAMES, *NETWORK_NAMES}
+    markers = [METHOD_STYLES[method].marker for method in METHOD_NAMES]
+    assert len(set(markers)) == len(markers)
+    (networks,) = {METHOD_STYLES[name].marker for name in NETWORK_NAMES}
+    assert networks not in markers
+
+
+def test_no_two_methods_have_nearly_one_colour() -> None:
+    """Nor have a study's own methods and its variants, such as a LoRA of another rank."""
+    looks = method_styles([*METHOD_STYLES, "mine", "other", "third", "fourth"]).values()
     for one, other in combinations(looks, 2):
-        assert apart(one.colour, other.colour, "usual") > 9
+        assert apart(one.colour, other.colour, "usual") > 14, (one, other)
 
 
 @pytest.mark.parametrize("vision", VISIONS)
@@ -65,11 +77,20 @@ def test_the_first_classes_differ_for_everybody(vision: str) -> None:
 
 
 def test_every_class_has_a_colour_of_its_own() -> None:
-    assert len(CLASS_COLOURS) == 11
-    for one, other in combinations(CLASS_COLOURS, 2):
-        assert apart(one, other, "usual") > 9
+    assert len(CLASS_COLOURS) == 2 + 11
+    meanings = (RIGHT, MISSED, FALSE_ALARM, PROMPT)
+    for one, other in combinations((*CLASS_COLOURS, *meanings), 2):
+        assert apart(one, other, "usual") > 15, (one, other)
     for colour in CLASS_COLOURS:
         assert apart(colour, "#000000", "usual") > 20, "maps are on black"
+
+
+def test_no_two_tasks_of_a_study_share_a_colour() -> None:
+    tasks = ["kvasir", "trans10k_v1", "leaf", "trans10k_v2"]
+    first, second = (task_colours(tasks, task) for task in ("trans10k_v1", "trans10k_v2"))
+    assert (*first, *second) == CLASS_COLOURS
+    assert task_colours(tasks, "leaf") == (), "it has one class, and colours for errors"
+    assert class_colours(2, before=12) == (CLASS_COLOURS[12], CLASS_COLOURS[0])
 
 
 def test_methods_look_the_same_in_every_study() -> None:
