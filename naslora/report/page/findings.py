@@ -11,7 +11,7 @@ import pandas as pd
 from naslora.core.wording import counted, first_of, joined, signed
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric
-from naslora.paper.published import NOT_PEFT
+from naslora.paper.published import NAS_METHODS, NOT_PEFT
 from naslora.report.figures.captions import test_set_title
 from naslora.report.tables.model import row_title, run_title
 from naslora.report.tables.own_tasks import has_paper_tasks, own_tasks
@@ -33,7 +33,7 @@ def findings(study: Study, records: Aggregate) -> list[str]:
         lines += [first_sentence(ranking, records), _leader_against_lora(records, ranking)]
         lines += _variants_against_leader(study, records, ranking)
     lines += _from_scratch(study, records)
-    lines += _searched_against_lora(records, ranking)
+    lines += _against_lora(records, ranking)
     lines += _against_controls(study, records)
     return [line for line in lines if line]
 
@@ -178,12 +178,13 @@ def _from_scratch_line(title: str, places: Sequence[_Place]) -> str:
     )
 
 
-def _searched_against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
-    """On how many test sets each searched method differs significantly from LoRA."""
+def _against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
+    """Where each searched method, and fine-tuning of the whole SAM, differ from LoRA."""
     lines = []
     found = ranking.differences
     for method, part in found.groupby("method", sort=False):
-        if not str(method).startswith("nas_"):
+        whole = method in NOT_PEFT and method != SCRATCH
+        if not whole and method not in NAS_METHODS:
             continue
         better, worse = (part[sign * part["significant"] > 0] for sign in (1, -1))
         differs = len(better) + len(worse)
@@ -194,7 +195,7 @@ def _searched_against_lora(records: Aggregate, ranking: Ranking) -> list[str]:
             f" {_places(worse)}"
         )
         smallest = pd.to_numeric(part["smallest"]).median()
-        if pd.notna(smallest):
+        if pd.notna(smallest) and not whole:
             line += (
                 f"; with {int(part['seeds'].max())} seeds, a true difference of {smallest:.1f} "
                 "points (median over test sets) would be found in four of five repetitions"

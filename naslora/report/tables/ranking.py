@@ -52,7 +52,7 @@ def first_sentence(ranking: Ranking, records: Aggregate) -> str:
         return f"The methods do not differ significantly ({test})."
     first, *others = ranking.leaders
     mean = f"mean rank {ranking.mean_ranks.iloc[0]:.1f} of {len(ranking.mean_ranks)}"
-    ahead = f"{run_title(records, first)} is ahead over {tasks} tasks ({mean}; {test})"
+    ahead = f"{run_title(records, first)} ranks first ({mean}; {test})"
     if not others:
         return f"{ahead}, and differs significantly from all others."
     if len(others) == len(ranking.mean_ranks) - 1:
