@@ -20,13 +20,18 @@ def export(
         typer.Option(
             help="meta: a checkpoint for Meta's segment_anything. peft: a folder for HF PEFT"
             " (LoRA, DoRA, VeRA). onnx: a model for onnxruntime. adapter: a folder with the"
-            " adapter and a model card."
+            " adapter and a model card.",
+            metavar="FORMAT",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="What to write.", metavar="PATH")],
     estimator: Annotated[
         Literal["centre", "sum", "least_squares"] | None,
-        typer.Option(help="Merge NAS cells into plain layers, approximately; prints the loss."),
+        typer.Option(
+            help="Merge NAS cells into plain layers, approximately: centre, sum or least_squares."
+            " Prints the loss.",
+            metavar="HOW",
+        ),
     ] = None,
     images: Annotated[
         list[Path] | None,
