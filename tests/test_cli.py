@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -252,3 +253,5 @@ def test_help_has_no_names_of_types(naslora: Run, monkeypatch: pytest.MonkeyPatc
         assert code == 0
         for name in ("bool", "int", "float", "str", "path", "Path", "list"):
             assert f"<{name}" not in output, command
+        assert not re.search(r"Usage: .*[{}]", output), command
+        assert not re.search(r"<[\w|]*\s", output), f"{command}: a list of values is broken"

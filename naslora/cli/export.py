@@ -20,7 +20,8 @@ def export(
         typer.Option(
             help="meta: a checkpoint for Meta's segment_anything. peft: a folder for HF PEFT"
             " (LoRA, DoRA, VeRA). onnx: a model for onnxruntime. adapter: a folder with the"
-            " adapter and a model card."
+            " adapter and a model card.",
+            metavar="FORMAT",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="What to write.", metavar="PATH")],

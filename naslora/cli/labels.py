@@ -22,6 +22,11 @@ class _Labelled:
             _label(parameter)
         return parameters
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]
+        # Typer writes {NAME} for an argument that must be given.
+        return [piece.replace("{", "").replace("}", "") for piece in pieces]
+
 
 class LabelledCommand(_Labelled, TyperCommand):
     """A command with labels."""

@@ -145,14 +145,15 @@ def _sources(benchmark: Benchmark) -> list[str]:
 
 def mean_mask(
     manifest: Manifest, root: Path, size: int, split: str = "train"
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """For each class and pixel, the share of a split's masks in which the pixel has that class.
 
     Masks are resized to a square, and void pixels do not count.
 
     Returns:
-        float32 in [0, 1]: (size, size) of the foreground for a binary task, else
-        (K, size, size) for K classes with the background.
+        The shares, float32 in [0, 1]: (size, size) of the foreground for a binary task, else
+        (K, size, size) for K classes with the background. And (size, size), the number of masks in
+        which a pixel is not void; where it is 0, the shares are 0.
 
     Raises:
         ManifestError, AuditError: a file is not there, or does not decode.
@@ -167,4 +168,4 @@ def mean_mask(
         counts += labels == classes[:, None, None]
         total += labels != IGNORE
     mean = (counts / np.maximum(total, 1)).astype(np.float32)
-    return np.asarray(mean[0] if binary else mean, np.float32)
+    return np.asarray(mean[0] if binary else mean, np.float32), total

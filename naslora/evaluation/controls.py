@@ -55,18 +55,18 @@ def evaluate_controls(study: Study, task: str) -> list[Path]:
     benchmark = get_benchmark(task)
     manifest = read_manifest(Layout.of(study).manifest(task))
     root = prepared_images(study, manifest)
-    mean = mean_mask(manifest, root, size=study.sam.image_size)
+    mean, valid = mean_mask(manifest, root, size=study.sam.image_size)
     if len(benchmark.classes) == 1:
         masks = SegmentationDataset(manifest, root, "train", study.sam.image_size)
         threshold = (
-            least_ber_threshold(mean)
+            least_ber_threshold(mean, valid)
             if main_metric(benchmark.metrics) == "BER"
             else best_iou_threshold(mean, (masks.labels(i) for i in range(len(masks))))
         )
         controls = binary_controls(mean, threshold)
     else:
-        threshold = best_miou_threshold(mean)
-        controls = multiclass_controls(mean, threshold)
+        threshold = best_miou_threshold(mean, valid)
+        controls = multiclass_controls(mean, valid, threshold)
     messages = {
         "control_mean_mask_best": f"threshold {threshold:g}, the best on the training masks"
     }
@@ -93,14 +93,18 @@ def binary_controls(mean: NDArray[np.float32], threshold: float) -> dict[str, Co
     }
 
 
-def multiclass_controls(mean: NDArray[np.float32], threshold: float) -> dict[str, Control]:
+def multiclass_controls(
+    mean: NDArray[np.float32], valid: NDArray[np.int64], threshold: float
+) -> dict[str, Control]:
     """The controls of a task with K classes, as class numbers, uint8; 0 is the background.
 
     Args:
         mean: (K, S, S), the share of training masks in which a pixel has each class.
+        valid: (S, S), the number of training masks in which a pixel is not void.
         threshold: of the total share of foreground, for `control_mean_mask_best`.
     """
-    commonest = 1 + int(mean[1:].mean(axis=(1, 2)).argmax())
+    pixels = mean[1:] * _weights(valid).astype(np.float32)
+    commonest = 1 + int(pixels.mean(axis=(1, 2)).argmax())
     return {
         "control_blank": lambda size: np.zeros(size, np.uint8),
         "control_foreground": lambda size: np.full(size, commonest, np.uint8),
@@ -130,9 +134,15 @@ def best_iou_threshold(mean: NDArray[np.float32], masks: Iterable[NDArray[np.uin
     return float(THRESHOLDS[total.argmax()])
 
 
-def least_ber_threshold(mean: NDArray[np.float32]) -> float:
-    """The threshold of a mean mask with the lowest balanced error over all training pixels."""
-    foreground, background = mean.astype(np.float64), 1 - mean.astype(np.float64)
+def least_ber_threshold(mean: NDArray[np.float32], valid: NDArray[np.int64]) -> float:
+    """The threshold of a mean mask with the lowest balanced error over all training pixels.
+
+    Args:
+        mean: (S, S), the share of training masks in which a pixel is foreground.
+        valid: (S, S), the number of training masks in which a pixel is not void.
+    """
+    share, weights = mean.astype(np.float64), _weights(valid)
+    foreground, background = share * weights, (1 - share) * weights
     errors = []
     for threshold in THRESHOLDS:
         chosen = _above(mean, threshold)
@@ -142,13 +152,18 @@ def least_ber_threshold(mean: NDArray[np.float32]) -> float:
     return float(THRESHOLDS[int(np.argmin(errors))])
 
 
-def best_miou_threshold(mean: NDArray[np.float32]) -> float:
+def best_miou_threshold(mean: NDArray[np.float32], valid: NDArray[np.int64]) -> float:
     """The threshold of the foreground share with the highest foreground mIoU on training masks.
 
     Since the prediction is the same for all images, pixel counts of the whole set follow from the
     mean maps.
+
+    Args:
+        mean: (K, S, S), the share of training masks in which a pixel has each class.
+        valid: (S, S), the number of training masks in which a pixel is not void.
     """
-    shares = mean.astype(np.float64)
+    weights = _weights(valid)
+    shares = mean.astype(np.float64) * weights
     number = len(shares)
     scores = []
     for threshold in THRESHOLDS:
@@ -157,7 +172,7 @@ def best_miou_threshold(mean: NDArray[np.float32]) -> float:
         for index in range(1, number):
             chosen = predicted == index
             intersection = shares[index][chosen].sum()
-            union = chosen.sum() + shares[index].sum() - intersection
+            union = weights[chosen].sum() + shares[index].sum() - intersection
             if union > 0:
                 iou.append(intersection / union)
         scores.append(np.mean(iou) if iou else 0.0)
@@ -167,6 +182,11 @@ def best_miou_threshold(mean: NDArray[np.float32]) -> float:
 def _from_above(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each threshold, the number of pixels whose mean is above it."""
     return np.asarray(counts[::-1].cumsum()[::-1][1:])
+
+
+def _weights(valid: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The share of masks in which each pixel counts; exactly 1 where no mask has void pixels."""
+    return valid / max(int(valid.max()), 1)
 
 
 def _above(mean: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:

@@ -70,13 +70,14 @@ def find_images(paths: Iterable[Path]) -> list[ImageFile]:
     """List the image files among paths, and in and below the folders among them.
 
     Masks of a folder's images keep its directory tree. Masks of files given by name go into one
-    folder or, if two files share a name, keep the tree below the files' common folder.
+    folder or, if two files share a name, keep the tree below the files' common folder. A file that
+    is given twice, such as by a relative and by an absolute path, is listed once.
 
     Raises:
         SettingsError: a path does not exist, a folder holds no image, or no path is given.
     """
-    named: list[Path] = []
-    found: dict[Path, Path] = {}
+    named: dict[Path, Path] = {}
+    found: dict[Path, ImageFile] = {}
     for path in paths:
         if path.is_dir():
             inside = [p for p in sorted(path.rglob("*")) if _is_image(p, path)]
@@ -86,24 +87,19 @@ def find_images(paths: Iterable[Path]) -> list[ImageFile]:
                     where=path.absolute(),
                     remedy=f"name a folder with files {', '.join(FORMATS)}, or the files",
                 )
-            found |= {p: p.relative_to(path) for p in inside}
+            found |= {_place(p): _image_file(p, p.relative_to(path)) for p in inside}
         elif path.is_file():
-            named.append(path)
+            named.setdefault(_place(path), path)
         else:
             raise SettingsError("there is no such image or folder", where=path.absolute())
-    named = list(dict.fromkeys(named))
-    stems = [path.stem for path in named]
-    if len(set(stems)) < len(stems):
-        common = _common_folder(named)
-        found |= {path: path.absolute().relative_to(common) for path in named}
-    else:
-        found |= {path: Path(path.name) for path in named}
+    stems = {path.stem for path in named.values()}
+    common = _common_folder([*named.values()]) if len(stems) < len(named) else None
+    for place, path in named.items():
+        relative = Path(path.name) if common is None else path.absolute().relative_to(common)
+        found[place] = _image_file(path, relative)
     if not found:
         raise SettingsError("there is no image to predict", remedy="name files or folders")
-    return [
-        ImageFile(path, relative.with_name(relative.name.removesuffix(relative.suffix)))
-        for path, relative in found.items()
-    ]
+    return [*found.values()]
 
 
 def read_pages(path: Path) -> Iterator[Page]:
@@ -133,6 +129,15 @@ def _is_image(path: Path, folder: Path) -> bool:
     inside = path.relative_to(folder).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in inside)
     return path.suffix.lower() in FORMATS and not hidden and path.is_file()
+
+
+def _image_file(path: Path, relative: Path) -> ImageFile:
+    return ImageFile(path, relative.with_name(relative.name.removesuffix(relative.suffix)))
+
+
+def _place(path: Path) -> Path:
+    """The same path for all spellings of it; links to a file are files of their own."""
+    return path.parent.resolve() / path.name
 
 
 def _common_folder(paths: list[Path]) -> Path:
@@ -194,7 +199,7 @@ def _tiff_pages(path: Path) -> Iterator[Page]:
         every: list[Any] = list(file.pages)
         pages = [(index, page) for index, page in enumerate(every) if not page.is_reduced]
         for number, (index, page) in enumerate(pages, 1):
-            if page.imagewidth * page.imagelength > MAX_PIXELS:
+            if page.imagewidth * page.imagelength * page.imagedepth > MAX_PIXELS:
                 raise UnreadableImageError(f"has more than {MAX_PIXELS:,} pixels")
             try:
                 pixels = _tifffile_pixels(page)

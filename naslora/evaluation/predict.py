@@ -78,7 +78,7 @@ def predict_files(
         SettingsError: a file or folder is missing, or holds no image; two images would have the
             same mask file; an output file already exists or would replace an image; an option is
             invalid. Nothing has been written then, except if the output is that of a page or of a
-            GeoTIFF, whose name is known only when it is read.
+            GeoTIFF, whose name is known only when it is read. Or the GPU's memory is too small.
         AuditError: some images could not be read; the message lists them. All others are done.
         DivergedError: a prediction is not finite.
         DiskError: a mask cannot be written.
@@ -148,6 +148,7 @@ def predict_image(
 
     Raises:
         DivergedError: the prediction is not finite.
+        SettingsError: the GPU's memory is too small.
         ValueError: the array is not uint8 (H, W, 3).
     """
     pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)

@@ -45,7 +45,8 @@ class Rescaling:
             low, high = self._range(pixels)
             if high <= low:
                 high = low + 1
-            as_float = pixels.astype(np.float32)
+            # float32, or float64 for types whose values float32 cannot hold.
+            as_float = pixels.astype(np.result_type(pixels.dtype, np.float32))
             pixels = np.rint(rescale_intensity(as_float, (low, high), (0.0, 255.0)))
             pixels = pixels.astype(np.uint8)
         if pixels.ndim == 2:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from naslora.core.errors import DivergedError
+from naslora.core.errors import DivergedError, SettingsError
 from naslora.evaluation.predictions import Predicted
 from naslora.sam.building import Sam
 from naslora.sam.inference import class_numbers, semantic_probabilities
@@ -67,6 +67,7 @@ def predict_tiled(sam: Sam, pixels: NDArray[np.uint8], tile: int | None) -> Iter
 
     Raises:
         DivergedError: a prediction is not finite.
+        SettingsError: the GPU's memory is too small for the tiles.
     """
     height, width = pixels.shape[:2]
     tile_h, tile_w = (height, width) if tile is None else (min(tile, height), min(tile, width))
@@ -98,8 +99,14 @@ def _scores(sam: Sam, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
         for crop in crops
     ]
     batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
-    prediction = sam(batch.to(sam.pixel_mean.device))
-    return semantic_probabilities(prediction, crops[0].shape[:2]).float().cpu()
+    try:
+        prediction = sam(batch.to(sam.pixel_mean.device))
+        return semantic_probabilities(prediction, crops[0].shape[:2]).float().cpu()
+    except torch.OutOfMemoryError as error:
+        raise SettingsError(
+            f"the GPU's memory is too small: {str(error).splitlines()[0]}",
+            remedy="choose another --device, or a smaller --tile",
+        ) from error
 
 
 def _finished(scores: Tensor, classes: int) -> Predicted:

@@ -176,7 +176,8 @@ def _score_table(record: Record, controls: Mapping[str, Record]) -> str:
             )
     head = (
         "Percent, except for error rates; the last column is the best prediction that ignores the "
-        "image (a blank or full mask, or the mean of the training masks).\n\n"
+        "image: background everywhere, foreground everywhere, or the mean of the training masks, "
+        "cut at 0.5 or at the threshold that is best on them.\n\n"
         "| test set (images) | metric | this adapter | no image |\n|---|---|---:|---:|\n"
     )
     return head + "\n".join(rows)

@@ -118,8 +118,8 @@ def plan_dense_merge(
         images: batches (B, 3, H, W) in 0..255 on which the cells' inputs and outputs are measured.
 
     Raises:
-        SettingsError: the estimator is unknown, or does not apply; `images` is empty; or the cells
-            are collapsed.
+        SettingsError: the estimator is unknown, or does not apply; `images` is empty; the SAM has
+            no cells, or they are collapsed.
     """
     adaptation = adaptation_of(sam)
     if adaptation is not None and adaptation.collapsed:
@@ -133,6 +133,11 @@ def plan_dense_merge(
     cells = {
         key: branch.middle for key, branch in branches.items() if isinstance(branch.middle, NASCell)
     }
+    if not cells:
+        raise SettingsError(
+            "this SAM has no NAS cells that matrices could replace",
+            remedy="give a SAM adapted by a method with cells, such as nas_pc_lora",
+        )
     statistics = None if images is None else _measure(sam, cells, images)
     matrices: dict[str, dict[str, Tensor]] = {}
     errors: dict[str, float] = {}

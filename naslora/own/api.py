@@ -132,7 +132,7 @@ def predict(
     Raises:
         AuditError: the file is not an image, or has several pages.
         StateError, CheckpointError: see `load`.
-        SettingsError: `tile` is negative.
+        SettingsError: `tile` is negative, or the GPU's memory is too small.
         ValueError: the array is not uint8 (H, W, 3), or `probability` is set for a run of several
             classes.
     """

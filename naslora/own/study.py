@@ -18,6 +18,7 @@ from naslora.data.benchmarks.contract import BENCHMARKS
 from naslora.data.own import OwnOptions, own_data
 from naslora.planning.resolve import check_settings
 from naslora.sam.backbones import BACKBONES
+from naslora.study.nested import nest
 from naslora.study.settings import Study, load_study
 from naslora.training.hardware import best_device, defaults_for
 from naslora.training.initial import check_decoder
@@ -104,6 +105,7 @@ def make_study(
         AuditError: the images are not a data set, or masks are ambiguous.
         SettingsError: a setting is invalid, or `out` holds a study with other images or settings.
     """
+    options = options.model_copy(update={"backbone": _backbone(options)})
     if options.backbone not in BACKBONES:
         raise SettingsError(
             f"no backbone {options.backbone!r}", remedy=f"choose one of {', '.join(BACKBONES)}"
@@ -131,6 +133,12 @@ def make_study(
         write_text(out / _SETTINGS, yaml.safe_dump(settings, sort_keys=False))
         file = benchmark.save(out)
         return _load(settings, file), {**settings, "tasks": [str(file)]}
+
+
+def _backbone(options: FitOptions) -> str:
+    """The backbone; `sam.backbone` among the overrides wins, as every setting there does."""
+    sam = nest(options.overrides.items()).get("sam")
+    return str(sam.get("backbone", options.backbone) if isinstance(sam, dict) else options.backbone)
 
 
 def _load(settings: Mapping[str, Any], task: Path) -> Study:

@@ -11,6 +11,7 @@ from naslora.data.archives.sources import choose
 from naslora.data.benchmarks.contract import Benchmark
 from naslora.methods.names import NETWORK_NAMES
 from naslora.paper.published import NOT_PEFT
+from naslora.results.freshness import Freshness
 from naslora.sam.backbones import BACKBONES
 from naslora.study.layout import Layout
 from naslora.study.settings import CONFIG_FOLDER, Study
@@ -29,7 +30,7 @@ class Disk:
     Attributes:
         archives: downloads.
         images: unpacked and resized images of tasks that are not prepared yet.
-        runs: weights of runs that have no receipt yet.
+        runs: weights of runs that have neither a receipt nor an up-to-date record yet.
         checkpoint: the largest training checkpoint, of which each job has one at a time.
     """
 
@@ -49,7 +50,8 @@ def disk_needed(study: Study, config: Path = CONFIG_FOLDER) -> dict[str, Disk]:
     Raises:
         SettingsError, ArchiveError: see `naslora.data.archives.sources.choose`.
     """
-    return {task: _of_task(study, task, config) for task in study.tasks}
+    fresh = Freshness(study, config)
+    return {task: _of_task(study, task, config, fresh) for task in study.tasks}
 
 
 def whole(disks: Sequence[Disk]) -> Disk:
@@ -67,7 +69,7 @@ def archive_bytes(archive: Archive) -> int:
     return archive.size or archive.rough_size or _UNKNOWN
 
 
-def _of_task(study: Study, task: str, config: Path) -> Disk:
+def _of_task(study: Study, task: str, config: Path, fresh: Freshness) -> Disk:
     layout = Layout.of(study)
     download = images = 0
     if task not in study.generated and not layout.manifest(task).is_file():
@@ -79,7 +81,7 @@ def _of_task(study: Study, task: str, config: Path) -> Disk:
         )
         images = int(_UNPACKED * sum(map(archive_bytes, choice.archives)))
         images += _resized_bytes(choice.benchmark, study.sam.image_size)
-    runs, checkpoint = _runs_bytes(study, layout, task)
+    runs, checkpoint = _runs_bytes(study, layout, task, fresh)
     return Disk(download, images, runs, checkpoint)
 
 
@@ -88,7 +90,7 @@ def _resized_bytes(benchmark: Benchmark, image_size: int) -> int:
     return benchmark.expected["train"] * 4 * image_size**2
 
 
-def _runs_bytes(study: Study, layout: Layout, task: str) -> tuple[int, int]:
+def _runs_bytes(study: Study, layout: Layout, task: str, fresh: Freshness) -> tuple[int, int]:
     """Bytes of the weights of a task's unfinished runs, and of the largest checkpoint among them.
 
     A checkpoint contains the trained weights and Adam's two moments of each.
@@ -101,7 +103,11 @@ def _runs_bytes(study: Study, layout: Layout, task: str) -> tuple[int, int]:
             final = _NETWORK
         else:
             final = weights if method in NOT_PEFT else min(_ADAPTER, weights)
-        open_runs = sum(not layout.receipt(task, variant, seed).is_file() for seed in study.seeds)
+        open_runs = sum(
+            not layout.receipt(task, variant, seed).is_file()
+            and not fresh.record(task, variant, seed)
+            for seed in study.seeds
+        )
         total += open_runs * final
         if open_runs:
             checkpoint = max(checkpoint, 3 * final)

@@ -12,8 +12,8 @@ from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.manifest import Manifest, read_manifest
 from naslora.planning.disk import Disk, disk_needed
 from naslora.planning.rates import Rate, known_rates
+from naslora.results.freshness import Freshness
 from naslora.study.layout import Layout
-from naslora.study.records import read_receipt
 from naslora.study.settings import CONFIG_FOLDER, Study
 
 Counted = Literal["prepared", "published", "to be generated"]
@@ -33,7 +33,8 @@ class PlannedRun:
     """A run, and its remaining time.
 
     Attributes:
-        trained, evaluated: whether it has a receipt of the present settings, and a record.
+        trained, evaluated: whether `naslora run` would not train or evaluate it again. A copy of
+            records counts, without the weights of the runs.
         training_s, evaluation_s: remaining seconds; None if no rate is known.
         devices: GPUs (or processes on CPUs) that training uses for that time.
         source: of the rate, if one is known.
@@ -109,12 +110,12 @@ def make_plan(study: Study, config: Path = CONFIG_FOLDER) -> Plan:
     paths = {task: layout.manifest(task) for task in study.tasks}
     manifests = {task: read_manifest(path) for task, path in paths.items() if path.is_file()}
     images = {task: _images(study, task, manifests.get(task)) for task in study.tasks}
-    rates = known_rates(study, manifests)
+    rates, fresh = known_rates(study, manifests), Freshness(study, config)
     return Plan(
         study=study,
         on={"cpu": "CPU", "gpu": "GPU", "cuda": "GPU"}.get(study.training.accelerator, "device"),  # type: ignore[arg-type]
         images=images,
-        runs=[_run(study, layout, images, rates, *names) for names in study.runs()],
+        runs=[_run(study, fresh, images, rates, *names) for names in study.runs()],
         disk=disk_needed(study, config),
         rates=rates,
     )
@@ -150,7 +151,7 @@ def _images(study: Study, task: str, manifest: Manifest | None) -> Images:
 
 def _run(
     study: Study,
-    layout: Layout,
+    fresh: Freshness,
     images: Mapping[str, Images],
     rates: Mapping[str, Rate],
     task: str,
@@ -158,9 +159,8 @@ def _run(
     seed: int,
 ) -> PlannedRun:
     settings = study.run(task, variant, seed)
-    receipt = layout.receipt(task, variant, seed)
-    trained = receipt.is_file() and read_receipt(receipt).fingerprint == settings.fingerprint()
-    evaluated = trained and layout.record(task, variant, seed).is_file()
+    evaluated = fresh.record(task, variant, seed)
+    trained = evaluated or fresh.run(task, variant, seed)
     rate = rates.get(variant)
     training = settings.training
     of = images[task]

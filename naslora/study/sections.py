@@ -140,6 +140,12 @@ class TrainingSettings(OptimiserSettings):
     checkpoint_minutes: Annotated[float, Field(ge=0)]
 
     @model_validator(mode="after")
+    def _some_class_counts(self) -> TrainingSettings:
+        if isinstance(self.class_weights, list) and not any(self.class_weights):
+            raise ValueError("class_weights must have at least one weight above 0")
+        return self
+
+    @model_validator(mode="after")
     def _validation_is_there(self) -> TrainingSettings:
         if not self.validate_every_n_epochs and (self.select == "best" or self.patience):
             raise ValueError("select: best and patience need validate_every_n_epochs above 0")

@@ -30,8 +30,8 @@ def class_weights(
         (2,) background and foreground, or (K,); None where all classes weigh the same.
 
     Raises:
-        SettingsError: the setting lists the wrong number of weights, or it is "balanced" and a
-            class is in no training image.
+        SettingsError: the setting lists the wrong number of weights; it is "balanced" and a class
+            is in no training image; or all mask tokens of an image may weigh nothing.
     """
     wanted, count = settings.class_weights, max(classes, 2)
     if wanted is None:
@@ -41,6 +41,12 @@ def class_weights(
             raise SettingsError(
                 f"training.class_weights lists {len(wanted)} weights; this task needs {count}, the"
                 " background first"
+            )
+        if classes > 1 and not settings.no_object_weight and not all(wanted):
+            raise SettingsError(
+                "training.no_object_weight and one of training.class_weights are both 0, so an"
+                " image of that class alone would have no loss",
+                remedy="set one of them above 0",
             )
         return torch.tensor(wanted)
     found = np.zeros(count, np.int64)

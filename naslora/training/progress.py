@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, a line per epoch elsewhere."""
+"""Progress of a run: a bar on a terminal, a line per epoch or other part elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from naslora.core.wording import counted
 from naslora.training.output import Output
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class EpochProgress:
         steps: of an epoch; None where they are not reported.
         done: how many epochs an earlier attempt has finished.
         output: where to; by default standard output.
+        noun: what an epoch is called, such as "part" in a training that has no epochs.
     """
 
     def __init__(
@@ -34,9 +36,11 @@ class EpochProgress:
         steps: int | None = None,
         done: int = 0,
         output: Output | None = None,
+        noun: str = "epoch",
     ):
         self._output = output or Output()
         self._title = title
+        self._noun = noun
         self._epochs = epochs
         self._steps = steps
         self._before = self._done = done
@@ -45,7 +49,7 @@ class EpochProgress:
         self._task: TaskID | None = None
 
     def __enter__(self) -> EpochProgress:
-        self.message(f"{self._title}: {self._epochs} epochs")
+        self.message(f"{self._title}: {counted(self._epochs, self._noun)}")
         if self._steps and self._output.is_terminal:
             self._bar = _new_bar()
             total = self._epochs * self._steps
@@ -64,7 +68,8 @@ class EpochProgress:
             self._bar.stop()
         seconds = time.perf_counter() - self._began
         state = "stopped" if error is not None else "finished"
-        self.message(f"{self._title}: {state} after {self._done} epochs, {seconds:.0f} s")
+        done = counted(self._done, self._noun)
+        self.message(f"{self._title}: {state} after {done}, {seconds:.0f} s")
 
     def step(self, progress: Progress) -> None:
         """Report a finished step."""
@@ -83,7 +88,7 @@ class EpochProgress:
         shown = "  ".join(
             f"{k} {v:.4f}" for k, v in values.items() if k.endswith("loss") or k.endswith("score")
         )
-        self.message(f"epoch {self._done}/{self._epochs}  {shown}  {left:.0f} s left")
+        self.message(f"{self._noun} {self._done}/{self._epochs}  {shown}  {left:.0f} s left")
 
     def message(self, text: str) -> None:
         """Print a line."""

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from naslora.core.errors import NasloraError, StoppedError
+from naslora.results.freshness import Freshness
 from naslora.study.layout import Layout
 from naslora.study.settings import Study
-from naslora.workflow.freshness import Freshness
 from naslora.workflow.jobs import analysed_models
 
 Step = tuple[str, Callable[[], object]]

@@ -1,7 +1,7 @@
 """The jobs of a study: their inputs, and the files of the targets.
 
 Snakemake gets inputs that make it run a job exactly if its result is missing or not up to date
-(see `naslora.workflow.freshness`). A job whose result is not up to date gets one more input, a file
+(see `naslora.results.freshness`). A job whose result is not up to date gets one more input, a file
 that is newer than the result. Inputs of a job that is up to date are marked `ancient` if they are
 newer than its result, as may happen in copies.
 """
@@ -24,11 +24,11 @@ from naslora.data.archives.catalogue import find
 from naslora.data.archives.sources import choose
 from naslora.report.figures.catalogue import figure_paths, figures_of
 from naslora.report.tables.catalogue import TABLES, table_paths, tables_of
+from naslora.results.freshness import Freshness
 from naslora.sam.backbones import BACKBONES
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS
 from naslora.study.settings import Study
-from naslora.workflow.freshness import Freshness
 
 # What Snakemake's input functions return: paths, some marked `ancient`.
 Files = list[Any]
@@ -119,7 +119,8 @@ class Jobs:
 
     def tables(self, wildcards: Wildcards) -> Files:
         needed = [*self.records(), *self.analyses()]
-        return self._product(self._layout.tables, self.record_tables(), self.table_files(), needed)
+        outputs = [*self.table_files(), self._layout.metrics]
+        return self._product(self._layout.tables, self.record_tables(), outputs, needed)
 
     def timing_tables(self, wildcards: Wildcards) -> Files:
         needed = [*self.records(), *self.analyses(), *self.timings()]

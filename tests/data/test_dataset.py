@@ -150,16 +150,17 @@ def test_a_damaged_file_is_named(prepared: tuple[Manifest, Path]) -> None:
 def test_mean_mask(prepared: tuple[Manifest, Path]) -> None:
     manifest, root = prepared
     # All masks hold the same rectangle: rows 4 to 11 of 20, columns 3 to 10 of 24.
-    mean = mean_mask(manifest, root, 40)
+    mean, valid = mean_mask(manifest, root, 40)
     assert mean.dtype == np.float32
     assert mean.shape == (40, 40)
     assert set(np.unique(mean)) == {0.0, 1.0}
     assert mean.mean() == pytest.approx(8 * 8 / (20 * 24), abs=0.02)
     assert mean[16, 12] == 1
+    assert (valid == len(manifest.of("train"))).all()
     first = manifest.of("train")[0]
     Image.fromarray(np.zeros((20, 24), np.uint8)).save(root / first.mask)
     count = len(manifest.of("train"))
-    assert mean_mask(manifest, root, 40).max() == pytest.approx(1 - 1 / count)
+    assert mean_mask(manifest, root, 40)[0].max() == pytest.approx(1 - 1 / count)
 
 
 def test_verify_names_missing_files(prepared: tuple[Manifest, Path]) -> None:

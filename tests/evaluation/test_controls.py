@@ -17,6 +17,11 @@ from naslora.study.settings import Study
 TASK = "kvasir"
 
 
+def all_of(masks: np.ndarray) -> np.ndarray:
+    """How often each pixel counts where none is void."""
+    return np.full(masks.shape[1:], len(masks))
+
+
 def masks(study: Study, split: str) -> list[np.ndarray]:
     """Masks of a split, read without the package's code: JPEG, thresholded at 128."""
     layout = Layout.of(study)
@@ -111,7 +116,7 @@ def test_the_mean_mask_at_native_size(trained_study: Study) -> None:
 def test_the_least_balanced_error_by_hand() -> None:
     rng = np.random.default_rng(0)
     seen = rng.random((20, 9, 9)) < rng.random((9, 9))
-    found = controls.least_ber_threshold(seen.mean(0).astype(np.float32))
+    found = controls.least_ber_threshold(seen.mean(0).astype(np.float32), all_of(seen))
 
     def ber(threshold: float) -> float:
         chosen = np.broadcast_to(seen.mean(0).astype(np.float32) > threshold, seen.shape)
@@ -133,10 +138,10 @@ def test_controls_of_several_classes_by_hand() -> None:
             np.mean([overlap(predicted == index, seen == index)[0] for index in (1, 2, 3)])
         )
 
-    threshold = controls.best_miou_threshold(mean)
+    threshold = controls.best_miou_threshold(mean, all_of(seen))
     found = {
         name: predict((6, 6))
-        for name, predict in controls.multiclass_controls(mean, threshold).items()
+        for name, predict in controls.multiclass_controls(mean, all_of(seen), threshold).items()
     }
     assert tuple(found) == tuple(CONTROLS)
     assert all(one.dtype == np.uint8 for one in found.values())
@@ -150,7 +155,7 @@ def test_controls_of_several_classes_by_hand() -> None:
 
 def test_maps_of_several_classes_are_resized_and_then_compared() -> None:
     mean = np.random.default_rng(0).random((3, 8, 8), np.float32)
-    predict = controls.multiclass_controls(mean, 0.5)["control_mean_mask"]
+    predict = controls.multiclass_controls(mean, np.ones((8, 8), int), 0.5)["control_mean_mask"]
     each = np.stack([controls._resized(one[None], (16, 12))[0] for one in mean])
     np.testing.assert_array_equal(predict((16, 12)), each.argmax(axis=0))
     np.testing.assert_array_equal(predict((8, 8)), mean.argmax(axis=0))

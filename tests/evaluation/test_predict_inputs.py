@@ -101,6 +101,19 @@ def test_small_objects_of_a_large_image_are_not_lost(sam: Any, tmp_path: Path) -
     assert share(mask) < 0.5 * found.mean()
 
 
+@pytest.mark.parametrize("tile", [None, 32])
+def test_too_little_memory_is_an_error_with_a_remedy(sam: Any, tile: int | None) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nAnd so on")
+
+    sam.forward = full
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    with pytest.raises(SettingsError, match="memory is too small: CUDA") as caught:
+        predict_image(sam, pixels, tile)
+    assert "so on" not in caught.value.what
+    assert caught.value.remedy == "choose another --device, or a smaller --tile"
+
+
 def test_images_are_tiled_above_twice_their_natural_size() -> None:
     assert tile_size((600, 1024), 512) is None
     assert tile_size((600, 1025), 512) == 512
@@ -156,6 +169,15 @@ def test_deep_pixels_are_rescaled(
     (mask,) = predict_files(sam, [path], tmp_path / "out", log=lines.append)
     assert share(mask) == pytest.approx(0.5, abs=0.03)
     assert lines[0].startswith(f"pixels of type {np.dtype(dtype).name}: ")
+
+
+def test_values_beyond_single_precision_are_rescaled(sam: Any, bright: Any, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "large.tif", bright() * 1e300)
+    (mask,) = predict_files(sam, [tmp_path / "large.tif"], tmp_path / "out")
+    assert share(mask) == pytest.approx(0.5, abs=0.03)
+    counts = np.array([[2**31, 2**31 + 1, 2**31 + 2]], np.uint32)
+    rescaling = choose_rescaling(f"{2**31},{2**31 + 2}", [])
+    assert rescaling(counts)[..., 0].tolist() == [[0, 128, 255]]
 
 
 def test_one_range_for_all_images_of_a_call_unless_asked_otherwise(
@@ -245,6 +267,20 @@ def test_trees_are_kept(sam: Any, tmp_path: Path) -> None:
     assert [mask.relative_to(tmp_path / "named").as_posix() for mask in masks] == [
         "p1/001.png", "p2/001.png",
     ]  # fmt: skip
+
+
+def test_an_image_that_is_given_twice_is_predicted_once(
+    sam: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    for name in ("in/a.png", "in/b.png"):
+        Image.new("RGB", (20, 20), "white").save(name)
+    Path("in/link.png").symlink_to("a.png")  # has a mask of its own
+    spellings = [Path("in/a.png"), tmp_path / "in" / "a.png", Path("in/../in/a.png")]
+    assert [mask.name for mask in predict_files(sam, spellings, Path("named"))] == ["a.png"]
+    masks = predict_files(sam, [Path("in"), tmp_path / "in", *spellings], Path("all"))
+    assert [mask.name for mask in masks] == ["a.png", "b.png", "link.png"]
 
 
 def test_every_image_that_fails_is_named(sam: Any, tmp_path: Path) -> None:

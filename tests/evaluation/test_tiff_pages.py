@@ -92,6 +92,16 @@ def test_every_orientation_is_turned_as_in_training(
     assert np.array_equal(page.pixels, np.asarray(decode(path.read_bytes()).convert("RGB")))
 
 
+def test_the_depth_of_a_volume_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = np.stack([PIXELS] * 16)
+    tifffile.imwrite(tmp_path / "volume.tif", volume, volumetric=True, tile=(16, 16, 16))
+    with pytest.raises(image_files.UnreadableImageError, match="neither grey nor RGB"):
+        list(read_pages(tmp_path / "volume.tif"))
+    monkeypatch.setattr(image_files, "MAX_PIXELS", volume.size - 1)
+    with pytest.raises(image_files.UnreadableImageError, match="more than 15,359 pixels"):
+        list(read_pages(tmp_path / "volume.tif"))
+
+
 def test_the_limit_of_pillow_is_as_before_while_pages_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naslora.data.masks import IGNORE, PaletteMask
+from naslora.evaluation import controls
 from naslora.evaluation.binary import BinaryMetrics
 from naslora.evaluation.controls import best_iou_threshold
 from naslora.evaluation.multiclass import MultiClassMetrics
@@ -76,6 +77,55 @@ def test_the_best_threshold_leaves_void_pixels_aside() -> None:
     assert 0.6 <= best_iou_threshold(mean, [mask]) < 0.62
     mask[0, 1] = IGNORE
     assert 0.4 <= best_iou_threshold(mean, [mask]) < 0.42
+
+
+def mean_of(labels: np.ndarray, classes: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The shares of classes among masks (N, ...), and how many are not void, as `mean_mask`."""
+    valid = (labels != IGNORE).sum(0)
+    shares = np.stack([(labels == index).sum(0) for index in classes]) / np.maximum(valid, 1)
+    return shares.astype(np.float32), valid
+
+
+@given(SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_thresholds_are_the_best_over_the_other_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    chances = rng.dirichlet([1, 1, 1], (6, 5))
+    labels = (chances.cumsum(-1)[None] < rng.random((12, 6, 5, 1))).sum(-1)
+    labels[rng.random(labels.shape) < rng.uniform(0, 0.9, (6, 5))] = IGNORE
+    labels[:, 0] = IGNORE
+    labels[0, 1, :3] = 0, 1, 2
+    known = labels != IGNORE
+
+    (mean,), valid = mean_of(labels, [1])
+
+    def ber(threshold: float) -> float:
+        chosen = np.broadcast_to(mean > threshold, labels.shape)
+        truth = (labels == 1)[known]
+        return 1 - chosen[known][truth].mean() + chosen[known][~truth].mean()
+
+    found = controls.least_ber_threshold(mean, valid)
+    assert ber(found) == pytest.approx(min(map(ber, controls.THRESHOLDS)), abs=1e-6)
+
+    means, valid = mean_of(labels, [0, 1, 2])
+
+    def miou(threshold: float) -> float:
+        predicted = np.broadcast_to(controls._cut(means, threshold), labels.shape)[known]
+        truth = labels[known]
+        pairs = [(predicted == index, truth == index) for index in (1, 2)]
+        return float(np.mean([(a & b).sum() / (a | b).sum() for a, b in pairs]))
+
+    found = controls.best_miou_threshold(means, valid)
+    assert miou(found) == pytest.approx(max(map(miou, controls.THRESHOLDS)), abs=1e-6)
+    made = controls.multiclass_controls(means, valid, found)["control_foreground"]((2, 2))
+    pixels = [(labels == index).sum() for index in (1, 2)]
+    assert pixels[int(made[0, 0]) - 1] == max(pixels)
+
+
+def test_without_void_pixels_every_weight_is_exactly_one() -> None:
+    """So results of data sets without void pixels are the same to the last bit."""
+    for number in (1, 3, 41, 600, 10_000, 2**31 - 1):
+        assert (controls._weights(np.full((4, 4), number)) == 1).all()
 
 
 def test_a_mask_of_indices_with_void() -> None:

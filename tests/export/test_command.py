@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from peft import PeftModel
 
 from naslora.evaluation.runs import load_run
+from naslora.export.sharing import write_shared
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import load_checkpoint
 from naslora.study.layout import Layout
@@ -84,6 +86,26 @@ def test_a_folder_to_hand_on(
     assert f"| test ({images}) | S | {100 * score:.1f} | {100 * best:.1f} |" in card
     checkpoint = Layout.of(trained_study).backbone()
     assert load_run(out, checkpoint).sam.backbone == "tiny"
+
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "sample"
+
+
+@pytest.mark.parametrize("method", ["lora", "mona", "nas_pc_lora"])
+def test_the_published_cards_are_those_of_the_published_records(
+    method: str, tmp_path: Path
+) -> None:
+    for name in ("records", "manifests"):
+        (tmp_path / name).symlink_to(PUBLISHED / name)
+    run = tmp_path / "runs" / "isic2017" / method / "seed0"
+    run.parent.mkdir(parents=True)
+    run.symlink_to(PUBLISHED / "adapters" / f"isic2017_{method}")
+    card = (write_shared(run, tmp_path / "shared", print) / "README.md").read_text("utf-8")
+    assert card == (run / "README.md").read_text("utf-8")
+    scores = (PUBLISHED / "tables" / "scores.md").read_text("utf-8").split("ISIC 2017")[1]
+    best = re.search(r"Mean mask, best threshold *\| +([\d.]+) ", scores)
+    assert best
+    assert re.search(rf"\| IoU \| [\d.]+ \| {best[1]} \|", card)
 
 
 def test_a_card_without_a_record_says_so(naslora: Run, folder: Path, tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def test_modes_that_a_method_does_not_have(adapted: Build) -> None:
         merge(adapted("nas_lora"))
     with pytest.raises(SettingsError, match="it has exact"):
         merge(adapted("lora"), "dense")
+    with pytest.raises(SettingsError, match="has no NAS cells"):
+        plan_dense_merge(adapted("lora"))
 
 
 def test_a_plain_sam_stays_as_it_is(plain: Build) -> None:

@@ -124,7 +124,8 @@ def test_the_hardware_decides_once(
 
     def settings(out: str, threads: bool = True, **options: Any) -> dict[str, Any]:
         lines: list[str] = []
-        chosen = FitOptions(overrides={"training.accelerator": "cpu"}, **options)
+        cpu = {"training.accelerator": "cpu", **options.pop("overrides", {})}
+        chosen = FitOptions(overrides=cpu, **options)
         study, made = make_study(
             images, tmp_path / out, ["lora"], [0], chosen, lines.append, threads=threads
         )
@@ -141,6 +142,11 @@ def test_the_hardware_decides_once(
     assert "training.threads" not in settings("compare", threads=False, backbone="vit_b")
     assert settings("large", backbone="vit_b", image_size=1024)["sam.image_size"] == 1024
     assert settings("one", batch_size=1)["training.batch_size"] == 1
+    overridden = settings("set", overrides={"sam.backbone": "vit_b"})
+    places = {"results", "tasks"}
+    assert {key: value for key, value in overridden.items() if key not in places} == {
+        key: value for key, value in large.items() if key not in places
+    }
     free["gib"] = 1
     small = settings("small memory", backbone="vit_b", image_size=1024)
     assert small["training.batch_size"] == 1

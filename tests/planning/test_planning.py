@@ -168,6 +168,30 @@ def test_a_run_of_other_settings_is_to_be_done_again(copied: Any, trained_study:
     assert {run.variant: run.trained for run in plan.runs} == {"lora": False, "nas_lora": True}
 
 
+def test_a_copy_of_records_is_done(copied: Any, trained_study: Study) -> None:
+    study = copied(of=trained_study)
+    layout = Layout.of(study)
+    shutil.rmtree(layout.root / "runs")
+    plan = make_plan(study, CONFIG)
+    assert all(run.trained and run.evaluated for run in plan.runs)
+    assert plan_text(plan, [1]) == "Study rehearsal: all 2 runs are done; none is left.\n"
+    assert plan.disk["kvasir"].runs == 0
+    layout.record("kvasir", "lora", 0).write_text("damaged")
+    plan = make_plan(study, CONFIG)
+    assert {run.variant: run.trained for run in plan.runs} == {"lora": False, "nas_lora": True}
+    assert plan.disk["kvasir"].runs > 0
+    other = copied({"training.learning_rate": 0.5}, of=trained_study)
+    shutil.rmtree(layout.root / "runs")
+    assert not any(run.trained for run in make_plan(other, CONFIG).runs)
+
+
+def test_a_run_whose_record_is_of_other_settings_is_evaluated_again(
+    copied: Any, trained_study: Study
+) -> None:
+    plan = make_plan(copied({"evaluation.size": "input"}, of=trained_study), CONFIG)
+    assert all(run.trained and not run.evaluated for run in plan.runs)
+
+
 def test_devices_share_the_time_and_not_the_cost(tmp_path: Path) -> None:
     one, four = (
         plan_of("paper", tmp_path, tasks=["leaf"], training={"devices": n}) for n in (1, 4)

@@ -25,6 +25,7 @@ from naslora.study.layout import Layout
 from naslora.study.records import Receipt, read_receipt
 from naslora.study.settings import Study
 from naslora.training import fit as fitting
+from naslora.training.class_weights import class_weights
 from naslora.training.losses import task_loss
 from naslora.training.resume.saving import Saver
 from naslora.training.train import train
@@ -215,6 +216,22 @@ def test_classes_are_weighted(copied: Copy, trained_study: Study) -> None:
     assert adapter(balanced) != adapter(trained_study)
     with pytest.raises(SettingsError, match="lists 3 weights; this task needs 2"):
         train(copied({"training.class_weights": [1, 1, 1]}, folder="three"), *RUN)
+
+
+def test_weights_that_leave_no_loss_are_refused(prepared_study: Study, copied: Copy) -> None:
+    with pytest.raises(SettingsError, match="at least one weight above 0"):
+        copied({"training.class_weights": [0, 0]})
+    images: Any = None  # listed weights do not depend on them
+    training = prepared_study.training.model_copy(
+        update={"class_weights": [0, 1, 1], "no_object_weight": 0}
+    )
+    with pytest.raises(SettingsError, match=r"no_object_weight .* are both 0") as caught:
+        class_weights(training, images, 3)
+    assert caught.value.remedy
+    some = training.model_copy(update={"no_object_weight": 0.1})
+    assert class_weights(some, images, 3) is not None
+    binary = training.model_copy(update={"class_weights": [0, 1]})
+    assert class_weights(binary, images, 1) is not None
 
 
 def test_the_record_has_the_settings(copied: Copy, trained_study: Study) -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from naslora.core.errors import SettingsError, StoppedError
+from naslora.results.freshness import Freshness
 from naslora.study.layout import Layout
 from naslora.study.records import CONTROLS, read_receipt, read_record
 from naslora.workflow.batch import run_batch
-from naslora.workflow.freshness import Freshness
 from naslora.workflow.jobs import Jobs, analysed_models, seeds_option
 
 if TYPE_CHECKING:

@@ -45,8 +45,16 @@ def planned(ledger: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     ahead = ledger.copy(folder / "ahead")  # copied from a machine whose clock is ahead
     for path in ahead.records.parent.rglob("*"):
         os.utime(path, (4e9, 4e9))
+    checkout = ledger.copy(folder / "checkout")  # as git checks files out, in order of name
+    for path in checkout.records.parent.rglob("*"):
+        if path.name == ".snakemake_timestamp":
+            path.unlink()
+    for age, name in enumerate(sorted(FOLDERS, reverse=True)):
+        for path in (checkout.records.parent / name, *(checkout.records.parent / name).rglob("*")):
+            os.utime(path, (1.7e9 - age, 1.7e9 - age))
     runs = {
         "copy": (copy, ()),
+        "checkout": (checkout, ()),
         "copy, rank": (copy, RANK),
         "copy, size": (copy, SIZE),
         "here, rank": (here, RANK),
@@ -59,7 +67,7 @@ def planned(ledger: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def test_a_copy_is_up_to_date(planned: dict[str, Counter[str]]) -> None:
-    assert planned["copy"] == planned["ahead"] == {}
+    assert planned["copy"] == planned["ahead"] == planned["checkout"] == {}
 
 
 def test_a_changed_setting_reruns_what_depends_on_it(planned: dict[str, Counter[str]]) -> None:

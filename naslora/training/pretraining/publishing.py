@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from naslora.core.errors import CheckpointError
+from naslora.core.errors import CheckpointError, SettingsError
 from naslora.core.files import sha256, write_bytes, write_json, write_text
 from naslora.data.benchmarks.contract import get_benchmark
 from naslora.data.generated import drawing_of
@@ -44,6 +44,7 @@ def publish(study: Study, folder: Path) -> Path:
     Raises:
         CheckpointError: the study has no pretrained weights, or they do not belong to its learning
             curve.
+        SettingsError: the images of a task show nothing large enough to be prompted.
         DiskError: the folder cannot be written to.
     """
     source = Layout.of(study).backbone()
@@ -51,19 +52,21 @@ def publish(study: Study, folder: Path) -> Path:
     model = PromptableSam(study.sam.backbone, study.sam.image_size)
     load_checkpoint(model.sam, source)
     half = {name: value.half().contiguous() for name, value in model.sam.state_dict().items()}
+    model.sam.load_state_dict({name: value.float() for name, value in half.items()})
+    scenes = held_out(study.pretraining.seed + 1, _SCENES, study.sam.image_size)
+    scores = {
+        "held_out": _rounded(validate(model, scenes)),
+        "zero_shot": {task: _rounded(_zero_shot(model, task, study)) for task in study.tasks},
+    }
     path = folder / f"{study.sam.backbone}.safetensors"
     write_bytes(path, save(half))
-    model.sam.load_state_dict({name: value.float() for name, value in half.items()})
     card = {
         **{name: value for name, value in about.items() if name != "sha256"},
         "sha256": sha256(path),
         "bytes": path.stat().st_size,
         "parameters": sum(p.numel() for p in model.parameters()),
         "revision": provenance(torch.device("cpu")).git_revision,
-        "held_out": _rounded(
-            validate(model, held_out(study.pretraining.seed + 1, _SCENES, study.sam.image_size))
-        ),
-        "zero_shot": {task: _rounded(_zero_shot(model, task, study)) for task in study.tasks},
+        **scores,
     }
     write_json(path.with_suffix(".json"), card)
     write_text(path.with_suffix(".md"), card_text(card))
@@ -150,7 +153,11 @@ def _about(source: Path) -> dict[str, Any]:
 
 @torch.inference_mode()
 def _zero_shot(model: PromptableSam, task: str, study: Study) -> dict[str, float]:
-    """Mean IoU from a click and from a box on images that the task's generator draws."""
+    """Mean IoU from a click and from a box on images that the task's generator draws.
+
+    Raises:
+        SettingsError: no image has a region that is large enough to be prompted.
+    """
     model.eval()
     benchmark, size = get_benchmark(task), study.sam.image_size
     draw = drawing_of(benchmark)
@@ -164,6 +171,12 @@ def _zero_shot(model: PromptableSam, task: str, study: Study) -> dict[str, float
         embedding = model.encode(torch.from_numpy(pixels)[None])
         for kind, values in prompted(model, embedding, masks).items():
             found[kind] += values
+    if not found["click"]:
+        raise SettingsError(
+            f"no image drawn for {task} has a region that is large enough for a prompt at"
+            f" {size} px, so the card would have no scores for it",
+            remedy="leave it out of tasks, or raise sam.image_size",
+        )
     return {kind: float(np.mean(values)) for kind, values in found.items()}
 
 

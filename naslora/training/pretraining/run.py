@@ -36,6 +36,7 @@ from naslora.training.pretraining.prompts import CORNER, draw_prompts, error_poi
 from naslora.training.pretraining.validation import validate
 from naslora.training.progress import EpochProgress
 from naslora.training.resume.checkpoints import Checkpoints
+from naslora.training.resume.locking import RunLock
 from naslora.training.resume.signals import StopRequests
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def pretrain(study: Study) -> list[dict[str, float]]:
         SettingsError: the settings ask for no scenes or no steps.
         DivergedError: a loss was not finite.
         StoppedError: a signal asked to stop.
+        LockError: another process is pretraining the backbone, or has taken it over.
         DiskError: the checkpoint cannot be written.
     """
     settings = study.pretraining
@@ -74,18 +76,21 @@ def pretrain(study: Study) -> list[dict[str, float]]:
             update={**_ONE_PROCESS, "threads": settings.threads, "precision": settings.precision}
         )
     )
-    with StopRequests() as signals:
-        return _Pretraining(study, fabric).train(signals)
+    lock = RunLock.acquire(Layout.of(study).backbone().parent)
+    try:
+        with StopRequests() as signals:
+            return _Pretraining(study, fabric, lock).train(signals)
+    finally:
+        lock.release()
 
 
 class _Pretraining:
     """Model, optimiser and learning curve of a pretraining."""
 
-    def __init__(self, study: Study, fabric: Fabric):
+    def __init__(self, study: Study, fabric: Fabric, lock: RunLock):
         settings = study.pretraining
-        self._settings, self._fabric = settings, fabric
+        self._settings, self._fabric, self._lock = settings, fabric, lock
         self._path = Layout.of(study).backbone()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         size = study.sam.image_size
         torch.manual_seed(settings.seed)
         self._model = PromptableSam(study.sam.backbone, size, study.sam.attention)
@@ -130,7 +135,8 @@ class _Pretraining:
         parts = -(-settings.steps // every)
         title = f"{self._about['backbone']} SAM on generated scenes"
         saved = time.perf_counter()
-        with EpochProgress(title, parts, done=self._step // every) as progress:
+        done = self._step // every
+        with EpochProgress(title, parts, done=done, noun="part") as progress:
             while self._step < settings.steps:
                 self._train_step()
                 self._step += 1
@@ -140,21 +146,22 @@ class _Pretraining:
                     self._curve.append(self._measured())
                     progress.epoch(self._curve[-1])
                 if signals.received is not None:
-                    self._checkpoints.save(self._step, self._state())
+                    self._save()
                     raise StoppedError(
                         f"pretraining was stopped by {signals.received}"
                         f" after step {self._step} of {settings.steps}",
                         remedy="run the same command again: it goes on from there",
                     )
                 if time.perf_counter() - saved >= 60 * settings.checkpoint_minutes:
-                    self._checkpoints.save(self._step, self._state())
+                    self._save()
                     saved = time.perf_counter()
-        save_checkpoint(self._model.sam, self._path)
-        document = {**self._about, "sha256": sha256(self._path), "curve": self._curve}
-        if earlier := _earlier(self._settings.start):
-            document["earlier"] = earlier
-        write_json(self._path.with_suffix(".json"), document)
-        self._checkpoints.remove()
+        with self._lock.guard():
+            save_checkpoint(self._model.sam, self._path)
+            document = {**self._about, "sha256": sha256(self._path), "curve": self._curve}
+            if earlier := _earlier(self._settings.start):
+                document["earlier"] = earlier
+            write_json(self._path.with_suffix(".json"), document)
+            self._checkpoints.remove()
         return self._curve
 
     def _train_step(self) -> None:
@@ -186,6 +193,11 @@ class _Pretraining:
         self._losses = []
         scores = validate(self._model, self._held_out)
         return {"step": float(self._step), "loss": sum(means.values()), **means, **scores}
+
+    def _save(self) -> None:
+        state = self._state()
+        with self._lock.guard():
+            self._checkpoints.save(self._step, state)
 
     def _state(self) -> dict[str, Any]:
         self._pending.read()

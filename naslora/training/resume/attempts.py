@@ -41,7 +41,7 @@ def attempt(fabric: Fabric, layout: Layout, run: RunSettings) -> Iterator[Ongoin
         yield ongoing
     except LockError:
         raise  # the run is another process's now
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:  # the latter after a second Ctrl-C
         ongoing.note_error(error)
         raise
     finally:
@@ -110,13 +110,19 @@ class OngoingAttempt:
                 ),
             )
 
-    def note_error(self, error: Exception) -> None:
+    def note_error(self, error: Exception | KeyboardInterrupt) -> None:
         """Write the error that ended the attempt to its file, unless the run has its receipt."""
         if not self._path.is_file():
             return
-        what = error.what if isinstance(error, NasloraError) else f"{type(error).__name__}: {error}"
+        stopped = isinstance(error, (StoppedError, KeyboardInterrupt))
+        if isinstance(error, KeyboardInterrupt):
+            what = "interrupted at once by Ctrl-C"
+        elif isinstance(error, NasloraError):
+            what = error.what
+        else:
+            what = f"{type(error).__name__}: {error}"
         with contextlib.suppress(DiskError, LockError):  # the error itself is raised
-            self.note("interrupted" if isinstance(error, StoppedError) else "failed", what)
+            self.note("interrupted" if stopped else "failed", what)
 
     def ended(self) -> None:
         """Remove the attempt's file, since the run has its receipt."""

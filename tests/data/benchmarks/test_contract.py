@@ -122,7 +122,7 @@ def test_several_archives_test_sets_and_classes(glass, study: Study) -> None:
     root = Layout.of(study).prepared("glass")
     data = SegmentationDataset(manifest, root, "hard", 32)
     assert data[0][1].unique().tolist() == [0, 1, 2]
-    mean = mean_mask(manifest, root, 20)
+    mean, _ = mean_mask(manifest, root, 20)
     assert mean.shape == (3, 20, 20)
     assert np.allclose(mean.sum(axis=0), 1)
 

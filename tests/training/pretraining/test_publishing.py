@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from naslora.core.errors import CheckpointError
+from naslora.core.errors import CheckpointError, SettingsError
 from naslora.core.files import sha256
 from naslora.sam import shipped
 from naslora.sam.building import build_sam
@@ -86,6 +86,17 @@ def test_weights_of_another_curve_are_not_published(copied: Copy, tmp_path: Path
     with pytest.raises(CheckpointError, match="no pretrained weights"):
         publish(study, tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.usefixtures("few")
+def test_a_card_without_scores_is_not_published(
+    copied: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = np.zeros((60, 60, 3), np.uint8), np.zeros((60, 60), np.uint8)
+    monkeypatch.setattr(publishing, "drawing_of", lambda benchmark: lambda rng: empty)
+    with pytest.raises(SettingsError, match="no image drawn for kvasir has a region"):
+        publish(copied(), tmp_path)
+    assert not list(tmp_path.glob("tiny.*"))
 
 
 def test_the_largest_regions_are_prompted() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from naslora.core.errors import DivergedError, SettingsError, StoppedError
+from naslora.core.errors import DivergedError, LockError, SettingsError, StoppedError
 from naslora.core.files import sha256
 from naslora.sam.building import build_sam
 from naslora.sam.checkpoints import load_checkpoint
@@ -20,6 +20,7 @@ from naslora.training.pretraining import run
 from naslora.training.pretraining.batches import SceneBatches, held_out
 from naslora.training.pretraining.model import PromptableSam
 from naslora.training.pretraining.run import pretrain, rate, step_losses
+from naslora.training.resume.locking import RunLock
 
 Copy = Callable[..., Study]
 TINY = {"scenes": 8, "steps": 4, "batch_size": 4, "validation_scenes": 2, "validate_every": 2}
@@ -64,6 +65,27 @@ def test_a_stopped_pretraining_goes_on_to_the_same_weights(
     assert steps == [3]
     assert sha256(Layout.of(study).backbone()) == whole
     assert not list(Layout.of(study).backbone().parent.glob("checkpoint-*"))
+
+
+def test_one_process_at_a_time(copied: Copy) -> None:
+    study = copied(settings(steps=1))
+    folder = Layout.of(study).backbone().parent
+    before = sorted(path.name for path in folder.iterdir())
+    other = RunLock.acquire(folder)
+    with pytest.raises(LockError, match="another process is working on this run"):
+        pretrain(study)
+    other.release()
+    pretrain(study)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_progress_counts_parts(copied: Copy, capsys: pytest.CaptureFixture[str]) -> None:
+    pretrain(copied(settings(objective="prompt_free")))
+    output = capsys.readouterr().out
+    assert "on generated scenes: 2 parts" in output
+    assert "part 2/2  loss" in output
+    assert "finished after 2 parts" in output
+    assert "epoch" not in output
 
 
 def test_losses_stay_on_the_device_for_many_steps(

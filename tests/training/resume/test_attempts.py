@@ -125,6 +125,24 @@ def test_an_error_is_noted_and_the_next_attempt_goes_on(
     as_never_stopped(study, trained_study)
 
 
+def test_a_second_ctrl_c_is_noted(
+    copied: Copy, at_step: At, trained_study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def press_twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    study = copied(SAVING)
+    at_step(4, press_twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(study, *RUN)
+    note = read_attempt(Layout.of(study).attempt(*RUN))
+    assert (note.status, note.message) == ("interrupted", "interrupted at once by Ctrl-C")
+    assert train(study, *RUN).attempts == 2
+    assert "resumes after epoch 1, step 3" in capsys.readouterr().out
+    as_never_stopped(study, trained_study)
+
+
 def test_a_closed_output_saves_and_stops(
     copied: Copy, monkeypatch: pytest.MonkeyPatch, trained_study: Study
 ) -> None:
