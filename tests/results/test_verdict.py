@@ -59,7 +59,7 @@ def test_the_same_images_are_compared(lead: float, noise: float, sign: int, says
     assert abs(differences.mean()) < 1.96 * 100 * HARD.std() * np.sqrt(2 / IMAGES)
     assert says.format(low=low, high=high) in found.sentence
     assert found.sentence.startswith(f"IoU {found.score:.1f} on 40 held-out images, against")
-    assert f"{found.control_score:.1f} of the best prediction that looks at no" in found.sentence
+    assert f"{found.control_score:.1f} of the best prediction that does not" in found.sentence
     assert found.control == "Mean training mask"
 
 
