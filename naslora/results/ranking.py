@@ -17,7 +17,8 @@ from naslora.data.benchmarks.contract import get_benchmark
 from naslora.evaluation.names import main_metric, metric_name
 from naslora.paper.published import NOT_PEFT
 from naslora.results.aggregate import Aggregate
-from naslora.results.comparison import LEVEL, Comparison
+from naslora.results.comparison import Comparison
+from naslora.results.difference import LEVEL
 from naslora.study.settings import Study
 
 REFERENCE = "lora"

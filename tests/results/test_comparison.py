@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from naslora.results.aggregate import aggregate
-from naslora.results.comparison import Comparison, Difference, bootstrap, mean_comparison
+from naslora.results.comparison import Comparison, bootstrap, mean_comparison
+from naslora.results.difference import Difference
 from naslora.results.set_metrics import set_metric
 from naslora.study.settings import Study
 

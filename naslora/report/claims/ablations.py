@@ -15,7 +15,7 @@ from naslora.report.claims.evidence import (
 )
 from naslora.report.tables import ablations as tables
 from naslora.report.tables.model import Column, TableSpec
-from naslora.results.comparison import Difference
+from naslora.results.difference import Difference
 
 _OWN = "nas_pc_lora"
 _NO_SPREAD = "The paper prints no spread over its seeds, so nothing tells these from chance."

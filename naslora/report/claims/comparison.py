@@ -12,7 +12,7 @@ from naslora.paper.published import METHOD_ROWS, NAS_METHODS
 from naslora.report.claims.claim import Judgement
 from naslora.report.claims.evidence import Evidence, repeats_text
 from naslora.report.tables.model import Column, run_title
-from naslora.results.comparison import Difference
+from naslora.results.difference import Difference
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from naslora.core.wording import range_of
 from naslora.report.tables.cells import CONFIDENCE, half_interval
 from naslora.report.tables.model import Column
 from naslora.results.aggregate import Aggregate
-from naslora.results.comparison import Difference, mean_comparison
+from naslora.results.comparison import mean_comparison
 from naslora.results.costs import machine_titles
+from naslora.results.difference import Difference
 from naslora.study.settings import Study
 from naslora.timing.document import PassName, Timing, read_timings
 

@@ -17,7 +17,7 @@ from naslora.report.tables import table1
 from naslora.report.tables.markdown import DASH, bullets, grid, plain
 from naslora.report.tables.model import row_title, run_title
 from naslora.results.aggregate import Aggregate
-from naslora.results.comparison import LEVEL
+from naslora.results.difference import LEVEL
 from naslora.results.ranking import FEWEST_TASKS, REFERENCE, Ranking, rank
 from naslora.study.layout import Layout
 from naslora.study.settings import Study

@@ -9,7 +9,8 @@ from dataclasses import replace
 from naslora.core.wording import joined
 from naslora.paper.published import NOT_PEFT
 from naslora.report.tables.model import Column, Mark, Row, RowKind, Table
-from naslora.results.comparison import Comparison, Comparisons, Difference
+from naslora.results.comparison import Comparison, Comparisons
+from naslora.results.difference import Difference
 
 DECODER = "decoder_only"
 SCRATCH = "scratch"
