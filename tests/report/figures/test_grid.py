@@ -8,7 +8,7 @@ import pytest
 
 from naslora.report.figures.grid import Cell, Row, draw_grid
 from tests.report.figures.conftest import Drawn
-from tests.report.figures.test_records import check_page
+from tests.report.figures.pages import check_page
 
 HEADINGS = ["Image", "Truth", "U-Net (scratch)", "SAM (scratch)", "Decoder-only", "SAM-Adapter"]
 HEADINGS += [

@@ -37,7 +37,7 @@ from naslora.study.settings import Study, load_study
 from naslora.training.pretraining.prompts import boxed, centre_click, largest_regions
 from naslora.training.train import train
 from tests.report.figures.conftest import Drawn
-from tests.report.figures.test_records import check_page
+from tests.report.figures.pages import check_page
 
 Copy = Callable[..., Study]
 TASK = "kvasir"

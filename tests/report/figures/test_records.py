@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 from PIL import Image
 
@@ -29,7 +27,7 @@ from naslora.report.figures.catalogue import (
     write_figures,
 )
 from naslora.report.figures.inputs import NothingToDrawError
-from naslora.report.figures.style import METHOD_STYLES, SMALL, WIDTH
+from naslora.report.figures.style import METHOD_STYLES, WIDTH
 from naslora.results.aggregate import aggregate
 from naslora.results.ranking import Ranking, rank
 from naslora.results.shares import read_shares
@@ -37,6 +35,7 @@ from naslora.study.layout import Layout
 from naslora.study.records import Receipt, Record, read_record, write_document
 from naslora.study.settings import Study
 from tests.report.figures.conftest import Drawn
+from tests.report.figures.pages import check_page, smallest_size
 
 MakeStudy = Callable[..., Study]
 # Pictures without intervals over seeds, whatever the number of seeds.
@@ -91,42 +90,9 @@ def add_shares(study: Study, projections: tuple[str, ...] = ("qkv",)) -> None:
             change(layout.record(task, method, seed), alpha=alpha)
 
 
-def check_page(name: str, picture: Drawn) -> None:
-    """A page's width; whole texts of 6 points or more, none on another; a caption and numbers."""
-    assert picture.canvas.get_figwidth() == WIDTH, name
-    assert picture.canvas.get_figheight() <= 9, name
-    page = picture.canvas.bbox.padded(1)
-    for text in picture.texts:
-        assert smallest_size(text) >= SMALL - 1e-6, (name, text.get_text())
-        extent = Text.get_window_extent(text)  # without an annotation's line
-        assert page.x0 <= extent.x0 <= extent.x1 <= page.x1, (name, text.get_text())
-        assert page.y0 <= extent.y0 <= extent.y1 <= page.y1, (name, text.get_text())
-    check_texts_are_apart(name, picture)
-    assert picture.caption.endswith("."), name
-    assert "  " not in picture.caption, name
-    assert "1 runs" not in picture.caption, name
-    assert len(picture.data) > 0, name
-
-
-def smallest_size(text: Text) -> float:
-    """The size of a text's smallest letters in points; those of subscripts are smaller."""
-    if "$" not in text.get_text():
-        return float(text.get_fontsize())
-    parsed = MathTextParser("path").parse(text.get_text(), 72, text.get_fontproperties())
-    return min(size for _, size, *_ in parsed.glyphs)
-
-
 def test_subscripts_count_as_text() -> None:
     assert smallest_size(Text(0, 0, "T_B", fontsize=7)) == 7
     assert smallest_size(Text(0, 0, "$T_B$ = 2", fontsize=7)) == pytest.approx(0.7 * 7)
-
-
-def check_texts_are_apart(name: str, picture: Drawn) -> None:
-    """No text lies on another; the numbers of classes, which have a rim, lie on pictures."""
-    texts = [text for text in picture.texts if not text.get_path_effects()]
-    places = [(text.get_text(), Text.get_window_extent(text).padded(-2)) for text in texts]
-    for (one, mine), (other, its) in combinations(places, 2):
-        assert not mine.overlaps(its), (name, one, other)
 
 
 def test_every_figure_of_the_paper_is_there() -> None:
@@ -199,88 +165,6 @@ def check_radar(picture: Drawn) -> None:
         radii = np.array([line.get_ydata() for line in lines])
         np.testing.assert_allclose(np.nanmax(radii, 0), 1)
         assert np.nanmin(radii) == pytest.approx(0.2)
-
-
-@pytest.fixture
-def networks(make_study: MakeStudy, write_run: Callable[..., Path], tmp_path: Path) -> Study:
-    """Four methods, a variant, and three networks, of which two run on one of two tasks."""
-    study = make_study(
-        tmp_path / "networks",
-        tasks=["kvasir", "leaf"],
-        methods=["lora", "nas_lora", "scratch", "full_finetuning"],
-        networks=["unet", "deeplabv3", "linknet34"],
-        network_tasks={"deeplabv3": ["kvasir"], "linknet34": ["leaf"]},
-        variants={"lora_rank_92": {"method": "lora", "settings": {"rank": 92}}},
-    )
-    bases = {"lora": 0.6, "nas_lora": 0.61, "full_finetuning": 0.65, "lora_rank_92": 0.62}
-    for task, name, seed in study.runs():
-        base = bases.get(name, 0.3) + 0.001 * seed
-        metrics = ["S_measure", "E_measure", "IoU"] if task == "kvasir" else ["IoU", "Acc"]
-        write_run(study, name, seed, {"test": dict.fromkeys(metrics, base)}, task=task)
-    return study
-
-
-def row_labels(picture: Drawn, title: str) -> list[str]:
-    """The labels of the rows of a panel; those of others in its row are the same."""
-    (axes,) = (one for one in picture.canvas.axes if one.get_title().startswith(title))
-    return [label.get_text() for label in axes.get_yticklabels()]
-
-
-def test_the_ranking_has_models_that_are_not_ranked(
-    networks: Study, drawn: dict[str, Drawn]
-) -> None:
-    """Full fine-tuning has its intervals; a network has a number where it is beyond the scale."""
-    write_figures(networks, ["ranking"])
-    picture = drawn["ranking"]
-    check_page("ranking", picture)
-    labels = row_labels(picture, "Kvasir")
-    assert labels[:4] == ["NAS-LoRA", "LoRA, rank 92", "full_finetuning", "unet"]
-    assert labels[-2:] == ["deeplabv3 (Kvasir)", "linknet34 (Leaf)"]
-    axes = picture.canvas.axes[0]
-    colour = METHOD_STYLES["full_finetuning"].colour.lower()
-    lines = [line for line in axes.get_lines() if to_hex(line.get_color()) == colour]
-    assert [len(line.get_xdata()) for line in lines] == [2, 2, 1]
-    assert to_hex(lines[-1].get_markerfacecolor()) == colour, "significantly better"
-    numbers = [text.get_text() for text in axes.texts]
-    assert numbers == ["\N{MINUS SIGN}30.0"] * 3, "U-Net, DeepLabv3 and SAM from scratch"
-    low, high = axes.get_xlim()
-    assert low > -10, "the scale is that of models that start from pretrained weights"
-    assert high > 5
-    bands = [patch for patch in axes.patches if patch.get_width() == 1]
-    assert len(bands) == 4, "none behind the row of a network that has another task"
-    assert "On grey: full_finetuning, unet, SAM (scratch)" in picture.caption
-    data = picture.data
-    rows = {*networks.methods, *networks.networks, "lora_rank_92"}
-    assert set(data["method"]) == rows - {"lora"}
-    (line,) = data.query("method == 'unet' and task == 'leaf'").to_dict("records")
-    assert line["difference"] == pytest.approx(-30)
-
-
-def test_a_network_of_one_task_has_no_row_beside_panels_of_others(
-    networks: Study, drawn: dict[str, Drawn], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("ranking", "figure1b"):
-        monkeypatch.setattr(f"naslora.report.figures.{module}._ACROSS", 1)
-    monkeypatch.setattr("naslora.report.figures.ranking._FEWEST", 1)
-    write_figures(networks, ["ranking", "figure1b"])
-    for name in ("ranking", "figure1b"):
-        for title, others in {"Kvasir": "linknet34", "Leaf": "deeplabv3"}.items():
-            labels = " ".join(row_labels(drawn[name], title))
-            assert "unet" in labels
-            assert f"({title})" in labels
-            assert others not in labels
-
-
-def test_scores_have_a_row_for_every_method_that_has_some(
-    networks: Study, drawn: dict[str, Drawn]
-) -> None:
-    write_figures(networks, ["figure1b"])
-    labels = row_labels(drawn["figure1b"], "Kvasir")
-    further = ["full_finetuning", "LoRA, rank 92", "deeplabv3 (Kvasir)", "linknet34 (Leaf)"]
-    assert labels == ["unet", "LoRA", "NAS-LoRA", "SAM (scratch)", *further]
-    printed = row_labels(drawn["figure1b_paper"], "Kvasir")
-    assert printed == ["LoRA", "NAS-LoRA", "SAM (scratch)"], "the paper has no full fine-tuning"
-    assert "the best prediction that does not use the image" in drawn["figure1b"].caption
 
 
 def check_ranking(picture: Drawn, ranking: Ranking) -> None:
