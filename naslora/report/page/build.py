@@ -30,8 +30,8 @@ from naslora.study.layout import Layout
 from naslora.study.settings import Study
 
 _RANKING, _GALLERY = "ranking", "gallery_"
-# Not printed, since they repeat what other figures show.
-_ON_SCREEN = ("figure1b_paper", "figure1b_radar")
+# Not printed: other views of what Figures 1b and 3 show.
+_ON_SCREEN = ("figure1b_paper", "figure1b_radar", "figure3_best", "figure3_worst")
 
 
 @dataclass(frozen=True)
