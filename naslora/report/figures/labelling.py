@@ -1,4 +1,7 @@
-"""Names beside the points of a scatter plot, where they cover neither points nor each other."""
+"""Names beside the points of a scatter plot, where they cover neither points nor each other.
+
+Not by adjustText: it lets names lie on error bars, and fails for points at one place.
+"""
 
 from __future__ import annotations
 
