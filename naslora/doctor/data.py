@@ -15,6 +15,7 @@ from naslora.data.archives.sources import Choice, choose
 from naslora.data.archives.unpack import archive_format, file_names
 from naslora.data.manifest import read_manifest
 from naslora.doctor.check import Check, short
+from naslora.results.freshness import Freshness
 from naslora.sam.backbones import BACKBONES
 from naslora.sam.file_head import check_file_head
 from naslora.sam.official import check_hash, find_checkpoint
@@ -36,16 +37,16 @@ def data_checks(study: Study, verifying: bool, config: Path = CONFIG_FOLDER) -> 
     Raises:
         SettingsError: no such benchmark, or a file in `config` is invalid.
     """
-    checks = []
+    checks, fresh = [], Freshness(study, config)
     for task in study.tasks:
         try:
-            checks += _task(study, task, verifying, config)
+            checks += _task(study, task, verifying, config, fresh)
         except NasloraError as error:
             checks.append(Check.of("data", task, error))
     return checks
 
 
-def _task(study: Study, task: str, verifying: bool, config: Path) -> list[Check]:
+def _task(study: Study, task: str, verifying: bool, config: Path, fresh: Freshness) -> list[Check]:
     layout = Layout.of(study)
     if task in study.generated:
         finding = f"{study.generated[task]} images are generated here; no archive is needed"
@@ -53,6 +54,7 @@ def _task(study: Study, task: str, verifying: bool, config: Path) -> list[Check]
     checks = []
     recorded: list[str] = []
     prepared = layout.manifest(task).is_file() and layout.prepared(task).is_dir()
+    evaluated = not prepared and _is_evaluated(study, task, fresh)
     if prepared:
         manifest = read_manifest(layout.manifest(task))
         recorded = [archive.file for archive in manifest.archives]
@@ -62,14 +64,23 @@ def _task(study: Study, task: str, verifying: bool, config: Path) -> list[Check]
             checks.append(Check("data", task, "warning", f"{finding}, {what}"))
         else:
             checks.append(Check("data", task, "ok", finding))
+    elif evaluated:
+        checks.append(Check("data", task, "ok", "all runs are done, without their images here"))
     choice = choose(study, task, config, recorded)
     for archive in choice.archives:
         check = _archive(choice, archive, study, verifying)
-        if prepared and check.state == "problem":
-            finding = f"{check.finding}; not needed while the task is prepared"
+        if (prepared or evaluated) and check.state == "problem":
+            why = "while the task is prepared" if prepared else "for runs that are done"
+            finding = f"{check.finding}; not needed {why}"
             check = Check("data", check.name, "warning", finding, check.remedy)
         checks.append(check)
     return checks
+
+
+def _is_evaluated(study: Study, task: str, fresh: Freshness) -> bool:
+    """Whether nothing is left to train or evaluate on a task, as in a copy of results."""
+    runs = [run for run in study.runs() if run[0] == task]
+    return fresh.controls(task) and all(fresh.record(*run) for run in runs)
 
 
 def _archive(choice: Choice, archive: Archive, study: Study, verifying: bool) -> Check:

@@ -25,6 +25,7 @@ from naslora.doctor.check import Check
 from naslora.doctor.examine import examine
 from naslora.doctor.report import can_run, print_checks
 from naslora.sam.backbones import BACKBONES
+from naslora.study.layout import Layout
 from naslora.study.settings import Study, load_study
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +174,20 @@ def test_bundles_are_named(study, tmp_path: Path) -> None:
     assert check.state == "warning"
     assert "not official" in check.finding
     assert "not comparable" in check.finding
+
+
+def test_published_results_need_no_archives(study) -> None:
+    """A copy of records, without archives and images; then one record is damaged."""
+    copied = study(tasks=["leaf"])
+    layout = Layout.of(copied)
+    shutil.copytree(ROOT / "results" / "sample" / "records" / "leaf", layout.records / "leaf")
+    archive = "Leaf Disease Segmentation"
+    checks = examine(copied, config=CONFIG)
+    assert one(checks, "leaf").finding == "all runs are done, without their images here"
+    assert one(checks, archive).state == "warning"
+    assert one(checks, archive).finding.endswith("not needed for runs that are done")
+    next(layout.records.rglob("seed0.json")).write_text("{}")
+    assert one(examine(copied, config=CONFIG), archive).state == "problem"
 
 
 def test_generated_and_prepared_tasks(study) -> None:
