@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,9 @@ class Jobs:
 
     Args:
         study: the study.
-        local: whether jobs run on this machine, where the start of each process costs time, or on
-            a cluster, where more of them run in parallel.
+        is_local: tells whether jobs run on this machine, where the start of each process costs
+            time, or on a cluster, where more of them run in parallel. It is asked only when
+            inputs are.
 
     Attributes:
         batched: whether all runs of a task, with one seed or all, are one job, as for the small
@@ -63,14 +64,15 @@ class Jobs:
             after their hardware.
     """
 
-    def __init__(self, study: Study, *, local: bool):
+    def __init__(self, study: Study, *, is_local: Callable[[], bool]):
         self._study = study
         self._layout = Layout.of(study)
         self._fresh = Freshness(study)
         single = study.training.devices * study.training.num_nodes == 1
         batched = BACKBONES[study.sam.backbone].batched
         self.batched = batched is not None and single
-        self._all_seeds = batched == "task" and local
+        self._by_task = batched == "task"
+        self._is_local = is_local
         self.to_prepare: set[str] = set()
         self.needs_weights = False
         self.timed = self._layout.timing / "pipeline.json"
@@ -240,7 +242,8 @@ class Jobs:
 
     def _batch(self, task: str, seed: int) -> Path:
         """The marker file of the batch with the runs of this seed."""
-        return self._layout.batch(task, _ALL_SEEDS if self._all_seeds else f"{_SEED}{seed}")
+        all_seeds = self._by_task and self._is_local()
+        return self._layout.batch(task, _ALL_SEEDS if all_seeds else f"{_SEED}{seed}")
 
     def _with_weights(self, fresh: bool, output: Path, needed: Sequence[Path]) -> Files:
         """Inputs of a job that starts from the study's checkpoint."""

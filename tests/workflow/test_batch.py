@@ -218,7 +218,9 @@ def test_a_pretrained_backbone_is_up_to_date_as_long_as_its_settings_are(copied:
 )
 def test_whose_runs_share_a_job(copied: Copy, backbone: str, local: bool, names: list[str]) -> None:
     study = copied({"seeds": [0, 1], "sam.backbone": backbone, "sam.image_size": 64})
-    batches = [path for path in Jobs(study, local=local).records() if "batch" in path.parts]
+    batches = [
+        path for path in Jobs(study, is_local=lambda: local).records() if "batch" in path.parts
+    ]
     assert [path.stem for path in batches] == names
     options = {"all": "", "seed0": "--seed 0", "seed1": "--seed 1"}
     assert [seeds_option(name) for name in names] == [options[name] for name in names]

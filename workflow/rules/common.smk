@@ -21,7 +21,8 @@ study = readable(load_study)(overrides=overrides)
 readable(check_names)(study)
 layout = Layout.of(study)
 readable(make_results_folder)(layout)
-jobs = Jobs(study, local=workflow.local_exec)
+# Snakemake knows its executor only after it has read the rules.
+jobs = Jobs(study, is_local=lambda: workflow.local_exec)
 needs = JobResources(study)
 STUDY = study_options(study.study, overrides)
 
