@@ -14,7 +14,7 @@ from naslora.report.figures.captions import all_rows, over_seeds, row_label, row
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
 from naslora.report.figures.scores import DataSet, comparable, data_sets, score_frame
-from naslora.report.figures.style import figure, study_styles
+from naslora.report.figures.style import figure, panel_rows, study_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,13 +96,7 @@ def _draw(
     counts = [len(mine) for mine in names]
     height = _LINE * sum(counts) + _EXTRA * len(lines) + _FOOT
     with figure(height) as canvas:
-        grid = canvas.subplots(
-            len(lines),
-            across,
-            sharey="row",
-            squeeze=False,
-            gridspec_kw={"height_ratios": counts},
-        )
+        grid = panel_rows(canvas, counts, across)
         for panels, line, mine in zip(grid, lines, names, strict=True):
             for axes, one in zip(panels, line, strict=False):
                 _panel(axes, frame[frame["data_set"] == one.title], one, mine, study)

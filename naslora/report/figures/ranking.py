@@ -22,7 +22,14 @@ from naslora.report.figures.captions import (
 )
 from naslora.report.figures.inputs import Inputs, NothingToDrawError
 from naslora.report.figures.saving import save_figure
-from naslora.report.figures.style import NORMAL, SMALL, MethodStyle, figure, study_styles
+from naslora.report.figures.style import (
+    NORMAL,
+    SMALL,
+    MethodStyle,
+    figure,
+    panel_rows,
+    study_styles,
+)
 from naslora.report.tables.model import run_title
 from naslora.report.tables.standing import SCRATCH
 from naslora.results.ranking import (
@@ -79,13 +86,7 @@ def draw_ranking(inputs: Inputs, path: Path) -> None:
     diagram = _DIAGRAM_LINE * -(-ranked // 2) + _DIAGRAM_EXTRA if ranked else 0.0
     height = _LINE * sum(counts) + _EXTRA * len(lines) + diagram
     with figure(height) as canvas:
-        grid = canvas.subplots(
-            len(lines),
-            across,
-            sharey="row",
-            squeeze=False,
-            gridspec_kw={"height_ratios": counts},
-        )
+        grid = panel_rows(canvas, counts, across)
         for panels, line, names in zip(grid, lines, shown, strict=True):
             for axes, (task, test_set) in zip(panels, line, strict=False):
                 mine = frame[(frame["task"] == task) & (frame["test_set"] == test_set)]
@@ -220,7 +221,7 @@ def _diagram(axes: Axes, inputs: Inputs, ranking: Ranking) -> None:
     styles = study_styles(inputs.study)
     titles = {method: run_title(inputs.records, method) for method in ranking.mean_ranks.index}
     assert ranking.nemenyi is not None
-    critical_difference_diagram(
+    drawn = critical_difference_diagram(
         ranking.mean_ranks.rename(titles),
         ranking.nemenyi.rename(index=titles, columns=titles),
         ax=axes,
@@ -232,6 +233,11 @@ def _diagram(axes: Axes, inputs: Inputs, ranking: Ranking) -> None:
         marker_props={"s": 12, "linewidth": 0},
         color_palette={titles[method]: styles[method].colour for method in titles},
     )
+    # It draws a bar through its methods in the order of a set, which differs from run to run.
+    for bar in drawn["crossbars"]:
+        for line in bar:
+            x, y = line.get_data()
+            line.set_data([min(x), max(x)], [y[0], y[0]])
     axes.tick_params(labelsize=SMALL, pad=1)
     critical = f"critical difference {ranking.critical_difference:.1f}"
     axes.set_title(f"mean rank over {counted(len(ranking.scores), 'task')} ({critical})", pad=4)

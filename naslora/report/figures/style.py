@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from naslora.paper.published import NAS_METHODS
 
 if TYPE_CHECKING:
@@ -158,3 +160,18 @@ _THEME: dict[str, Any] = {
     "savefig.dpi": "figure",
     "pdf.fonttype": 42,  # text as text, which some publishers ask for
 }
+
+
+def panel_rows(canvas: Figure, heights: Sequence[float], across: int) -> NDArray[Any]:
+    """Panels in rows of relative heights; those of a row share their y axis.
+
+    Returns:
+        (rows, across) axes.
+    """
+    return canvas.subplots(
+        len(heights),
+        across,
+        sharey="row",
+        squeeze=False,
+        gridspec_kw={"height_ratios": [*heights]},
+    )
